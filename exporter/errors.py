@@ -1,0 +1,103 @@
+"""The error tree of the whole exporter; it never imports anything of ours.
+
+ExporterError
+ ├─ ConfigError                 settings or command line; exit code 2
+ ├─ SourceError                 the Conduit API
+ │   ├─ SourceUnavailable       no answer or 5xx: try again later
+ │   ├─ SourceRateLimited       429: the workspace rests until Retry-After has passed
+ │   ├─ SourceUnauthorized      401: the token is missing, wrong or expired
+ │   ├─ SourceForbidden         403: the token has no access to that workspace
+ │   ├─ SourceNotFound          404 or 410: the thing, or the cursor, is gone
+ │   ├─ SourceRejected          any other 4xx: the request itself is at fault
+ │   └─ SourceMalformed         an answer that is not what the documentation promises
+ ├─ LedgerError                 the ledger
+ │   ├─ LedgerUnavailable       the disk or database does not take writes now: try again later
+ │   ├─ LedgerLocked            another process holds it
+ │   └─ LedgerRefused           foreign, newer or damaged: a person must decide
+ └─ DeliveryError               the trace backend's settings cannot work (certificates, protocol)
+
+What a trace backend answers is a value (`exporter.delivery.outcome`), not an exception.
+"""
+
+
+class ExporterError(Exception):
+    """Something the exporter could not do."""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        self.message = message or (self.__doc__ or "").splitlines()[0]
+        self.hint = hint
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ConfigError(ExporterError):
+    """The settings cannot be used."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class SourceError(ExporterError):
+    """The Conduit API could not be read."""
+
+
+class SourceUnavailable(SourceError):
+    """The Conduit API did not answer, or answered with a server error."""
+
+
+class SourceRateLimited(SourceError):
+    """The Conduit API asked for fewer requests (429)."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after_s: float | None = None,
+        absurd: bool = False,
+    ) -> None:
+        self.retry_after_s = retry_after_s
+        self.absurd = absurd
+        super().__init__(message)
+
+
+class SourceUnauthorized(SourceError):
+    """The Conduit API does not accept the token (401)."""
+
+
+class SourceForbidden(SourceError):
+    """The token has no access to this workspace (403)."""
+
+
+class SourceNotFound(SourceError):
+    """The Conduit API does not know this resource or cursor (404 or 410)."""
+
+
+class SourceRejected(SourceError):
+    """The Conduit API rejected the request."""
+
+
+class SourceMalformed(SourceError):
+    """The Conduit API's answer is not what its documentation promises."""
+
+
+class LedgerError(ExporterError):
+    """The ledger could not be used."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger does not take reads or writes at the moment."""
+
+
+class LedgerLocked(LedgerError):
+    """Another process holds the ledger."""
+
+
+class LedgerRefused(LedgerError):
+    """The ledger is foreign, newer than this program, or damaged."""
+
+
+class DeliveryError(ExporterError):
+    """The trace backend cannot be reached with these settings."""

@@ -1,0 +1,1 @@
+"""One file a schema version; never changed after its release."""
