@@ -22,6 +22,7 @@ from exporter.ledger.records import (
     AgentRecord,
     AwaitedRun,
     Coverage,
+    DetailRecorded,
     EncodedTrace,
     GapRecord,
     InFlightRun,
@@ -63,6 +64,7 @@ _PUT_TOTAL: Final = upsert(schema.total).on_conflict_do_update(
 )
 # Not counted yet: a run seen in flight, or one that could not be read when it was first shown.
 _UNCOUNTED: Final = (RunState.SEEN, RunState.UNREADABLE)
+_EVER: Final = -(1 << 63)
 
 
 class Ledger:
@@ -147,7 +149,6 @@ class Ledger:
                 id=agent.id,
                 name=agent.name,
                 floor_ns=floor_ns,
-                scanned=False,
             )
             .on_conflict_do_update(index_elements=["workspace_no", "id"], set_={"name": agent.name})
         )
@@ -162,7 +163,6 @@ class Ledger:
             name=row.name,
             floor_ns=row.floor_ns,
             frontier_ns=row.frontier_ns,
-            scanned=bool(row.scanned),
         )
 
     def gaps(self, agent_no: int) -> list[GapRecord]:
@@ -207,7 +207,7 @@ class Ledger:
 
     def state_of(self, agent_no: int, run_id: str) -> RunState | None:
         """How far a run has come; None if it was never seen."""
-        row = self._db.execute(_FIND_RUN, {"agent": agent_no, "id_": run_id}).one_or_none()
+        row = self._find(agent_no, run_id)
         return None if row is None else RunState(row.state)
 
     # --- what was learned --------------------------------------------------------------------
@@ -226,90 +226,92 @@ class Ledger:
 
         Counting and the totals share the transaction; a run is counted once, whatever is repeated.
         """
-        ids = [sighting.run.id for sighting in sightings]
-        ids += [one.run_id for one in unreadable if one.run_id is not None]
-        known: dict[str, int] = {}
-        if ids:
-            found = self._db.execute(_FIND_RUNS, {"agent": agent_no, "ids": ids})
-            known = {row.id: row.state for row in found}
+        known = self._known(agent_no, sightings, unreadable)
         new: list[dict[str, Any]] = []
         moved: list[dict[str, Any]] = []
         seen: list[Seen] = []
         for sighting in sightings:
             run = sighting.run
             state = known.get(run.id)
-            if state is None and run.created_ns < floor_ns:
-                seen.append(Seen.BELOW_FLOOR)
-                continue
-            if not run.terminal:
-                seen.append(Seen.IN_FLIGHT if state in (None, *_UNCOUNTED) else Seen.KNOWN)
-                to = RunState.SEEN
-                if state == RunState.SEEN or seen[-1] is Seen.KNOWN:
-                    continue
-            elif state is None or state in _UNCOUNTED:
-                seen.append(Seen.COUNTED)
-                to = _state_when_counted(sighting)
-                if sighting.urgency is not Urgency.BACKFILL:
-                    add_counted(self._delta, agent_no, run, sighting.disposition, sighting.bucket)
-            else:
-                seen.append(Seen.KNOWN)
+            what, to = _fate(sighting, state, floor_ns)
+            seen.append(what)
+            if what is Seen.COUNTED and sighting.urgency is not Urgency.BACKFILL:
+                add_counted(self._delta, agent_no, run, sighting.disposition, sighting.bucket)
+            if to is None:
                 continue
             known[run.id] = to
             if state is None:
-                new.append(_run_row(agent_no, run, to, sighting.urgency))
+                new.append(_run_row(agent_no, run.id, to, sighting.urgency, run.created_ns))
             else:
                 moved.append(
                     {"agent": agent_no, "id_": run.id, "to": to, "how_urgent": sighting.urgency}
                 )
-        new += self._quarantined_rows(agent_no, unreadable, known, now_ns)
+        for one in unreadable:
+            if one.run_id is None or one.run_id in known:
+                continue
+            known[one.run_id] = RunState.UNREADABLE
+            self._delta.add(TotalKey(QUARANTINED, 0, one.reason), 1)
+            new.append(_run_row(agent_no, one.run_id, RunState.UNREADABLE, Urgency.FRESH, now_ns))
         if new:
             self._db.execute(_ADD_RUNS, new)
         if moved:
             self._db.execute(_MOVE_RUN, moved)
         for sighting, what in zip(sightings, seen, strict=True):
             if what is Seen.COUNTED and sighting.trace is not None:
-                self._write_trace(agent_no, sighting.run, sighting.trace, now_ns)
+                row = self._find(agent_no, sighting.run.id)
+                if row is not None:
+                    self._write_trace(row.no, sighting.run, sighting.trace, now_ns)
         gap_no = self._cover(agent_no, coverage) if coverage is not None else None
         return PageRecorded(tuple(seen), gap_no)
 
-    def record_detail(  # noqa: PLR0913 - one answer, told whole
+    def record_detail(
         self,
         agent_no: int,
         sighting: Sighting,
         *,
         trace: EncodedTrace | None,
-        floor_ns: int,
         now_ns: int,
         quarantine: str | None = None,
-    ) -> PageRecorded:
+    ) -> DetailRecorded:
         """Record a run's detail: its trace goes into the outbox, or it is set aside with a reason.
 
-        Counts the run first if nothing had done so. From here on Conduit is not asked again.
+        Counts the run first if nothing had done so. From here on Conduit is not asked again. A run
+        that has not ended only becomes known.
         """
-        recorded = self.record_page(agent_no, [sighting], floor_ns=floor_ns, now_ns=now_ns)
-        row = self._db.execute(_FIND_RUN, {"agent": agent_no, "id_": sighting.run.id}).one_or_none()
-        if row is None or row.state != RunState.COUNTED:
-            return recorded
+        run = sighting.run
+        before = self._find(agent_no, run.id)
+        if before is None or before.state in _UNCOUNTED:
+            # Asked for by its name, a run counts whenever it was created.
+            page = self.record_page(agent_no, [sighting], floor_ns=_EVER, now_ns=now_ns)
+            what = page.seen[0]
+            row = self._find(agent_no, run.id)
+        else:
+            what = Seen.KNOWN
+            row = before
+        awaited = Urgency(before.urgency) if _awaits(before) else None
+        if row is None or row.state != RunState.COUNTED or not run.terminal:
+            return DetailRecorded(what, awaited if run.terminal else None)
         if trace is not None:
-            self._write_trace(agent_no, sighting.run, trace, now_ns)
+            self._write_trace(row.no, run, trace, now_ns)
             if row.urgency != Urgency.BACKFILL:
                 add_tools(self._delta, agent_no, trace.tools)
         elif quarantine is not None:
             self._db.execute(_SET_STATE, {"run": row.no, "to": RunState.QUARANTINED})
             self._delta.add(TotalKey(QUARANTINED, 0, quarantine), 1)
-        return recorded
+        return DetailRecorded(what, awaited)
 
     def set_aside(
         self, agent_no: int, run_id: str, *, state: RunState, reason: str | None = None
-    ) -> bool:
-        """Mark a run whose detail will never come; False if it was settled already."""
-        row = self._db.execute(_FIND_RUN, {"agent": agent_no, "id_": run_id}).one_or_none()
-        if row is None or row.state not in (RunState.SEEN, RunState.COUNTED):
-            return False
-        self._db.execute(_SET_STATE, {"run": row.no, "to": state})
+    ) -> DetailRecorded:
+        """Mark a run whose detail will never come (gone, or unreadable)."""
+        row = self._find(agent_no, run_id)
+        if row is not None and row.state not in (RunState.SEEN, RunState.COUNTED):
+            return DetailRecorded(Seen.KNOWN, None)
+        if row is not None:
+            self._db.execute(_SET_STATE, {"run": row.no, "to": state})
         if reason is not None:
             self._delta.add(TotalKey(QUARANTINED, 0, reason), 1)
-        return True
+        return DetailRecorded(Seen.KNOWN, Urgency(row.urgency) if _awaits(row) else None)
 
     @property
     def traces(self) -> OutboxTables:
@@ -346,21 +348,34 @@ class Ledger:
             )
         return rows
 
-    def _write_trace(self, agent_no: int, run: Run, trace: EncodedTrace, now_ns: int) -> None:
-        row = self._db.execute(_FIND_RUN, {"agent": agent_no, "id_": run.id}).one()
+    def _known(
+        self, agent_no: int, sightings: Sequence[Sighting], unreadable: Sequence[Unreadable]
+    ) -> dict[str, int]:
+        """The states of those of a page's runs that were recorded before."""
+        ids = [sighting.run.id for sighting in sightings]
+        ids += [one.run_id for one in unreadable if one.run_id is not None]
+        if not ids:
+            return {}
+        found = self._db.execute(_FIND_RUNS, {"agent": agent_no, "ids": ids})
+        return {row.id: row.state for row in found}
+
+    def _find(self, agent_no: int, run_id: str) -> Any:
+        return self._db.execute(_FIND_RUN, {"agent": agent_no, "id_": run_id}).one_or_none()
+
+    def _write_trace(self, run_no: int, run: Run, trace: EncodedTrace, now_ns: int) -> None:
         self._traces.write(
-            run_no=row.no,
+            run_no=run_no,
             trace=trace,
             stored=compress(trace.payload),
             ended_ns=run.completed_ns,
             now_ns=now_ns,
         )
-        self._db.execute(_SET_STATE, {"run": row.no, "to": RunState.FETCHED})
+        self._db.execute(_SET_STATE, {"run": run_no, "to": RunState.FETCHED})
 
     def _cover(self, agent_no: int, coverage: Coverage) -> int | None:
         changes = {
             name: value
-            for name in ("frontier_ns", "floor_ns", "scanned")
+            for name in ("frontier_ns", "floor_ns")
             if (value := getattr(coverage, name)) is not None
         }
         if changes:
@@ -388,15 +403,29 @@ class Ledger:
         return int(added[0])
 
 
-def _state_when_counted(sighting: Sighting) -> RunState:
-    return RunState.COUNTED if sighting.traced else RunState.SAMPLED_OUT
+def _fate(sighting: Sighting, state: int | None, floor_ns: int) -> tuple[Seen, RunState | None]:
+    """What a sighting comes to, and the state it moves its run to, if any."""
+    run = sighting.run
+    if state is not None and state not in _UNCOUNTED:
+        return Seen.KNOWN, None
+    if state is None and run.created_ns < floor_ns:
+        return Seen.BELOW_FLOOR, None
+    if not run.terminal:
+        return Seen.IN_FLIGHT, None if state == RunState.SEEN else RunState.SEEN
+    return Seen.COUNTED, RunState.COUNTED if sighting.traced else RunState.SAMPLED_OUT
 
 
-def _run_row(agent_no: int, run: Run, state: RunState, urgency: Urgency) -> dict[str, Any]:
+def _awaits(row: Any) -> bool:
+    return row is not None and row.state == RunState.COUNTED
+
+
+def _run_row(
+    agent_no: int, run_id: str, state: RunState, urgency: Urgency, created_ns: int
+) -> dict[str, Any]:
     return {
         "agent_no": agent_no,
-        "id": run.id,
+        "id": run_id,
         "state": state,
         "urgency": urgency,
-        "created_ns": run.created_ns,
+        "created_ns": created_ns,
     }

@@ -32,7 +32,6 @@ class AgentRecord:
     name: str
     floor_ns: int
     frontier_ns: int | None
-    scanned: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,6 @@ class Coverage:
 
     frontier_ns: int | None = None
     floor_ns: int | None = None
-    scanned: bool | None = None
     closed_gap: int | None = None
     open_gap: GapRecord | None = None
 
@@ -88,6 +86,14 @@ class PageRecorded:
 
     seen: tuple[Seen, ...]
     gap_no: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DetailRecorded:
+    """The outcome of recording a get-run; `awaited`: the urgency under which it was waited for."""
+
+    seen: Seen
+    awaited: Urgency | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -111,7 +110,6 @@ agent = Table(
     Column("floor_ns", BigInteger, nullable=False),
     # Everything from the floor up to here was read, but for the gaps. NULL: never scanned.
     Column("frontier_ns", BigInteger),
-    Column("scanned", Boolean, nullable=False),
     UniqueConstraint("workspace_no", "id"),
 )
 

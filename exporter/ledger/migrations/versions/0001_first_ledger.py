@@ -35,7 +35,6 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("floor_ns", sa.BigInteger, nullable=False),
         sa.Column("frontier_ns", sa.BigInteger),
-        sa.Column("scanned", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("no", name="pk_agent"),
         sa.ForeignKeyConstraint(
             ["workspace_no"], ["workspace.no"], name="fk_agent_workspace_no_workspace"

@@ -1,0 +1,277 @@
+"""What each kind of request does with its answer: head pages, gaps, sweeps and single runs.
+
+Knows nothing of budgets or order; raises SourceError and LedgerError to whoever called.
+"""
+
+import logging
+import random
+from typing import Final
+
+from exporter.clock import Clock
+from exporter.errors import SourceMalformed, SourceNotFound
+from exporter.ledger.records import GapRecord
+from exporter.ledger.schema import GapPurpose, RunState
+from exporter.models import Page, Run, Unreadable
+from exporter.sync.coverage import cover_gap, cover_head, oldest_and_newest, restart_gap
+from exporter.sync.plan import (
+    ReadAgents,
+    ReadGap,
+    ReadHead,
+    ReadRun,
+    ReadStatus,
+    Request,
+    sweep_statuses,
+)
+from exporter.sync.policy import RunPolicy
+from exporter.sync.recorder import Recorder
+from exporter.sync.source import Source
+from exporter.sync.state import PAGE_MOST, AgentState, Retry, Sweep, WorkspaceState
+
+logger = logging.getLogger("exporter.sync")
+
+# An idle agent is polled less and less, down to a quarter of the pace.
+_IDLE_GROWTH: Final = 2.0
+_IDLE_MOST: Final = 4.0
+_HEAD_LEAST: Final = 20
+# A page of a sweep every so many seconds, an agent, however many pages it takes.
+_SWEEP_PAGE_S: Final = 30.0
+_EMPTY_PAGES_MOST: Final = 50
+_MISSED_MOST: Final = 3
+_RETRY_S: Final = (30.0, 120.0, 600.0)
+
+
+class AgentReader:
+    """Makes the requests about one agent and records what they bring."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        recorder: Recorder,
+        policy: RunPolicy,
+        clock: Clock,
+        rng: random.Random,
+        poll_interval_s: float,
+        once: bool = False,
+    ) -> None:
+        self._source = source
+        self._recorder = recorder
+        self._policy = policy
+        self._clock = clock
+        self._rng = rng
+        self._poll_s = poll_interval_s
+        self._once = once
+
+    async def read(self, workspace: WorkspaceState, agent: AgentState, request: Request) -> None:
+        """Make a request of the plan and record its answer."""
+        match request:
+            case ReadHead(limit=limit):
+                await self._head(workspace, agent, limit)
+            case ReadGap(gap=gap):
+                await self._gap(workspace, agent, gap)
+            case ReadStatus():
+                await self._sweep(workspace, agent, request)
+            case ReadRun():
+                await self._run(workspace, agent, request)
+            case ReadAgents():
+                raise TypeError("agents are the roster's to read")
+
+    # --- the head ----------------------------------------------------------------------------
+
+    async def _head(self, workspace: WorkspaceState, agent: AgentState, limit: int) -> None:
+        started_s = self._clock.monotonic_s()
+        page = await self._source.runs_page(
+            workspace_id=workspace.id, agent_id=agent.id, limit=limit
+        )
+        known = {run.id for run in page.rows if run.id in agent.recent or run.id in agent.in_flight}
+        coverage = cover_head(
+            page, floor_ns=agent.floor_ns, frontier_ns=agent.frontier_ns, known=known
+        )
+        news = await self._recorder.page(agent, page, purpose=None, coverage=coverage)
+        agent.head_read = True
+        agent.last_poll_ns = self._clock.now_ns()
+        self._note_depth(agent, page, len(news))
+        self._schedule_head(agent, started_s, news=bool(news or agent.in_flight))
+
+    def _schedule_head(self, agent: AgentState, started_s: float, *, news: bool) -> None:
+        if self._once:
+            agent.head_due_s = float("inf")
+            return
+        before = agent.head_interval_s or self._poll_s
+        agent.head_interval_s = (
+            self._poll_s if news else min(before * _IDLE_GROWTH, self._poll_s * _IDLE_MOST)
+        )
+        agent.head_due_s = started_s + agent.head_interval_s
+
+    def _note_depth(self, agent: AgentState, page: Page[Run], news: int) -> None:
+        """Size the next head page: the runs in flight it should show, and what may be new."""
+        ends = oldest_and_newest(page)
+        agent.head_oldest_ns = ends[0] if ends and page.next_cursor is not None else None
+        deepest = max(
+            (place + 1 for place, run in enumerate(page.rows) if run.id in agent.in_flight),
+            default=0,
+        )
+        oldest = agent.head_oldest_ns
+        shown = {run.id for run in page.rows}
+        agent.has_fallen = False
+        for run_id, run in agent.in_flight.items():
+            if run_id in shown or run_id in agent.ended:
+                continue
+            if oldest is not None and run.created_ns < oldest:
+                agent.has_fallen = True
+                continue
+            # It should be on this page and is not: deleted, or not visible for a moment.
+            run.missed += 1
+            if run.missed >= _MISSED_MOST:
+                agent.ended[run_id] = run.created_ns
+        wanted = PAGE_MOST if agent.has_fallen else deepest + 2 * news + _HEAD_LEAST
+        agent.head_limit = max(_HEAD_LEAST, min(PAGE_MOST, wanted))
+
+    # --- gaps --------------------------------------------------------------------------------
+
+    async def _gap(self, workspace: WorkspaceState, agent: AgentState, gap: GapRecord) -> None:
+        try:
+            page = await self._source.runs_page(
+                workspace_id=workspace.id, agent_id=agent.id, limit=PAGE_MOST, cursor=gap.cursor
+            )
+        except SourceNotFound:
+            if gap.cursor is None:
+                raise
+            await self._restart(agent, gap, "its cursor has expired")
+            return
+        if page.next_cursor is not None and page.next_cursor == gap.cursor:
+            await self._restart(agent, gap, "its cursor leads back to itself")
+            return
+        agent.empty_pages = 0 if page.rows else agent.empty_pages + 1
+        if agent.empty_pages > _EMPTY_PAGES_MOST:
+            agent.empty_pages = 0
+            raise SourceMalformed(
+                f"Conduit answered {_EMPTY_PAGES_MOST} empty pages in a row with more to come"
+            )
+        await self._recorder.page(agent, page, purpose=gap.purpose, coverage=cover_gap(page, gap))
+
+    async def _restart(self, agent: AgentState, gap: GapRecord, why: str) -> None:
+        logger.warning("agent %s: reading its list from the head again: %s", agent.id, why)
+        agent.cursor_restarts += 1
+        empty: Page[Run] = Page((), (), None)
+        await self._recorder.page(agent, empty, purpose=gap.purpose, coverage=restart_gap(gap))
+        if agent.cursor_restarts % 3 == 0:
+            raise SourceMalformed(f"Conduit's cursors for agent {agent.id} are of no use: {why}")
+
+    # --- runs in flight that head pages do not show ------------------------------------------
+
+    async def _sweep(
+        self, workspace: WorkspaceState, agent: AgentState, request: ReadStatus
+    ) -> None:
+        sweep = agent.sweep
+        if sweep is None:
+            fallen = agent.fallen()
+            if not fallen:
+                agent.has_fallen = False
+                return
+            sweep = agent.sweep = Sweep(
+                statuses=sweep_statuses({run.status for run in fallen.values()}),
+                oldest_ns=min(run.created_ns for run in fallen.values()),
+                started=frozenset(fallen),
+            )
+        try:
+            page = await self._source.runs_page(
+                workspace_id=workspace.id,
+                agent_id=agent.id,
+                limit=PAGE_MOST,
+                cursor=request.cursor,
+                status=request.status,
+            )
+        except SourceNotFound:
+            self._end_sweep(agent, sweep, complete=False)
+            return
+        sweep.pages += 1
+        await self._recorder.page(agent, page, purpose=GapPurpose.FRESH, coverage=None)
+        sweep.seen.update(run.id for run in page.rows)
+        ends = oldest_and_newest(page)
+        if ends is not None and sweep.last_ns is not None:
+            sweep.seams.append((ends[1], sweep.last_ns))
+        if ends is not None:
+            sweep.last_ns = ends[0]
+        repeated = page.next_cursor is not None and page.next_cursor == request.cursor
+        passed = ends is not None and ends[0] < sweep.oldest_ns
+        if page.next_cursor is not None and not passed and not repeated:
+            sweep.cursor = page.next_cursor
+            return
+        sweep.statuses.pop(0)
+        sweep.cursor, sweep.last_ns = None, None
+        if not sweep.statuses:
+            self._end_sweep(agent, sweep, complete=not repeated)
+
+    def _end_sweep(self, agent: AgentState, sweep: Sweep, *, complete: bool) -> None:
+        """Runs that no page of a complete sweep showed have ended."""
+        agent.sweep = None
+        agent.sweep_due_s = self._clock.monotonic_s() + max(
+            self._poll_s, _SWEEP_PAGE_S * max(1, sweep.pages)
+        )
+        if not complete:
+            return
+        for run_id in sweep.started - sweep.seen:
+            run = agent.in_flight.get(run_id)
+            if run is None or any(low <= run.created_ns <= high for low, high in sweep.seams):
+                # At a seam between pages a row may have slipped through: the next sweep tells.
+                continue
+            agent.ended[run_id] = run.created_ns
+
+    # --- single runs -------------------------------------------------------------------------
+
+    async def _run(self, workspace: WorkspaceState, agent: AgentState, request: ReadRun) -> None:
+        run_id = request.run_id
+        try:
+            answer = await self._source.run(
+                workspace_id=workspace.id, agent_id=agent.id, run_id=run_id
+            )
+        except SourceNotFound:
+            if not self._again_later(agent, run_id):
+                logger.warning("run %s of agent %s is gone", run_id, agent.id)
+                await self._recorder.set_aside(agent, run_id, state=RunState.GONE)
+            return
+        except SourceMalformed as exc:
+            if not self._again_later(agent, run_id):
+                await self._quarantine(agent, run_id, "malformed", str(exc))
+            return
+        if isinstance(answer, Unreadable):
+            await self._quarantine(agent, run_id, answer.reason, answer.detail)
+            return
+        run = answer.run
+        if not run.terminal:
+            # Listed as ended and yet going on, or asked for by name: ask again, ever more rarely.
+            await self._recorder.detail(agent, run, urgency=request.urgency, trace=None)
+            agent.ended.pop(run_id, None)
+            self._again_later(agent, run_id, delays=(self._poll_s,))
+            return
+        trace, quarantine = None, None
+        if self._policy.sight(
+            run, agent_no=agent.no, agent_name=agent.name, urgency=request.urgency
+        ).traced:
+            try:
+                trace = self._policy.encode(answer, agent.no, agent.name)
+            except Exception:  # a fault of ours with one run must not stop the rest
+                logger.exception("run %s of agent %s could not be converted", run_id, agent.id)
+                quarantine = "conversion"
+        await self._recorder.detail(
+            agent, run, urgency=request.urgency, trace=trace, quarantine=quarantine
+        )
+
+    def _again_later(
+        self, agent: AgentState, run_id: str, *, delays: tuple[float, ...] = _RETRY_S
+    ) -> bool:
+        """Schedule another get-run; False where enough have been made. Single delays never end."""
+        retry = agent.retries.get(run_id)
+        attempts = 1 if retry is None else retry.attempts + 1
+        if attempts > len(delays) > 1:
+            return False
+        delay_s = delays[min(attempts, len(delays)) - 1] * self._rng.uniform(0.9, 1.1)
+        agent.retries[run_id] = Retry(attempts, self._clock.monotonic_s() + delay_s)
+        return True
+
+    async def _quarantine(self, agent: AgentState, run_id: str, reason: str, detail: str) -> None:
+        logger.warning(
+            "run %s of agent %s is quarantined (%s): %s", run_id, agent.id, reason, detail
+        )
+        await self._recorder.set_aside(agent, run_id, state=RunState.QUARANTINED, reason=reason)

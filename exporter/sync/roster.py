@@ -1,0 +1,148 @@
+"""Who is watched: the workspaces and agents that the settings ask for and the API shows.
+
+Reads lists of agents, puts what is wanted into the ledger and the state. Never reads runs.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.clock import Clock
+from exporter.ledger.gate import LedgerGate
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.records import AgentRecord, GapRecord, InFlightRun
+from exporter.ledger.schema import RunState, Urgency
+from exporter.models import Agent, Workspace
+from exporter.sync.budget import RequestBudget
+from exporter.sync.source import Source
+from exporter.sync.state import AgentState, InFlight, WorkspaceState
+
+logger = logging.getLogger("exporter.sync")
+
+REFRESH_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the ledger holds of an agent."""
+
+    record: AgentRecord
+    gaps: list[GapRecord]
+    in_flight: list[InFlightRun]
+    awaiting: dict[Urgency, int]
+    unsettled: list[str]
+
+
+class Roster:
+    """Keeps each workspace's agents as the API lists them."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        gate: LedgerGate,
+        clock: Clock,
+        lookback_s: float,
+        requests_per_minute: float,
+        agents: frozenset[str] | None,
+        runs: Sequence[tuple[str, str]],
+        wants_details: bool,
+    ) -> None:
+        """`agents` None watches every agent; `runs` are (agent id, run id) asked for by name."""
+        self._source = source
+        self._gate = gate
+        self._clock = clock
+        self._lookback_s = lookback_s
+        self._requests_per_minute = requests_per_minute
+        self._agents = agents
+        self._runs: dict[str, list[str]] = {}
+        for agent_id, run_id in runs:
+            self._runs.setdefault(agent_id, []).append(run_id)
+        self._wants_details = wants_details
+
+    async def open_workspace(self, workspace: Workspace) -> WorkspaceState:
+        """Make the state of a workspace, its agents of former runs included."""
+        number = await self._gate.transact(lambda ledger: ledger.put_workspace(workspace))
+        return WorkspaceState(
+            no=number,
+            id=workspace.id,
+            name=workspace.name,
+            budget=RequestBudget(requests_per_minute=self._requests_per_minute),
+        )
+
+    async def read_agents(self, state: WorkspaceState) -> None:
+        """Read the next page of a workspace's agents; one request. Raises SourceError."""
+        page = await self._source.agents_page(state.id, cursor=state.agents_cursor)
+        for agent in page.rows:
+            if self._is_wanted(agent.id):
+                state.agents_listing.add(agent.id)
+                await self._watch(state, agent)
+        state.agents_cursor = page.next_cursor
+        if page.next_cursor is not None:
+            return
+        for agent_id, known in state.agents.items():
+            if known.listed and agent_id not in state.agents_listing:
+                logger.warning("agent %s is no longer listed; it is not polled", agent_id)
+            known.listed = agent_id in state.agents_listing
+        state.agents_listing = set()
+        state.agents_due_s = self._clock.monotonic_s() + REFRESH_S
+        state.discovered = True
+
+    def missing(self, states: Mapping[str, WorkspaceState]) -> list[str]:
+        """The ids of agents that the settings name and no workspace lists."""
+        named = set(self._agents or ()) | set(self._runs)
+        return sorted(named - {agent for state in states.values() for agent in state.agents})
+
+    def _is_wanted(self, agent_id: str) -> bool:
+        return self._agents is None or agent_id in self._agents or agent_id in self._runs
+
+    async def _watch(self, state: WorkspaceState, agent: Agent) -> None:
+        known = state.agents.get(agent.id)
+        if known is not None and known.name == agent.name:
+            return
+        floor_ns = self._clock.now_ns() - round(self._lookback_s * 1e9)
+        found = await self._gate.transact(
+            _put_and_load(state.no, agent, floor_ns, self._runs.get(agent.id, ()))
+        )
+        if known is not None:
+            known.name = agent.name
+            return
+        state.agents[agent.id] = self._agent_state(agent, found)
+
+    def _agent_state(self, agent: Agent, found: _Found) -> AgentState:
+        record = found.record
+        return AgentState(
+            no=record.no,
+            id=agent.id,
+            name=agent.name,
+            floor_ns=record.floor_ns,
+            frontier_ns=record.frontier_ns,
+            scans=self._agents is None or agent.id in self._agents,
+            gaps=found.gaps,
+            # Their status is not known any more; the next page or sweep tells.
+            in_flight={run.id: InFlight(run.created_ns, "") for run in found.in_flight},
+            awaiting=found.awaiting if self._wants_details else {},
+            wanted=dict.fromkeys(found.unsettled),
+        )
+
+
+def _put_and_load(
+    workspace_no: int, agent: Agent, floor_ns: int, named: Sequence[str]
+) -> Callable[[Ledger], _Found]:
+    def work(ledger: Ledger) -> _Found:
+        record = ledger.put_agent(agent, workspace_no=workspace_no, floor_ns=floor_ns)
+        return _Found(
+            record=record,
+            gaps=ledger.gaps(record.no),
+            in_flight=ledger.in_flight(record.no),
+            awaiting=ledger.awaiting_counts(record.no),
+            unsettled=[
+                run_id
+                for run_id in named
+                if ledger.state_of(record.no, run_id)
+                in (None, RunState.SEEN, RunState.COUNTED, RunState.UNREADABLE)
+            ],
+        )
+
+    return work

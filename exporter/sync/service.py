@@ -1,0 +1,161 @@
+"""The sync stage: finds the workspaces and keeps a `WorkspaceSync` at work in each.
+
+The list of workspaces belongs to none of them and is limited by token, so it is paced here.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from typing import Final
+
+from exporter.clock import Clock
+from exporter.errors import LedgerError, SourceError, SourceRateLimited
+from exporter.models import Workspace
+from exporter.sync.budget import RequestBudget, backoff_s
+from exporter.sync.roster import REFRESH_S, Roster
+from exporter.sync.source import Source
+from exporter.sync.state import WorkspaceState
+from exporter.sync.workspace import SyncParts, WorkspaceSync
+
+logger = logging.getLogger("exporter.sync")
+
+_TRIES_OF_ONE_PASS: Final = 5
+
+
+class SyncService:
+    """Reads Conduit until stopped (`run`), or until all that is visible was read (`run_pass`)."""
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        parts: SyncParts,
+        roster: Roster,
+        clock: Clock,
+        rng: random.Random,
+        workspaces: Sequence[str],
+        requests_per_minute: float,
+    ) -> None:
+        """`workspaces` empty: all that the token sees."""
+        self._source = source
+        self._parts = parts
+        self._roster = roster
+        self._clock = clock
+        self._rng = rng
+        self._named = tuple(workspaces)
+        self._budget = RequestBudget(requests_per_minute=requests_per_minute)
+        self._syncs: dict[str, WorkspaceSync] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stop = asyncio.Event()
+        self.trouble: str | None = None
+        self.discovered = False
+
+    @property
+    def workspaces(self) -> dict[str, WorkspaceState]:
+        """The present state of every workspace, by id; to be read only."""
+        return {one: sync.state for one, sync in self._syncs.items()}
+
+    async def run(self) -> None:
+        """Work until `stop`; workspaces that appear later are taken up."""
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                await self._discover()
+            except LedgerError:
+                break
+            except SourceError as exc:
+                failures += 1
+                self._note_trouble(exc)
+                await self._rest(self._pause_s(exc, failures))
+                continue
+            failures = 0
+            self.trouble = None
+            for name, sync in self._syncs.items():
+                if name not in self._tasks:
+                    self._tasks[name] = asyncio.create_task(sync.run(), name=f"sync {name}")
+            await self._rest(REFRESH_S)
+        for sync in self._syncs.values():
+            sync.stop()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def run_pass(self) -> list[str]:
+        """Read all that is visible now, once; what could not be read, in words."""
+        for failures in range(1, _TRIES_OF_ONE_PASS + 1):
+            try:
+                await self._discover()
+                break
+            except SourceError as exc:
+                if failures == _TRIES_OF_ONE_PASS or self._stop.is_set():
+                    return [str(exc)]
+                await self._rest(self._pause_s(exc, failures))
+        await asyncio.gather(*(sync.run_until_settled() for sync in self._syncs.values()))
+        troubles = [
+            f"workspace {name}: {sync.state.trouble or 'an agent could not be read'}"
+            for name, sync in self._syncs.items()
+            if not sync.settled
+        ]
+        return troubles + [
+            f"agent {agent_id}: no workspace of this token lists it"
+            for agent_id in self._roster.missing(self.workspaces)
+        ]
+
+    def stop(self) -> None:
+        """Make no further request."""
+        self._stop.set()
+        for sync in self._syncs.values():
+            sync.stop()
+
+    def wake(self) -> None:
+        """Something changed from outside (room in the outbox, a new token): decide anew."""
+        for sync in self._syncs.values():
+            sync.wake()
+
+    async def _discover(self) -> None:
+        """Find the workspaces; names that the API does not tell are their ids."""
+        found: dict[str, Workspace] = {}
+        cursor: str | None = None
+        while True:
+            await self._pay()
+            try:
+                page = await self._source.workspaces_page(cursor=cursor)
+            except SourceError:
+                if not self._named:
+                    raise
+                # Their ids are known: their names can wait for the next refresh.
+                break
+            found.update((one.id, one) for one in page.rows)
+            if page.next_cursor is None or page.next_cursor == cursor:
+                break
+            cursor = page.next_cursor
+        wanted = self._named or tuple(found)
+        for workspace_id in wanted:
+            workspace = found.get(workspace_id, Workspace(workspace_id, workspace_id))
+            known = self._syncs.get(workspace_id)
+            if known is None:
+                state = await self._roster.open_workspace(workspace)
+                self._syncs[workspace_id] = WorkspaceSync(state, self._parts)
+            elif workspace_id in found:
+                known.state.name = workspace.name
+        self.discovered = True
+
+    async def _pay(self) -> None:
+        await self._clock.sleep(self._budget.ready_at() - self._clock.monotonic_s())
+        self._budget.take(self._clock.monotonic_s())
+
+    def _pause_s(self, error: SourceError, failures: int) -> float:
+        if isinstance(error, SourceRateLimited):
+            return self._budget.rest(self._clock.monotonic_s(), error.retry_after_s, self._rng)
+        return backoff_s(failures, self._rng)
+
+    def _note_trouble(self, error: SourceError) -> None:
+        if self.trouble != str(error):
+            logger.warning("the workspaces could not be listed: %s", error)
+        self.trouble = str(error)
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            pass

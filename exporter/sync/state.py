@@ -1,0 +1,176 @@
+"""What the sync stage knows of each workspace and agent while it runs.
+
+All of it can be rebuilt from the ledger and the API: losing it costs requests, never runs. Times
+named `_s` are monotonic seconds, times named `_ns` are Conduit's.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from exporter.ledger.records import AwaitedRun, GapRecord
+from exporter.ledger.schema import GapPurpose, Urgency
+from exporter.sync.budget import RequestBudget
+
+# A page holds at most so many runs (documented limit of `limit`).
+PAGE_MOST: Final = 100
+# Settled runs remembered by id, an agent: three pages, so that a head scan that shows nothing new
+# touches no disk.
+_RECENT_MOST: Final = 3 * PAGE_MOST
+
+
+class Slot(Enum):
+    """What an agent can have under way once each."""
+
+    HEAD = "head"
+    GAP = "gap"
+    SWEEP = "sweep"
+
+
+class RecentIds:
+    """The settled runs that list pages are likely to show again."""
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._ids
+
+    def add(self, run_id: str) -> None:
+        """Remember a run, forgetting the one remembered longest ago."""
+        self._ids[run_id] = None
+        self._ids.move_to_end(run_id)
+        if len(self._ids) > _RECENT_MOST:
+            self._ids.popitem(last=False)
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A run that had not ended when it was last seen."""
+
+    created_ns: int
+    status: str
+    missed: int = 0
+
+
+@dataclass(slots=True)
+class Retry:
+    """A run whose get-run did not help, and when to ask again."""
+
+    attempts: int
+    due_s: float
+
+
+@dataclass(slots=True)
+class Sweep:
+    """A reading of `status=...` pages, to learn which of the runs off the head are still going."""
+
+    statuses: list[str]
+    oldest_ns: int
+    started: frozenset[str]
+    cursor: str | None = None
+    pages: int = 0
+    seen: set[str] = field(default_factory=set)
+    # Spans between the last row of a page and the first of the next: rows may have shifted there.
+    seams: list[tuple[int, int]] = field(default_factory=list)
+    last_ns: int | None = None
+
+
+@dataclass(slots=True)
+class AgentState:
+    """One agent: how far its list is read, what of it is in flight, whose detail is wanted."""
+
+    no: int
+    id: str
+    name: str
+    floor_ns: int
+    frontier_ns: int | None
+    # False where single runs are wanted and nothing else of this agent.
+    scans: bool = True
+    listed: bool = True
+    gaps: list[GapRecord] = field(default_factory=list)
+    in_flight: dict[str, InFlight] = field(default_factory=dict)
+    recent: RecentIds = field(default_factory=RecentIds)
+    busy: set[Slot] = field(default_factory=set)
+
+    head_due_s: float = float("-inf")
+    head_read: bool = False
+    head_interval_s: float = 0.0
+    head_limit: int = PAGE_MOST
+    # The oldest run of the last full head page; older runs in flight have fallen off the head.
+    head_oldest_ns: int | None = None
+    last_poll_ns: int | None = None
+    failures: int = 0
+    rest_until_s: float = float("-inf")
+    cursor_restarts: int = 0
+    empty_pages: int = 0
+
+    # Whether any run in flight is older than that; kept so that no decision has to look for it.
+    has_fallen: bool = False
+    sweep: Sweep | None = None
+    sweep_due_s: float = float("-inf")
+    # Ended out of sight: one get-run counts and traces them.
+    ended: dict[str, int] = field(default_factory=dict)
+    # Single runs asked for by name (CONDUIT_RUNS).
+    wanted: dict[str, None] = field(default_factory=dict)
+
+    awaiting: dict[Urgency, int] = field(default_factory=dict)
+    window: list[AwaitedRun] = field(default_factory=list)
+    window_stale: bool = True
+    fetching: set[str] = field(default_factory=set)
+    retries: dict[str, Retry] = field(default_factory=dict)
+    served_s: float = float("-inf")
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the first scan, back to the floor, is complete."""
+        return not self.scans or (
+            self.frontier_ns is not None
+            and not any(gap.purpose is GapPurpose.LOOKBACK for gap in self.gaps)
+        )
+
+    @property
+    def retired(self) -> bool:
+        """Whether Conduit lists the agent no more, and nothing of it is asked for by name."""
+        return not self.listed and not self.wanted
+
+    @property
+    def awaiting_total(self) -> int:
+        """How many runs wait for their detail."""
+        return sum(self.awaiting.values())
+
+    def fallen(self) -> dict[str, InFlight]:
+        """The runs in flight that head pages no longer show."""
+        oldest = self.head_oldest_ns
+        if oldest is None:
+            return {}
+        return {
+            run_id: run
+            for run_id, run in self.in_flight.items()
+            if run.created_ns < oldest and run_id not in self.ended
+        }
+
+
+@dataclass(slots=True)
+class WorkspaceState:
+    """One workspace: its budget, its agents and how its last contact went."""
+
+    no: int
+    id: str
+    name: str
+    budget: RequestBudget
+    agents: dict[str, AgentState] = field(default_factory=dict)
+    agents_due_s: float = float("-inf")
+    agents_cursor: str | None = None
+    agents_listing: set[str] = field(default_factory=set)
+    agents_busy: bool = False
+    discovered: bool = False
+    up: bool | None = None
+    failures: int = 0
+    rest_until_s: float = float("-inf")
+    trouble: str | None = None
+    # How far head scans have run ahead of their share while details wait.
+    head_lead: float = 0.0
+    backlog_turn: bool = False
+    in_flight_requests: int = 0
