@@ -37,15 +37,15 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def _add_agent(ledger: Ledger) -> int:
-    number = ledger.put_workspace(Workspace("ws1", "Harbor Hotels"))
+    number = ledger.agents.put_workspace(Workspace("ws1", "Harbor Hotels"))
     agent = Agent("ag1", "ws1", "Guest messaging")
-    return ledger.put_agent(agent, workspace_no=number, floor_ns=0).no
+    return ledger.agents.put_agent(agent, workspace_no=number, floor_ns=0).no
 
 
 def record(ledger: Ledger, *sightings: object, floor_ns: int = 0) -> tuple[Seen, ...]:
     page = ledger.transact(
         [
-            lambda one: one.record_page(
+            lambda one: one.runs.record_page(
                 1,
                 sightings,
                 floor_ns=floor_ns,
@@ -79,9 +79,9 @@ def test_a_run_in_flight_is_counted_when_it_ends(ledger: Ledger) -> None:
     running = make_run(status="running", completed_ns=None, disposition=None)
     assert record(ledger, make_sighting(running)) == (Seen.IN_FLIGHT,)
     assert total(ledger, families.RUNS, "running", "none") == 0
-    assert [run.id for run in ledger.transact([lambda one: one.in_flight(1)])[0]] == ["ar1"]
+    assert [run.id for run in ledger.transact([lambda one: one.runs.in_flight(1)])[0]] == ["ar1"]
     assert record(ledger, make_sighting()) == (Seen.COUNTED,)
-    assert ledger.transact([lambda one: one.in_flight(1)])[0] == []
+    assert ledger.transact([lambda one: one.runs.in_flight(1)])[0] == []
 
 
 def test_a_run_below_the_floor_is_not_counted(ledger: Ledger) -> None:
@@ -119,8 +119,8 @@ def test_a_transaction_that_fails_leaves_no_trace_of_itself(ledger: Ledger) -> N
     """Neither rows nor totals nor the outbox remember a transaction that raised."""
 
     def fails(one: Ledger) -> None:
-        one.record_page(1, [make_sighting()], floor_ns=0, now_ns=START_NS)
-        one.record_detail(1, make_sighting(), trace=make_trace(), now_ns=START_NS)
+        one.runs.record_page(1, [make_sighting()], floor_ns=0, now_ns=START_NS)
+        one.runs.record_detail(1, make_sighting(), trace=make_trace(), now_ns=START_NS)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -135,7 +135,7 @@ def test_a_quarantined_run_counts_in_quarantine_once_and_may_be_read_later(ledge
     bad = Unreadable("ar1", "cost", "negative")
     for _ in range(2):
         ledger.transact(
-            [lambda one: one.record_page(1, [], unreadable=[bad], floor_ns=0, now_ns=START_NS)]
+            [lambda one: one.runs.record_page(1, [], unreadable=[bad], floor_ns=0, now_ns=START_NS)]
         )
     assert total(ledger, families.QUARANTINED, "cost", agent_no=0) == 1
     assert record(ledger, make_sighting()) == (Seen.COUNTED,)
@@ -146,7 +146,7 @@ def test_coverage_shares_the_transaction_of_its_page(ledger: Ledger) -> None:
     gap = GapRecord(None, GapPurpose.FRESH, 10, 20, "cursor")
 
     def page(one: Ledger) -> int | None:
-        return one.record_page(
+        return one.runs.record_page(
             1,
             [make_sighting()],
             coverage=Coverage(frontier_ns=30, open_gap=gap),
@@ -155,10 +155,12 @@ def test_coverage_shares_the_transaction_of_its_page(ledger: Ledger) -> None:
         ).gap_no
 
     number = ledger.transact([page])[0]
-    stored = ledger.transact([lambda one: one.gaps(1)])[0]
+    stored = ledger.transact([lambda one: one.agents.gaps(1)])[0]
     assert stored == [GapRecord(number, GapPurpose.FRESH, 10, 20, "cursor")]
     agent = Agent("ag1", "ws1", "Renamed")
-    record_ = ledger.transact([lambda one: one.put_agent(agent, workspace_no=1, floor_ns=99)])[0]
+    record_ = ledger.transact(
+        [lambda one: one.agents.put_agent(agent, workspace_no=1, floor_ns=99)]
+    )[0]
     assert (record_.frontier_ns, record_.floor_ns, record_.name) == (30, 0, "Renamed")
 
 
@@ -172,9 +174,9 @@ def test_details_are_awaited_by_urgency_then_oldest_first(ledger: Ledger) -> Non
         make_sighting(make_run("failed", created_ns=40), urgency=Urgency.MUST),
         make_sighting(make_run("sampled", created_ns=2), traced=False),
     )
-    awaited = ledger.transact([lambda one: one.awaiting(1, most=10)])[0]
+    awaited = ledger.transact([lambda one: one.runs.awaiting(1, most=10)])[0]
     assert [run.id for run in awaited] == ["failed", "old", "new", "back"]
-    counts = ledger.transact([lambda one: one.awaiting_counts(1)])[0]
+    counts = ledger.transact([lambda one: one.runs.awaiting_counts(1)])[0]
     assert counts == {Urgency.MUST: 1, Urgency.FRESH: 2, Urgency.BACKLOG: 1}
 
 
@@ -183,7 +185,7 @@ def test_a_trace_goes_from_outbox_to_delivered(ledger: Ledger) -> None:
     record(ledger, make_sighting())
     trace = make_trace()
     ledger.transact(
-        [lambda one: one.record_detail(1, make_sighting(), trace=trace, now_ns=START_NS)]
+        [lambda one: one.runs.record_detail(1, make_sighting(), trace=trace, now_ns=START_NS)]
     )
     assert ledger.outbox_state.pending == 1
     assert ledger.outbox_state.oldest_ns == START_NS
@@ -203,14 +205,14 @@ def test_a_trace_goes_from_outbox_to_delivered(ledger: Ledger) -> None:
     assert ledger.outbox_state.pending == 0
     assert ledger.outbox_state.stored_bytes == 0
     assert total(ledger, families.TRACES_DELIVERED, agent_no=0) == 1
-    assert ledger.transact([lambda one: one.state_of(1, "ar1")]) == [RunState.DELIVERED]
+    assert ledger.transact([lambda one: one.runs.state_of(1, "ar1")]) == [RunState.DELIVERED]
 
 
 def test_a_detail_is_taken_once(ledger: Ledger) -> None:
     """A second answer for a fetched run changes neither outbox nor totals."""
     for _ in range(2):
         ledger.transact(
-            [lambda one: one.record_detail(1, make_sighting(), trace=make_trace(), now_ns=1)]
+            [lambda one: one.runs.record_detail(1, make_sighting(), trace=make_trace(), now_ns=1)]
         )
     assert ledger.outbox_state.pending == 1
     assert total(ledger, families.RUNS, "completed", "resolved") == 1
@@ -220,7 +222,7 @@ def test_a_detail_is_taken_once(ledger: Ledger) -> None:
 def test_a_parked_trace_is_due_when_its_time_has_come(ledger: Ledger) -> None:
     """Parked traces are counted, wait, and can be woken early."""
     ledger.transact(
-        [lambda one: one.record_detail(1, make_sighting(), trace=make_trace(), now_ns=1)]
+        [lambda one: one.runs.record_detail(1, make_sighting(), trace=make_trace(), now_ns=1)]
     )
 
     def due_at(now_ns: int) -> int:
@@ -245,7 +247,7 @@ def test_a_batch_holds_at_least_one_trace_and_at_most_the_bytes(ledger: Ledger) 
         sighting = make_sighting(make_run(name))
         trace = make_trace(payload=name.encode() * 1000)
         ledger.transact(
-            [lambda one, s=sighting, t=trace: one.record_detail(1, s, trace=t, now_ns=1)]  # type: ignore[misc]
+            [lambda one, s=sighting, t=trace: one.runs.record_detail(1, s, trace=t, now_ns=1)]  # type: ignore[misc]
         )
     for max_bytes, expected in ((10, 1), (1999, 1), (2000, 2), (3000, 3)):
         due = ledger.transact(
@@ -350,7 +352,7 @@ def test_retention_lets_go_of_settled_traces_alone(ledger: Ledger) -> None:
     for name in ("a", "b"):
         sighting = make_sighting(make_run(name))
         ledger.transact(
-            [lambda one, s=sighting: one.record_detail(1, s, trace=make_trace(), now_ns=1)]  # type: ignore[misc]
+            [lambda one, s=sighting: one.runs.record_detail(1, s, trace=make_trace(), now_ns=1)]  # type: ignore[misc]
         )
     ledger.transact(
         [lambda one: one.traces.settle([Settlement(1, TraceState.DELIVERED)], now_ns=50)]

@@ -13,7 +13,7 @@ from exporter.ledger import families, schema
 from exporter.ledger.compression import decompress
 from exporter.ledger.records import EncodedTrace, OutboxState
 from exporter.ledger.schema import RunState, TraceState
-from exporter.ledger.totals import TotalKey
+from exporter.ledger.totals import TotalKey, TotalsDelta
 
 _trace = schema.trace
 _run = schema.run
@@ -80,9 +80,9 @@ class OutboxTables:
     `staged` is what the counts will be once the running transaction has been committed.
     """
 
-    def __init__(self, connection: Connection, add_total: Callable[[TotalKey, int], None]) -> None:
+    def __init__(self, connection: Connection, delta: Callable[[], TotalsDelta]) -> None:
         self._db = connection
-        self._add_total = add_total
+        self._delta = delta
         self.staged = OutboxState()
 
     def write(
@@ -159,15 +159,15 @@ class OutboxTables:
             pending += 1
             weight += row.weight
             moves.append({"run": row.run_no, "to": run_state})
-            self._add_total(TotalKey(family), 1)
+            self._delta().add(TotalKey(family), 1)
         if changes:
             self._db.execute(_SETTLE, changes)
         if moves:
             self._db.execute(_MOVE_RUN, moves)
         if spans_delivered:
-            self._add_total(TotalKey(families.SPANS_DELIVERED), spans_delivered)
+            self._delta().add(TotalKey(families.SPANS_DELIVERED), spans_delivered)
         if spans_rejected:
-            self._add_total(TotalKey(families.SPANS_REJECTED), spans_rejected)
+            self._delta().add(TotalKey(families.SPANS_REJECTED), spans_rejected)
         self.staged = OutboxState(
             pending=self.staged.pending - pending,
             parked=self.staged.parked + parked,
@@ -219,7 +219,7 @@ class OutboxTables:
                 _trace.c.at_ns < settled_before_ns,
             )
         )
-        return after_no + window if (last or 0) < highest else None
+        return after_no + window if last is None or last < highest else None
 
     def count(self) -> OutboxState:
         """Count what is undelivered from the tables; done once at start."""

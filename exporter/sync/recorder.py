@@ -59,7 +59,7 @@ class Recorder:
         now_ns = self._clock.now_ns()
         floor_ns = agent.floor_ns
         recorded: PageRecorded = await self._gate.transact(
-            lambda ledger: ledger.record_page(
+            lambda ledger: ledger.runs.record_page(
                 agent.no,
                 sightings,
                 unreadable=page.unreadable,
@@ -91,7 +91,7 @@ class Recorder:
         )
         now_ns = self._clock.now_ns()
         recorded = await self._gate.transact(
-            lambda ledger: ledger.record_detail(
+            lambda ledger: ledger.runs.record_detail(
                 agent.no, sighting, trace=trace, now_ns=now_ns, quarantine=quarantine
             )
         )
@@ -106,7 +106,7 @@ class Recorder:
     ) -> None:
         """Record that a run's detail will never come."""
         recorded = await self._gate.transact(
-            lambda ledger: ledger.set_aside(agent.no, run_id, state=state, reason=reason)
+            lambda ledger: ledger.runs.set_aside(agent.no, run_id, state=state, reason=reason)
         )
         agent.in_flight.pop(run_id, None)
         agent.recent.add(run_id)

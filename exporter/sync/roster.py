@@ -63,7 +63,7 @@ class Roster:
 
     async def open_workspace(self, workspace: Workspace) -> WorkspaceState:
         """Make the state of a workspace, its agents of former runs included."""
-        number = await self._gate.transact(lambda ledger: ledger.put_workspace(workspace))
+        number = await self._gate.transact(lambda ledger: ledger.agents.put_workspace(workspace))
         return WorkspaceState(
             no=number,
             id=workspace.id,
@@ -131,16 +131,16 @@ def _put_and_load(
     workspace_no: int, agent: Agent, floor_ns: int, named: Sequence[str]
 ) -> Callable[[Ledger], _Found]:
     def work(ledger: Ledger) -> _Found:
-        record = ledger.put_agent(agent, workspace_no=workspace_no, floor_ns=floor_ns)
+        record = ledger.agents.put_agent(agent, workspace_no=workspace_no, floor_ns=floor_ns)
         return _Found(
             record=record,
-            gaps=ledger.gaps(record.no),
-            in_flight=ledger.in_flight(record.no),
-            awaiting=ledger.awaiting_counts(record.no),
+            gaps=ledger.agents.gaps(record.no),
+            in_flight=ledger.runs.in_flight(record.no),
+            awaiting=ledger.runs.awaiting_counts(record.no),
             unsettled=[
                 run_id
                 for run_id in named
-                if ledger.state_of(record.no, run_id)
+                if ledger.runs.state_of(record.no, run_id)
                 in (None, RunState.SEEN, RunState.COUNTED, RunState.UNREADABLE)
             ],
         )

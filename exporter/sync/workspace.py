@@ -169,7 +169,7 @@ class WorkspaceSync:
     async def _refill(self, agent: AgentState) -> None:
         agent.window_stale = False
         agent.window = await self._parts.gate.transact(
-            lambda ledger: ledger.awaiting(agent.no, most=_WINDOW)
+            lambda ledger: ledger.runs.awaiting(agent.no, most=_WINDOW)
         )
 
     def _start(self, request: Request, now_s: float) -> None:
