@@ -39,4 +39,4 @@ class SystemClock:
 
 def system_rng() -> random.Random:
     """Randomness for jitter, seeded by the operating system."""
-    return random.Random()  # noqa: S311 - jitter, not cryptography
+    return random.Random()

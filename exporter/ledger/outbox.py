@@ -203,14 +203,6 @@ class OutboxTables:
 
         Rejected traces are kept as long as delivered ones: until then `replay` can send them.
         """
-        last = self._db.execute(
-            select(func.max(_trace.c.no)).where(
-                _trace.c.no > after_no, _trace.c.no <= after_no + window
-            )
-        ).scalar()
-        highest = self._db.execute(select(func.max(_trace.c.no))).scalar()
-        if highest is None:
-            return None
         self._db.execute(
             delete(_trace).where(
                 _trace.c.no > after_no,
@@ -219,7 +211,10 @@ class OutboxTables:
                 _trace.c.at_ns < settled_before_ns,
             )
         )
-        return after_no + window if last is None or last < highest else None
+        following = self._db.execute(
+            select(func.min(_trace.c.no)).where(_trace.c.no > after_no + window)
+        ).scalar()
+        return None if following is None else following - 1
 
     def count(self) -> OutboxState:
         """Count what is undelivered from the tables; done once at start."""

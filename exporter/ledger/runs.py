@@ -170,12 +170,6 @@ class RunTables:
 
         They can never come back: what is created below the floor is not counted.
         """
-        last = self._db.execute(
-            select(func.max(_run.c.no)).where(_run.c.no > after_no, _run.c.no <= after_no + window)
-        ).scalar()
-        highest = self._db.execute(select(func.max(_run.c.no))).scalar()
-        if highest is None:
-            return None
         floor = select(schema.agent.c.floor_ns).where(schema.agent.c.no == _run.c.agent_no)
         kept = select(schema.trace.c.run_no).where(schema.trace.c.run_no == _run.c.no)
         self._db.execute(
@@ -187,7 +181,10 @@ class RunTables:
                 ~kept.exists(),
             )
         )
-        return after_no + window if last is None or last < highest else None
+        following = self._db.execute(
+            select(func.min(_run.c.no)).where(_run.c.no > after_no + window)
+        ).scalar()
+        return None if following is None else following - 1
 
     def in_flight(self, agent_no: int) -> list[InFlightRun]:
         """The runs that had not ended when they were last seen."""
