@@ -13,7 +13,7 @@ from exporter.ledger.compression import compress, decompress
 from exporter.ledger.database import Database
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.outbox import Settlement
-from exporter.ledger.records import Coverage, GapRecord, Seen
+from exporter.ledger.records import Coverage, GapRecord, Seen, Sighting
 from exporter.ledger.schema import GapPurpose, RunState, TraceState, Urgency
 from exporter.ledger.totals import TotalKey
 from exporter.models import Agent, Unreadable, Workspace
@@ -42,7 +42,7 @@ def _add_agent(ledger: Ledger) -> int:
     return ledger.agents.put_agent(agent, workspace_no=number, floor_ns=0).no
 
 
-def record(ledger: Ledger, *sightings: object, floor_ns: int = 0) -> tuple[Seen, ...]:
+def record(ledger: Ledger, *sightings: Sighting, floor_ns: int = 0) -> tuple[Seen, ...]:
     page = ledger.transact(
         [
             lambda one: one.runs.record_page(

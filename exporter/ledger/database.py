@@ -165,9 +165,15 @@ def _sqlite_engine(url: str, path: Path | None) -> Engine:
         # The exporter's statements are few and fixed.
         query_cache_size=200,
     )
+    listen_transactions(engine)
     event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
     return engine
+
+
+def listen_transactions(engine: Engine) -> None:
+    """Begin transactions ourselves: the driver's own guessing would commit DDL on its own."""
+    event.listen(engine, "connect", _no_driver_transactions)
+    event.listen(engine, "begin", _on_begin)
 
 
 def _refuse_unlike_sqlite(path: Path) -> None:
@@ -208,8 +214,6 @@ def _refuse_unlike_sqlite(path: Path) -> None:
 
 
 def _on_connect(dbapi_connection: Any, _record: object) -> None:
-    # Transactions are begun by `_on_begin`, not by the driver's guessing.
-    dbapi_connection.isolation_level = None
     cursor = dbapi_connection.cursor()
     # Exclusive before the first access: then WAL needs no shared memory file, no second process
     # can enter, and the WAL-reset race of SQLite before 3.51.3 (two connections) cannot happen.
@@ -223,6 +227,10 @@ def _on_connect(dbapi_connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA wal_autocheckpoint = 1000")
     cursor.execute("PRAGMA journal_size_limit = 4194304")
     cursor.close()
+
+
+def _no_driver_transactions(dbapi_connection: Any, _record: object) -> None:
+    dbapi_connection.isolation_level = None
 
 
 def _on_begin(connection: Connection) -> None:
