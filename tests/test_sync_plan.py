@@ -9,6 +9,7 @@ from exporter.sync.budget import RequestBudget, backoff_s
 from exporter.sync.plan import (
     HEAD_SHARE,
     Decision,
+    ReadAgain,
     ReadAgents,
     ReadGap,
     ReadHead,
@@ -28,6 +29,7 @@ def agent(agent_id: str = "ag1", **over: Any) -> AgentState:
     state = AgentState(no=1, id=agent_id, name=agent_id, floor_ns=0, frontier_ns=100)
     state.head_due_s = NOW_S + 10
     state.window_stale = False
+    state.reconcile_due_s = NOW_S + 3600
     for name, value in over.items():
         setattr(state, name, value)
     return state
@@ -85,7 +87,7 @@ def test_heads_leave_a_share_to_waiting_details() -> None:
     for _ in range(200):
         decision = decide(state)
         assert isinstance(decision, (ReadHead, ReadRun))
-        note_spent(state, decision)
+        note_spent(state, decision, NOW_S)
         kinds.append(isinstance(decision, ReadHead))
     assert abs(sum(kinds) / len(kinds) - HEAD_SHARE) < 0.02
 
@@ -103,7 +105,7 @@ def test_the_look_back_takes_turns_with_fresh_details() -> None:
     for _ in range(4):
         decision = decide(state)
         assert isinstance(decision, (ReadGap, ReadRun))
-        note_spent(state, decision)
+        note_spent(state, decision, NOW_S)
         kinds.append(type(decision).__name__)
     assert kinds == ["ReadRun", "ReadGap", "ReadRun", "ReadGap"]
 
@@ -159,6 +161,18 @@ def test_a_sweep_looks_for_runs_that_fell_off_the_head() -> None:
     decision = decide(workspace(fallen))
     assert isinstance(decision, ReadStatus)
     assert decision.status == "running"
+
+
+def test_a_second_reading_takes_a_tenth_of_the_budget_at_most() -> None:
+    """Its pages come ten paces apart, after fresh details and before the backlog's."""
+    state = workspace(agent(reconcile_due_s=NOW_S, **waiting(Urgency.BACKLOG)))
+    decision = decide(state)
+    assert isinstance(decision, ReadAgain)
+    note_spent(state, decision, NOW_S)
+    assert isinstance(decide(state), ReadRun)
+    assert state.reconcile_ready_s == NOW_S + 10 * 60 / 90
+    state = workspace(agent(reconcile_due_s=NOW_S, **waiting(Urgency.FRESH)))
+    assert isinstance(decide(state), ReadRun)
 
 
 def test_runs_that_ended_out_of_sight_are_fetched_first() -> None:

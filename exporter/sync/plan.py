@@ -14,6 +14,8 @@ from exporter.sync.state import AgentState, Slot, WorkspaceState
 
 # While details wait, head scans take at most this share of the requests.
 HEAD_SHARE: Final = 0.6
+# A reconcile takes at most this share of the budget, however much of it is free.
+RECONCILE_SHARE: Final = 0.1
 _NEVER: Final = float("inf")
 
 
@@ -54,6 +56,15 @@ class ReadStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadAgain:
+    """A page of an agent's list that was read before."""
+
+    agent: str
+    cursor: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadRun:
     """One run whole."""
 
@@ -77,7 +88,7 @@ class Wait:
     until_s: float
 
 
-Request = ReadAgents | ReadHead | ReadGap | ReadStatus | ReadRun
+Request = ReadAgents | ReadHead | ReadGap | ReadStatus | ReadAgain | ReadRun
 Decision = Request | RefillWindow | Wait
 
 
@@ -102,6 +113,8 @@ def plan(workspace: WorkspaceState, now_s: float, *, details: bool) -> Decision:
         _gap(agents, GapPurpose.FRESH)
         or _sweep(agents, now_s)
         or _backlog_turn(workspace, agents, run)
+        or (run if run is not None and run.urgency <= Urgency.FRESH else None)
+        or _reconcile(workspace, agents, now_s)
         or run
         or head
         or _gap(agents, GapPurpose.BACKFILL)
@@ -109,8 +122,11 @@ def plan(workspace: WorkspaceState, now_s: float, *, details: bool) -> Decision:
     )
 
 
-def note_spent(workspace: WorkspaceState, request: Request) -> None:
+def note_spent(workspace: WorkspaceState, request: Request, now_s: float) -> None:
     """Keep the shares: what was chosen moves whose turn is next."""
+    if isinstance(request, ReadAgain):
+        pace_s = 60.0 / workspace.budget.requests_per_minute
+        workspace.reconcile_ready_s = now_s + pace_s / RECONCILE_SHARE
     is_head = isinstance(request, ReadHead)
     lead = workspace.head_lead + ((1.0 - HEAD_SHARE) if is_head else -HEAD_SHARE)
     workspace.head_lead = min(2.0, max(-2.0, lead))
@@ -183,6 +199,20 @@ def _backlog_turn(
     return _gap(agents, GapPurpose.LOOKBACK)
 
 
+def _reconcile(
+    workspace: WorkspaceState, agents: list[AgentState], now_s: float
+) -> ReadAgain | None:
+    if workspace.reconcile_ready_s > now_s:
+        return None
+    for agent in agents:
+        if agent.scans and agent.scanned and Slot.RECONCILE not in agent.busy:
+            if agent.reconcile is not None:
+                return ReadAgain(agent.id, agent.reconcile.cursor, "a second reading goes on")
+            if agent.reconcile_due_s <= now_s:
+                return ReadAgain(agent.id, None, "its list is due for a second reading")
+    return None
+
+
 def _run(agents: list[AgentState], now_s: float) -> ReadRun | None:
     best: tuple[tuple[int, float, int], ReadRun] | None = None
     for agent in agents:
@@ -228,5 +258,8 @@ def _next_moment(workspace: WorkspaceState, now_s: float) -> float:
             moments.append(agent.head_due_s)
         if agent.sweep_due_s > now_s and agent.has_fallen:
             moments.append(agent.sweep_due_s)
+        if agent.scans and agent.scanned and Slot.RECONCILE not in agent.busy:
+            due_s = now_s if agent.reconcile is not None else agent.reconcile_due_s
+            moments.append(max(due_s, workspace.reconcile_ready_s))
         moments += [retry.due_s for retry in agent.retries.values() if retry.due_s > now_s]
     return min(moments)

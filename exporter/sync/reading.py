@@ -14,6 +14,7 @@ from exporter.ledger.schema import GapPurpose, RunState
 from exporter.models import Page, Run, Unreadable
 from exporter.sync.coverage import cover_gap, cover_head, oldest_and_newest, restart_gap
 from exporter.sync.plan import (
+    ReadAgain,
     ReadAgents,
     ReadGap,
     ReadHead,
@@ -25,7 +26,15 @@ from exporter.sync.plan import (
 from exporter.sync.policy import RunPolicy
 from exporter.sync.recorder import Recorder
 from exporter.sync.source import Source
-from exporter.sync.state import PAGE_MOST, AgentState, Retry, Sweep, WorkspaceState
+from exporter.sync.state import (
+    PAGE_MOST,
+    RECONCILE_S,
+    AgentState,
+    Reconcile,
+    Retry,
+    Sweep,
+    WorkspaceState,
+)
 
 logger = logging.getLogger("exporter.sync")
 
@@ -35,6 +44,8 @@ _IDLE_MOST: Final = 4.0
 _HEAD_LEAST: Final = 20
 # A page of a sweep every so many seconds, an agent, however many pages it takes.
 _SWEEP_PAGE_S: Final = 30.0
+# What may still have shifted when the last second reading began.
+_RECONCILE_OVERLAP_NS: Final = 900 * 1_000_000_000
 _EMPTY_PAGES_MOST: Final = 50
 _MISSED_MOST: Final = 3
 _RETRY_S: Final = (30.0, 120.0, 600.0)
@@ -71,6 +82,8 @@ class AgentReader:
                 await self._gap(workspace, agent, gap)
             case ReadStatus():
                 await self._sweep(workspace, agent, request)
+            case ReadAgain():
+                await self._read_again(workspace, agent, request)
             case ReadRun():
                 await self._run(workspace, agent, request)
             case ReadAgents():
@@ -217,6 +230,47 @@ class AgentReader:
                 # At a seam between pages a row may have slipped through: the next sweep tells.
                 continue
             agent.ended[run_id] = run.created_ns
+
+    # --- a second reading --------------------------------------------------------------------
+
+    async def _read_again(
+        self, workspace: WorkspaceState, agent: AgentState, request: ReadAgain
+    ) -> None:
+        """Re-read pages, to count what slipped through while rows shifted or came late."""
+        again = agent.reconcile
+        if again is None:
+            lower_ns = max(agent.floor_ns, agent.reconciled_ns - _RECONCILE_OVERLAP_NS)
+            again = agent.reconcile = Reconcile(self._clock.now_ns(), lower_ns)
+        try:
+            page = await self._source.runs_page(
+                workspace_id=workspace.id,
+                agent_id=agent.id,
+                limit=PAGE_MOST,
+                cursor=request.cursor,
+            )
+        except SourceNotFound:
+            if request.cursor is None:
+                raise
+            self._end_second_reading(agent)
+            return
+        found = await self._recorder.page(agent, page, purpose=GapPurpose.LOOKBACK, coverage=None)
+        missed = [run for run in found if run.terminal and run.created_ns < again.started_ns]
+        if request.cursor is not None and missed:
+            logger.info("agent %s: a second reading found %d runs", agent.id, len(missed))
+        ends = oldest_and_newest(page)
+        if (
+            page.next_cursor is None
+            or page.next_cursor == request.cursor
+            or (ends is not None and ends[0] < again.lower_ns)
+        ):
+            agent.reconciled_ns = again.started_ns
+            self._end_second_reading(agent)
+            return
+        again.cursor = page.next_cursor
+
+    def _end_second_reading(self, agent: AgentState) -> None:
+        agent.reconcile = None
+        agent.reconcile_due_s = self._clock.monotonic_s() + RECONCILE_S
 
     # --- single runs -------------------------------------------------------------------------
 

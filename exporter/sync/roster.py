@@ -16,7 +16,7 @@ from exporter.ledger.schema import RunState, Urgency
 from exporter.models import Agent, Workspace
 from exporter.sync.budget import RequestBudget
 from exporter.sync.source import Source
-from exporter.sync.state import AgentState, InFlight, WorkspaceState
+from exporter.sync.state import RECONCILE_S, AgentState, InFlight, WorkspaceState
 
 logger = logging.getLogger("exporter.sync")
 
@@ -119,6 +119,8 @@ class Roster:
             floor_ns=record.floor_ns,
             frontier_ns=record.frontier_ns,
             scans=self._agents is None or agent.id in self._agents,
+            # What is read now is read a second time when it has settled.
+            reconcile_due_s=self._clock.monotonic_s() + RECONCILE_S,
             gaps=found.gaps,
             # Their status is not known any more; the next page or sweep tells.
             in_flight={run.id: InFlight(run.created_ns, "") for run in found.in_flight},

@@ -15,6 +15,8 @@ from exporter.sync.budget import RequestBudget
 
 # A page holds at most so many runs (documented limit of `limit`).
 PAGE_MOST: Final = 100
+# Each page is read a second time about this long after the first, when rows have settled.
+RECONCILE_S: Final = 3600.0
 # Settled runs remembered by id, an agent: three pages, so that a head scan that shows nothing new
 # touches no disk.
 _RECENT_MOST: Final = 3 * PAGE_MOST
@@ -26,6 +28,7 @@ class Slot(Enum):
     HEAD = "head"
     GAP = "gap"
     SWEEP = "sweep"
+    RECONCILE = "reconcile"
 
 
 class RecentIds:
@@ -78,6 +81,15 @@ class Sweep:
 
 
 @dataclass(slots=True)
+class Reconcile:
+    """A second reading of pages that were read before, down to `lower_ns`."""
+
+    started_ns: int
+    lower_ns: int
+    cursor: str | None = None
+
+
+@dataclass(slots=True)
 class AgentState:
     """One agent: how far its list is read, what of it is in flight, whose detail is wanted."""
 
@@ -110,6 +122,10 @@ class AgentState:
     has_fallen: bool = False
     sweep: Sweep | None = None
     sweep_due_s: float = float("-inf")
+    reconcile: Reconcile | None = None
+    reconcile_due_s: float = float("-inf")
+    # Up to here the list was read a second time.
+    reconciled_ns: int = 0
     # Ended out of sight: one get-run counts and traces them.
     ended: dict[str, int] = field(default_factory=dict)
     # Single runs asked for by name (CONDUIT_RUNS).
@@ -173,4 +189,6 @@ class WorkspaceState:
     # How far head scans have run ahead of their share while details wait.
     head_lead: float = 0.0
     backlog_turn: bool = False
+    # No page of a reconcile before this: it takes a tenth of the budget at most.
+    reconcile_ready_s: float = float("-inf")
     in_flight_requests: int = 0

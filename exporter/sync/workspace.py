@@ -24,6 +24,7 @@ from exporter.errors import (
 from exporter.ledger.gate import LedgerGate
 from exporter.sync.budget import backoff_s
 from exporter.sync.plan import (
+    ReadAgain,
     ReadAgents,
     ReadGap,
     ReadHead,
@@ -46,7 +47,12 @@ logger = logging.getLogger("exporter.sync")
 _MOST_IN_FLIGHT: Final = 8
 _WINDOW: Final = 64
 _FORBIDDEN_REST_S: Final = 300.0
-_SLOT_OF: Final = {ReadHead: Slot.HEAD, ReadGap: Slot.GAP, ReadStatus: Slot.SWEEP}
+_SLOT_OF: Final = {
+    ReadHead: Slot.HEAD,
+    ReadGap: Slot.GAP,
+    ReadStatus: Slot.SWEEP,
+    ReadAgain: Slot.RECONCILE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +147,7 @@ class WorkspaceSync:
             await self._wait(ready_s, changes=False)
             return
         state.budget.take(now_s)
-        note_spent(state, decision)
+        note_spent(state, decision, now_s)
         self._start(decision, now_s)
 
     def _details_allowed(self) -> bool:
