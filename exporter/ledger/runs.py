@@ -12,7 +12,7 @@ from exporter.ledger import schema
 from exporter.ledger.agents import AgentTables
 from exporter.ledger.compression import compress
 from exporter.ledger.counting import add_counted, add_tools
-from exporter.ledger.families import QUARANTINED
+from exporter.ledger.families import QUARANTINED, REVISIONS
 from exporter.ledger.outbox import OutboxTables
 from exporter.ledger.records import (
     AwaitedRun,
@@ -75,6 +75,7 @@ class RunTables:
         sightings: Sequence[Sighting],
         *,
         unreadable: Sequence[Unreadable] = (),
+        revised: int = 0,
         coverage: Coverage | None = None,
         floor_ns: int,
         now_ns: int,
@@ -83,6 +84,8 @@ class RunTables:
 
         Counting and the totals share the transaction; a run is counted once, whatever is repeated.
         """
+        if revised:
+            self._delta().add(TotalKey(REVISIONS, agent_no), revised)
         known = self._known(agent_no, sightings, unreadable)
         new: list[dict[str, Any]] = []
         moved: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ The only place of the sync stage that writes. State is changed after the commit,
 is remembered here always stands in the ledger.
 """
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -15,6 +16,8 @@ from exporter.models import Page, Run
 from exporter.sync.policy import RunPolicy
 from exporter.sync.source import SyncObserver
 from exporter.sync.state import AgentState, InFlight
+
+logger = logging.getLogger("exporter.sync")
 
 _URGENCY_OF = {
     GapPurpose.FRESH: Urgency.FRESH,
@@ -49,8 +52,14 @@ class Recorder:
         urgency = Urgency.FRESH if purpose is None else _URGENCY_OF[purpose]
         if purpose is None and agent.frontier_ns is None:
             urgency = Urgency.BACKLOG
+        revised = [run for run in page.rows if agent.recent.is_revised(run)]
         news = [run for run in page.rows if self._is_news(agent, run)]
-        if not news and not page.unreadable and (coverage is None or coverage == Coverage()):
+        if (
+            not news
+            and not revised
+            and not page.unreadable
+            and (coverage is None or coverage == Coverage())
+        ):
             return []
         sightings = [
             self._policy.sight(run, agent_no=agent.no, agent_name=agent.name, urgency=urgency)
@@ -63,11 +72,17 @@ class Recorder:
                 agent.no,
                 sightings,
                 unreadable=page.unreadable,
+                revised=len(revised),
                 coverage=coverage,
                 floor_ns=floor_ns,
                 now_ns=now_ns,
             )
         )
+        for run in revised:
+            logger.info(
+                "agent %s: Conduit shows run %s changed; it stays counted", agent.id, run.id
+            )
+            agent.recent.add(run.id, run)
         if coverage is not None:
             self._cover(agent, coverage, recorded.gap_no)
         fresh = self._learn(agent, sightings, recorded.seen, now_ns)
@@ -154,7 +169,7 @@ class Recorder:
                     fresh.append(run)
                 agent.in_flight[run.id] = InFlight(run.created_ns, run.status)
                 continue
-            agent.recent.add(run.id)
+            agent.recent.add(run.id, run)
             agent.in_flight.pop(run.id, None)
             if what is not Seen.COUNTED:
                 continue

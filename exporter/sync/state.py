@@ -11,6 +11,7 @@ from typing import Final
 
 from exporter.ledger.records import AwaitedRun, GapRecord
 from exporter.ledger.schema import GapPurpose, Urgency
+from exporter.models import Run
 from exporter.sync.budget import RequestBudget
 
 # A page holds at most so many runs (documented limit of `limit`).
@@ -31,21 +32,40 @@ class Slot(Enum):
     RECONCILE = "reconcile"
 
 
-class RecentIds:
-    """The settled runs that list pages are likely to show again."""
+class RecentRuns:
+    """The settled runs that list pages are likely to show again, and what they looked like."""
 
     def __init__(self) -> None:
-        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._ids: OrderedDict[str, int | None] = OrderedDict()
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._ids
 
-    def add(self, run_id: str) -> None:
+    def is_revised(self, run: Run) -> bool:
+        """Whether a remembered run shows other figures than when it was remembered."""
+        before = self._ids.get(run.id)
+        return before is not None and before != fingerprint(run)
+
+    def add(self, run_id: str, run: Run | None = None) -> None:
         """Remember a run, forgetting the one remembered longest ago."""
-        self._ids[run_id] = None
+        self._ids[run_id] = None if run is None else fingerprint(run)
         self._ids.move_to_end(run_id)
         if len(self._ids) > _RECENT_MOST:
             self._ids.popitem(last=False)
+
+
+def fingerprint(run: Run) -> int:
+    """A number that changes when what is counted of a run changes; for this process alone."""
+    return hash(
+        (
+            run.status,
+            run.disposition,
+            run.duration_ns,
+            run.input_tokens,
+            run.output_tokens,
+            run.cost_usd,
+        )
+    )
 
 
 @dataclass(slots=True)
@@ -103,7 +123,7 @@ class AgentState:
     listed: bool = True
     gaps: list[GapRecord] = field(default_factory=list)
     in_flight: dict[str, InFlight] = field(default_factory=dict)
-    recent: RecentIds = field(default_factory=RecentIds)
+    recent: RecentRuns = field(default_factory=RecentRuns)
     busy: set[Slot] = field(default_factory=set)
 
     head_due_s: float = float("-inf")
