@@ -13,8 +13,9 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.totals import Number, TotalKey
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
+from exporter.metrics.labels import OTHER
 from exporter.metrics.reading import Exemplar, HistogramValue, Reading
-from exporter.models import DISPOSITIONS, TERMINAL_STATUSES
+from exporter.models import DISPOSITIONS, IN_FLIGHT_STATUSES, TERMINAL_STATUSES
 from exporter.sync.policy import NO_DISPOSITION
 from exporter.sync.state import AgentState, WorkspaceState
 
@@ -141,9 +142,11 @@ class ExporterReadings:
 def _live(labels: tuple[str, str], agent: AgentState) -> Iterator[Reading]:
     if agent.last_poll_ns is not None:
         yield Reading(catalogue.LAST_POLL_SUCCESS, labels, agent.last_poll_ns / _NANO)
-    counts = {"accepted": 0, "running": 0}
+    counts = dict.fromkeys((*IN_FLIGHT_STATUSES, OTHER), 0)
     for run in agent.in_flight.values():
-        counts[run.status or "running"] = counts.get(run.status or "running", 0) + 1
+        # After a restart the status is not known until the next page shows it.
+        status = run.status or "running"
+        counts[status if status in counts else OTHER] += 1
     for status, count in counts.items():
         yield Reading(catalogue.RUNS_IN_FLIGHT, (*labels, status), count)
     if agent.in_flight:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text
-from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from exporter.errors import LedgerError, LedgerLocked, LedgerRefused, LedgerUnavailable
@@ -121,7 +121,7 @@ class translated:  # noqa: N801 - reads as a clause: `with translated():`
         return None
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, SQLAlchemyError):
+        if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
             raise _ledger_error(error) from error
         if isinstance(error, OSError):
             raise LedgerUnavailable(f"The ledger's disk failed: {error}") from error
@@ -133,9 +133,10 @@ def sqlite_path(url: str) -> Path | None:
     return Path(database) if database and database != ":memory:" else None
 
 
-def _ledger_error(error: SQLAlchemyError) -> LedgerError:
+def _ledger_error(error: SQLAlchemyError | sqlite3.Error) -> LedgerError:
     """Map an exception to the tree: locked, refused (damaged) or unavailable (the rest)."""
-    original = getattr(error, "orig", None)
+    # The driver's own, bare where a prepared statement raised it.
+    original = getattr(error, "orig", None) or error
     code = getattr(original, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -150,9 +151,7 @@ def _ledger_error(error: SQLAlchemyError) -> LedgerError:
             f"The ledger cannot be opened for writing: {original}",
             hint="the folder of EXPORTER_LEDGER must exist and be writable for this user",
         )
-    if isinstance(error, (OperationalError, DatabaseError)):
-        return LedgerUnavailable(f"The ledger cannot be written: {original}")
-    return LedgerUnavailable(f"The ledger failed: {error}")
+    return LedgerUnavailable(f"The ledger cannot be written: {original}")
 
 
 def _sqlite_engine(url: str, path: Path | None) -> Engine:

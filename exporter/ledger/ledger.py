@@ -8,13 +8,14 @@ works share one commit. A repeat of any of them changes nothing.
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from exporter.ledger import schema
 from exporter.ledger.agents import AgentTables
 from exporter.ledger.database import Database, translated
 from exporter.ledger.outbox import OutboxTables
+from exporter.ledger.prepared import Prepared
 from exporter.ledger.records import OutboxState
 from exporter.ledger.runs import RunTables
 from exporter.ledger.totals import TotalKey, Totals, TotalsDelta, number_to_text
@@ -22,9 +23,12 @@ from exporter.ledger.totals import TotalKey, Totals, TotalsDelta, number_to_text
 R = TypeVar("R")
 Work = Callable[["Ledger"], R]
 
-_PUT_TOTAL: Final = upsert(schema.total).on_conflict_do_update(
+_ADD_TOTAL = upsert(schema.total).values(
+    {column.name: bindparam(column.name) for column in schema.total.columns}
+)
+_PUT_TOTAL: Final = _ADD_TOTAL.on_conflict_do_update(
     index_elements=["family", "agent_no", "label1", "label2"],
-    set_={"value": upsert(schema.total).excluded.value},
+    set_={"value": _ADD_TOTAL.excluded.value},
 )
 
 
@@ -38,6 +42,7 @@ class Ledger:
         self._database = database
         self._db = database.connection
         self._delta = TotalsDelta()
+        self._put_total = Prepared(self._db, _PUT_TOTAL)
         self.traces = OutboxTables(self._db, lambda: self._delta)
         self.agents = AgentTables(self._db)
         self.runs = RunTables(
@@ -74,8 +79,7 @@ class Ledger:
                 results = [work(self) for work in works]
                 values = self.totals.after(self._delta)
                 if values:
-                    self._db.execute(
-                        _PUT_TOTAL,
+                    self._put_total.run_many(
                         [
                             {**key._asdict(), "value": number_to_text(value)}
                             for key, value in values.items()

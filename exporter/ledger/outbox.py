@@ -3,6 +3,7 @@
 Used inside a transaction of the ledger. It decides nothing about sending; it remembers.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from exporter.ledger import families, schema
 from exporter.ledger.compression import decompress
+from exporter.ledger.prepared import Prepared
 from exporter.ledger.records import EncodedTrace, OutboxState
 from exporter.ledger.schema import RunState, TraceState
 from exporter.ledger.totals import TotalKey, TotalsDelta
@@ -18,7 +20,15 @@ from exporter.ledger.totals import TotalKey, TotalsDelta
 _trace = schema.trace
 _run = schema.run
 _WAITING: Final = (TraceState.PENDING, TraceState.PARKED)
-_ADD: Final = insert(_trace)
+_ADD: Final = insert(_trace).values(
+    {
+        name: bindparam(name)
+        for name in (
+            *("run_no", "state", "written_ns", "ended_ns"),
+            *("trace_id", "spans", "size", "payload"),
+        )
+    }
+)
 _DUE: Final = (
     select(
         _trace.c.no,
@@ -40,7 +50,7 @@ _OLDEST: Final = (
 )
 _WEIGHT: Final = func.length(_trace.c.payload)
 _FIND: Final = select(_trace.c.no, _trace.c.run_no, _trace.c.state, _WEIGHT.label("weight")).where(
-    _trace.c.no.in_(bindparam("nos", expanding=True))
+    _trace.c.no.in_(select(func.json_each(bindparam("nos")).table_valued("value").c.value))
 )
 _SETTLE: Final = (
     update(_trace)
@@ -83,6 +93,12 @@ class OutboxTables:
     def __init__(self, connection: Connection, delta: Callable[[], TotalsDelta]) -> None:
         self._db = connection
         self._delta = delta
+        self._add = Prepared(connection, _ADD)
+        self._due = Prepared(connection, _DUE)
+        self._find = Prepared(connection, _FIND)
+        self._settle = Prepared(connection, _SETTLE)
+        self._move_run = Prepared(connection, _MOVE_RUN)
+        self._oldest = Prepared(connection, _OLDEST)
         self.staged = OutboxState()
 
     def write(
@@ -95,8 +111,7 @@ class OutboxTables:
         now_ns: int,
     ) -> None:
         """Add a trace at the end of the outbox."""
-        self._db.execute(
-            _ADD,
+        self._add.run(
             {
                 "run_no": run_no,
                 "state": TraceState.PENDING,
@@ -120,15 +135,12 @@ class OutboxTables:
         """The oldest undelivered traces, `max_bytes` of them at most, but at least one."""
         chosen: list[StoredTrace] = []
         weight = 0
-        for row in self._db.execute(_DUE, {"now": now_ns, "most": max_traces}):
-            weight += row.size
+        for row in self._due.rows({"now": now_ns, "most": max_traces}):
+            no, trace_id, payload, spans, size, ended_ns = row
+            weight += size
             if chosen and weight > max_bytes:
                 break
-            chosen.append(
-                StoredTrace(
-                    row.no, bytes(row.trace_id), decompress(row.payload), row.spans, row.ended_ns
-                )
-            )
+            chosen.append(StoredTrace(no, trace_id, decompress(payload), spans, ended_ns))
         return chosen
 
     def settle(
@@ -140,8 +152,8 @@ class OutboxTables:
         spans_rejected: int = 0,
     ) -> None:
         """Record what became of traces; one that is settled already is left as it is."""
-        rows = self._db.execute(_FIND, {"nos": [one.no for one in settlements]})
-        found = {row.no: row for row in rows if row.state in _WAITING}
+        rows = self._find.rows({"nos": json.dumps([one.no for one in settlements])})
+        found = {row[0]: row[1:] for row in rows if row[2] in _WAITING}
         changes: list[dict[str, object]] = []
         moves: list[dict[str, object]] = []
         pending, parked, weight = 0, 0, 0
@@ -149,21 +161,22 @@ class OutboxTables:
             row = found.get(one.no)
             if row is None:
                 continue
+            run_no, state, stored = row
             when = one.until_ns if one.state is TraceState.PARKED else now_ns
             changes.append({"trace": one.no, "to": one.state, "when": when})
-            parked += (one.state is TraceState.PARKED) - (row.state == TraceState.PARKED)
+            parked += (one.state is TraceState.PARKED) - (state == TraceState.PARKED)
             fate = _FATES.get(one.state)
             if fate is None:
                 continue
             run_state, family = fate
             pending += 1
-            weight += row.weight
-            moves.append({"run": row.run_no, "to": run_state})
+            weight += stored
+            moves.append({"run": run_no, "to": run_state})
             self._delta().add(TotalKey(family), 1)
         if changes:
-            self._db.execute(_SETTLE, changes)
+            self._settle.run_many(changes)
         if moves:
-            self._db.execute(_MOVE_RUN, moves)
+            self._move_run.run_many(moves)
         if spans_delivered:
             self._delta().add(TotalKey(families.SPANS_DELIVERED), spans_delivered)
         if spans_rejected:
@@ -172,7 +185,7 @@ class OutboxTables:
             pending=self.staged.pending - pending,
             parked=self.staged.parked + parked,
             stored_bytes=self.staged.stored_bytes - weight,
-            oldest_ns=self._db.execute(_OLDEST).scalar(),
+            oldest_ns=self._oldest_ns(),
         )
 
     def unpark(self) -> int:
@@ -228,6 +241,10 @@ class OutboxTables:
             pending=sum(counts.values()),
             parked=counts.get(TraceState.PARKED, 0),
             stored_bytes=sum(int(row[2]) for row in rows),
-            oldest_ns=self._db.execute(_OLDEST).scalar(),
+            oldest_ns=self._oldest_ns(),
         )
         return self.staged
+
+    def _oldest_ns(self) -> int | None:
+        row = self._oldest.first({})
+        return None if row is None else int(row[0])

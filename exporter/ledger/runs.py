@@ -3,8 +3,9 @@
 Every method may be repeated: rows are found by their keys and states only move on.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
@@ -14,6 +15,7 @@ from exporter.ledger.compression import compress
 from exporter.ledger.counting import add_counted, add_tools
 from exporter.ledger.families import QUARANTINED, REVISIONS
 from exporter.ledger.outbox import OutboxTables
+from exporter.ledger.prepared import Prepared
 from exporter.ledger.records import (
     AwaitedRun,
     Coverage,
@@ -30,12 +32,16 @@ from exporter.models import Run, Unreadable
 
 _run = schema.run
 _FIND_RUNS: Final = select(_run.c.id, _run.c.state).where(
-    _run.c.agent_no == bindparam("agent"), _run.c.id.in_(bindparam("ids", expanding=True))
+    _run.c.agent_no == bindparam("agent"),
+    # One parameter however many ids, so that the statement stays the same.
+    _run.c.id.in_(select(func.json_each(bindparam("ids")).table_valued("value").c.value)),
 )
 _FIND_RUN: Final = select(_run.c.no, _run.c.state, _run.c.urgency).where(
     _run.c.agent_no == bindparam("agent"), _run.c.id == bindparam("id_")
 )
-_ADD_RUNS: Final = insert(_run)
+_ADD_RUNS: Final = insert(_run).values(
+    {name: bindparam(name) for name in ("agent_no", "id", "state", "urgency", "created_ns")}
+)
 _MOVE_RUN: Final = (
     update(_run)
     .where(_run.c.agent_no == bindparam("agent"), _run.c.id == bindparam("id_"))
@@ -53,6 +59,12 @@ _UNCOUNTED: Final = (RunState.SEEN, RunState.UNREADABLE)
 _EVER: Final = -(1 << 63)
 
 
+class _Row(NamedTuple):
+    no: int
+    state: int
+    urgency: int
+
+
 class RunTables:
     """The runs of one ledger; `delta` gives the running transaction's additions to the totals."""
 
@@ -68,6 +80,12 @@ class RunTables:
         self._agents = agents
         self._traces = traces
         self._delta = delta
+        self._find_runs = Prepared(connection, _FIND_RUNS)
+        self._find_run = Prepared(connection, _FIND_RUN)
+        self._add_runs = Prepared(connection, _ADD_RUNS)
+        self._move_run = Prepared(connection, _MOVE_RUN)
+        self._set_state = Prepared(connection, _SET_STATE)
+        self._awaiting = Prepared(connection, _AWAITING)
 
     def record_page(
         self,
@@ -108,9 +126,9 @@ class RunTables:
                 )
         new += self._unreadable_rows(agent_no, unreadable, known, now_ns)
         if new:
-            self._db.execute(_ADD_RUNS, new)
+            self._add_runs.run_many(new)
         if moved:
-            self._db.execute(_MOVE_RUN, moved)
+            self._move_run.run_many(moved)
         for sighting, what in zip(sightings, seen, strict=True):
             if what is Seen.COUNTED and sighting.trace is not None:
                 row = self._find(agent_no, sighting.run.id)
@@ -143,7 +161,7 @@ class RunTables:
         else:
             what = Seen.KNOWN
             row = before
-        awaited = Urgency(before.urgency) if _awaits(before) else None
+        awaited = _awaited(before)
         if row is None or row.state != RunState.COUNTED or not run.terminal:
             return DetailRecorded(what, awaited if run.terminal else None)
         if trace is not None:
@@ -151,7 +169,7 @@ class RunTables:
             if row.urgency != Urgency.BACKFILL:
                 add_tools(self._delta(), agent_no, trace.tools)
         elif quarantine is not None:
-            self._db.execute(_SET_STATE, {"run": row.no, "to": RunState.QUARANTINED})
+            self._set_state.run({"run": row.no, "to": RunState.QUARANTINED})
             self._delta().add(TotalKey(QUARANTINED, 0, quarantine), 1)
         return DetailRecorded(what, awaited)
 
@@ -163,10 +181,10 @@ class RunTables:
         if row is not None and row.state not in (RunState.SEEN, RunState.COUNTED):
             return DetailRecorded(Seen.KNOWN, None)
         if row is not None:
-            self._db.execute(_SET_STATE, {"run": row.no, "to": state})
+            self._set_state.run({"run": row.no, "to": state})
         if reason is not None:
             self._delta().add(TotalKey(QUARANTINED, 0, reason), 1)
-        return DetailRecorded(Seen.KNOWN, Urgency(row.urgency) if _awaits(row) else None)
+        return DetailRecorded(Seen.KNOWN, _awaited(row))
 
     def prune(self, *, after_no: int, window: int) -> int | None:
         """Let go of settled runs below their agent's floor, in one window; None at the end.
@@ -200,8 +218,8 @@ class RunTables:
 
     def awaiting(self, agent_no: int, *, most: int) -> list[AwaitedRun]:
         """The runs whose detail is wanted first: by urgency, then oldest first."""
-        rows = self._db.execute(_AWAITING, {"agent": agent_no, "most": most})
-        return [AwaitedRun(row.id, Urgency(row.urgency), row.created_ns) for row in rows]
+        rows = self._awaiting.rows({"agent": agent_no, "most": most})
+        return [AwaitedRun(run_id, Urgency(urgency), at_ns) for run_id, urgency, at_ns in rows]
 
     def awaiting_counts(self, agent_no: int) -> dict[Urgency, int]:
         """How many runs of an agent wait for their detail, by urgency."""
@@ -225,8 +243,7 @@ class RunTables:
         ids += [one.run_id for one in unreadable if one.run_id is not None]
         if not ids:
             return {}
-        found = self._db.execute(_FIND_RUNS, {"agent": agent_no, "ids": ids})
-        return {row.id: row.state for row in found}
+        return dict(self._find_runs.rows({"agent": agent_no, "ids": json.dumps(ids)}))
 
     def _unreadable_rows(
         self,
@@ -247,8 +264,9 @@ class RunTables:
             _run_row(agent_no, run_id, RunState.UNREADABLE, Urgency.FRESH, now_ns) for run_id in new
         ]
 
-    def _find(self, agent_no: int, run_id: str) -> Any:
-        return self._db.execute(_FIND_RUN, {"agent": agent_no, "id_": run_id}).one_or_none()
+    def _find(self, agent_no: int, run_id: str) -> _Row | None:
+        row = self._find_run.first({"agent": agent_no, "id_": run_id})
+        return None if row is None else _Row(*row)
 
     def _write_trace(self, run_no: int, run: Run, trace: EncodedTrace, now_ns: int) -> None:
         self._traces.write(
@@ -258,7 +276,7 @@ class RunTables:
             ended_ns=run.completed_ns,
             now_ns=now_ns,
         )
-        self._db.execute(_SET_STATE, {"run": run_no, "to": RunState.FETCHED})
+        self._set_state.run({"run": run_no, "to": RunState.FETCHED})
 
 
 def _fate(sighting: Sighting, state: int | None, floor_ns: int) -> tuple[Seen, RunState | None]:
@@ -273,8 +291,9 @@ def _fate(sighting: Sighting, state: int | None, floor_ns: int) -> tuple[Seen, R
     return Seen.COUNTED, RunState.COUNTED if sighting.traced else RunState.SAMPLED_OUT
 
 
-def _awaits(row: Any) -> bool:
-    return row is not None and row.state == RunState.COUNTED
+def _awaited(row: _Row | None) -> Urgency | None:
+    """The urgency under which a run waits for its detail; None if it does not."""
+    return Urgency(row.urgency) if row is not None and row.state == RunState.COUNTED else None
 
 
 def _run_row(
