@@ -1,0 +1,25 @@
+"""Opens the way to the trace backend that the settings ask for."""
+
+import sys
+
+from exporter.clock import Clock
+from exporter.delivery.endpoint import OtlpEndpoint, resolve_endpoint
+from exporter.delivery.senders import Sender, open_console, open_sender
+from exporter.settings.model import Settings
+
+
+def endpoint_of(settings: Settings) -> OtlpEndpoint:
+    """The OTLP destination. Raises ConfigError where its settings make no sense together."""
+    return resolve_endpoint(settings.otlp_environment())
+
+
+def open_backend(settings: Settings, *, clock: Clock) -> Sender | None:
+    """A sender, inside the loop that will use it; None where no traces are wanted.
+
+    Raises ConfigError and DeliveryError for settings that cannot work.
+    """
+    if settings.traces_exporter == "none":
+        return None
+    if settings.traces_exporter == "console":
+        return open_console(sys.stdout.write)
+    return open_sender(endpoint_of(settings), clock=clock)

@@ -1,0 +1,141 @@
+"""A whole exporter in a simulated world: Conduit, a trace backend, a disk, and time itself.
+
+Real are sync, ledger, conversion and delivery; simulated are the clock, the API behind httpx's
+transport and the backend behind the sender. A crash abandons the loop where it stands and copies
+what the disk would hold; the next life opens the copy.
+"""
+
+import asyncio
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from exporter.app.assembly import Exporter
+from exporter.clock import Clock
+from exporter.demo.conduit import SimulatedConduit
+from exporter.demo.directory import Scenario
+from exporter.demo.transport import SimulatedTransport
+from exporter.ledger import families
+from exporter.settings.loading import load
+from tests.fakes import START_NS, inline
+from tests.simulation.backend import SimulatedBackend
+from tests.simulation.loop import VirtualClock, VirtualLoop, run_virtually
+
+Script = Callable[["World"], Any]
+
+
+class World:
+    """One simulated deployment, which outlives the exporter's processes."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        scenario: Callable[[int], Scenario],
+        token: str,
+        seed: int = 1,
+        settings: Mapping[str, str] | None = None,
+        limit: int = 120,
+        latency_s: tuple[float, float] = (0.02, 0.3),
+    ) -> None:
+        self.seed = seed
+        self.folder = folder
+        self.loop = VirtualLoop(seed)
+        self.clock = VirtualClock(self.loop, start_ns=START_NS)
+        self.rng = random.Random(seed)
+        self.conduit = SimulatedConduit(
+            now_ns=lambda: self.clock.now_ns(),
+            scenario=scenario(START_NS),
+            requests_per_minute=limit,
+        )
+        self.backend = SimulatedBackend(clock=self.clock, rng=random.Random(seed + 1))
+        self.latency_s = latency_s
+        self.environ = {
+            "CONDUIT_API_TOKEN": token,
+            "CONDUIT_BASE_URL": "https://api.conduit.ai",
+            "EXPORTER_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
+            **(settings or {}),
+        }
+        self.exporter: Exporter | None = None
+        self.count_delays: list[float] = []
+        self.trace_delays: list[float] = []
+
+    def run(self, script: Script) -> Any:
+        """Let an exporter live while `script` runs; then stop it in an orderly way."""
+        return run_virtually(self.loop, self._live(script))
+
+    def open(self, *, once: bool = False) -> Exporter:
+        """An exporter of this world, not started."""
+        exporter = Exporter(
+            load(self.environ),
+            clock=self.clock,
+            rng=random.Random(self.rng.random()),
+            transport=SimulatedTransport(
+                self.conduit, clock=self.clock, rng=self.rng, latency_s=self.latency_s
+            ),
+            sender=self.backend,
+            executor=inline,
+            once=once,
+        )
+        self._listen(exporter)
+        return exporter
+
+    async def _live(self, script: Script) -> Any:
+        exporter = self.exporter = self.open()
+        stop = asyncio.Event()
+        stages = [asyncio.create_task(exporter.sync.run())]
+        if exporter.delivery is not None:
+            stages.append(asyncio.create_task(exporter.delivery.run(stop)))
+        try:
+            return await script(self)
+        finally:
+            exporter.sync.stop()
+            stop.set()
+            await asyncio.gather(*stages)
+            await exporter.close()
+
+    def _listen(self, exporter: Exporter) -> None:
+        """Keep the delays as they are, besides the histograms."""
+        count, trace = exporter.instruments.counted, exporter.instruments.delivered
+
+        def counted(delay_s: float) -> None:
+            self.count_delays.append(delay_s)
+            count(delay_s)
+
+        def delivered(delay_s: float) -> None:
+            self.trace_delays.append(delay_s)
+            trace(delay_s)
+
+        exporter.instruments.counted = counted  # type: ignore[method-assign]
+        exporter.instruments.delivered = delivered  # type: ignore[method-assign]
+
+    async def sleep(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        await self.clock.sleep(seconds)
+
+    def sums(self) -> dict[str, Any]:
+        """The exporter's totals, added up over all agents and labels."""
+        assert self.exporter is not None
+        found: dict[str, Any] = {}
+        for key, value in self.exporter.ledger.totals.items():
+            found[key.family] = found.get(key.family, 0) + value
+        return found
+
+    def crash_copy(self, name: str) -> Path:
+        """What the disk holds at this moment, as the next process will find it."""
+        target = self.folder / name
+        target.mkdir()
+        for file in self.folder.glob("ledger.db*"):
+            shutil.copy(file, target / file.name)
+        return target
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which this share of the values lies."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, int(len(ranked) * share))]
+
+
+__all__ = ["Clock", "World", "families", "percentile"]
