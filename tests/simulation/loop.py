@@ -7,10 +7,14 @@ different interleavings and the same seed replays the same one, event for event.
 import asyncio
 import random
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 R = TypeVar("R")
+
+
+class Killed(BaseException):
+    """The process ends here, between two steps, as kill -9 ends it."""
 
 
 class DeadlockError(RuntimeError):
@@ -56,6 +60,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
         self._shuffle = random.Random(seed)
         self.steps = 0
+        # The step at which the process is killed; None: never.
+        self.killed_at: int | None = None
 
     def time(self) -> float:
         return self._jumping.now_s
@@ -68,31 +74,55 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             ready.clear()
             ready.extend(order)
         self.steps += 1
+        if self.steps == self.killed_at:
+            raise Killed
         super()._run_once()  # type: ignore[misc]
 
 
 class VirtualClock:
-    """The exporter's clock on a virtual loop; the wall clock starts where it is told."""
+    """The exporter's clock on one virtual loop after the other.
 
-    def __init__(self, loop: VirtualLoop, *, start_ns: int) -> None:
+    Wall time goes on from process to process; the monotonic clock starts anew with each loop.
+    """
+
+    def __init__(self, *, start_ns: int) -> None:
+        self._start_ns = start_ns
+        self._loop: VirtualLoop | None = None
+
+    def begin(self, loop: VirtualLoop) -> None:
+        """Follow this loop's time."""
         self._loop = loop
-        self.start_ns = start_ns
+
+    def end(self) -> None:
+        """Stand still until the next loop begins."""
+        self._start_ns = self.now_ns()
+        self._loop = None
 
     def now_ns(self) -> int:
-        return self.start_ns + round(self._loop.time() * 1e9)
+        return self._start_ns + round(self.monotonic_s() * 1e9)
 
     def monotonic_s(self) -> float:
-        return self._loop.time()
+        return 0.0 if self._loop is None else self._loop.time()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
 
 
-def run_virtually(loop: VirtualLoop, main: Coroutine[Any, Any, R]) -> R:
-    """Run `main` to its end on a virtual loop and close the loop."""
+def run_virtually(
+    loop: VirtualLoop, main: Coroutine[Any, Any, R], *, on_killed: Callable[[], object] = bool
+) -> R:
+    """Run `main` to its end on a virtual loop and close the loop.
+
+    `on_killed` is called at the moment of death, before anything is tidied up: what the dead
+    process's tasks do while they are being cleared away is none of the simulation's.
+    """
     asyncio.set_event_loop(None)
     try:
         return loop.run_until_complete(main)
+    except Killed:
+        loop.killed_at = None
+        on_killed()
+        raise
     finally:
         pending = asyncio.all_tasks(loop)
         for task in pending:

@@ -21,7 +21,7 @@ from exporter.ledger import families
 from exporter.settings.loading import load
 from tests.fakes import START_NS, inline
 from tests.simulation.backend import SimulatedBackend
-from tests.simulation.loop import VirtualClock, VirtualLoop, run_virtually
+from tests.simulation.loop import Killed, VirtualClock, VirtualLoop, run_virtually
 
 Script = Callable[["World"], Any]
 
@@ -41,12 +41,13 @@ class World:
         latency_s: tuple[float, float] = (0.02, 0.3),
     ) -> None:
         self.seed = seed
+        self.lives = 0
         self.folder = folder
-        self.loop = VirtualLoop(seed)
-        self.clock = VirtualClock(self.loop, start_ns=START_NS)
+        self.loop: VirtualLoop
+        self.clock = VirtualClock(start_ns=START_NS)
         self.rng = random.Random(seed)
         self.conduit = SimulatedConduit(
-            now_ns=lambda: self.clock.now_ns(),
+            now_ns=self.clock.now_ns,
             scenario=scenario(START_NS),
             requests_per_minute=limit,
         )
@@ -62,9 +63,16 @@ class World:
         self.count_delays: list[float] = []
         self.trace_delays: list[float] = []
 
-    def run(self, script: Script) -> Any:
+    def run(self, script: Script, *, killed_at: int | None = None) -> Any:
         """Let an exporter live while `script` runs; then stop it in an orderly way."""
-        return run_virtually(self.loop, self._live(script))
+        self.lives += 1
+        self.loop = VirtualLoop(self.seed + self.lives)
+        self.loop.killed_at = killed_at
+        self.clock.begin(self.loop)
+        try:
+            return run_virtually(self.loop, self._live(script), on_killed=self._bury)
+        finally:
+            self.clock.end()
 
     def open(self, *, once: bool = False) -> Exporter:
         """An exporter of this world, not started."""
@@ -123,13 +131,25 @@ class World:
             found[key.family] = found.get(key.family, 0) + value
         return found
 
-    def crash_copy(self, name: str) -> Path:
-        """What the disk holds at this moment, as the next process will find it."""
-        target = self.folder / name
-        target.mkdir()
-        for file in self.folder.glob("ledger.db*"):
-            shutil.copy(file, target / file.name)
-        return target
+    def run_killed(self, script: Script, *, at_step: int) -> bool:
+        """Let an exporter live until it is killed; False if the script ended before that.
+
+        What the disk holds at the moment of death is what the next life finds.
+        """
+        try:
+            self.run(script, killed_at=at_step)
+        except Killed:
+            return True
+        return False
+
+    def _bury(self) -> None:
+        """Take what the disk holds at this moment to where the next life will look for it."""
+        old = Path(self.environ["EXPORTER_LEDGER"].removeprefix("sqlite:///"))
+        new = self.folder / f"life-{self.lives}"
+        new.mkdir()
+        for file in old.parent.glob(f"{old.name}*"):
+            shutil.copy(file, new / file.name)
+        self.environ["EXPORTER_LEDGER"] = f"sqlite:///{new / old.name}"
 
 
 def percentile(values: list[float], share: float) -> float:
