@@ -53,6 +53,12 @@ class Ledger:
         self.size_bytes = 0
         self.reload()
 
+    def seen_labels(self, family: str) -> list[tuple[int, str]]:
+        """The (agent number, first label) pairs that a family of totals has series for."""
+        return [
+            (key.agent_no, key.label1) for key, _ in self.totals.items() if key.family == family
+        ]
+
     def close(self) -> None:
         """Give the file back."""
         self._database.close()

@@ -86,8 +86,9 @@ class Recorder:
         if coverage is not None:
             self._cover(agent, coverage, recorded.gap_no)
         fresh = self._learn(agent, sightings, recorded.seen, now_ns)
-        if any(one.trace is not None for one in sightings):
-            self._observer.outbox_grew()
+        for sighting, what in zip(sightings, recorded.seen, strict=True):
+            if what is Seen.COUNTED and sighting.trace is not None:
+                self._observer.traced(agent.no, sighting.run, sighting.trace.trace_id)
         return fresh
 
     async def detail(
@@ -114,7 +115,7 @@ class Recorder:
         if run.terminal:
             self._done(agent, run.id, recorded.awaited)
         if trace is not None:
-            self._observer.outbox_grew()
+            self._observer.traced(agent.no, run, trace.trace_id)
 
     async def set_aside(
         self, agent: AgentState, run_id: str, *, state: RunState, reason: str | None = None

@@ -97,7 +97,7 @@ class SyncService:
         ]
         return troubles + [
             f"agent {agent_id}: no workspace of this token lists it"
-            for agent_id in self._roster.missing(self.workspaces)
+            for agent_id in self.missing_agents()
         ]
 
     def stop(self) -> None:
@@ -110,6 +110,10 @@ class SyncService:
         """Something changed from outside (room in the outbox, a new token): decide anew."""
         for sync in self._syncs.values():
             sync.wake()
+
+    def missing_agents(self) -> list[str]:
+        """The ids of agents that the settings name and no workspace lists."""
+        return self._roster.missing(self.workspaces)
 
     async def _discover(self) -> None:
         """Find the workspaces; names that the API does not tell are their ids."""
@@ -135,6 +139,7 @@ class SyncService:
             if known is None:
                 state = await self._roster.open_workspace(workspace)
                 self._syncs[workspace_id] = WorkspaceSync(state, self._parts)
+                self._parts.observer.watching(workspace_id)
             elif workspace_id in found:
                 known.state.name = workspace.name
         self.discovered = True

@@ -32,11 +32,14 @@ class Source(Protocol):
 class SyncObserver(Protocol):
     """Told of what cannot be read off the ledger's totals."""
 
+    def watching(self, workspace_id: str) -> None:
+        """A workspace is read from now on."""
+
     def rate_limited(self, workspace_id: str) -> None:
         """Conduit answered 429."""
 
     def counted(self, delay_s: float) -> None:
         """A fresh run was counted so many seconds after it completed."""
 
-    def outbox_grew(self) -> None:
-        """A trace was written into the outbox."""
+    def traced(self, agent_no: int, run: Run, trace_id: bytes) -> None:
+        """The trace of a run was written into the outbox."""

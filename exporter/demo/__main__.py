@@ -1,0 +1,70 @@
+"""Serves the simulated Conduit alone: `python -m exporter.demo --listen 127.0.0.1:9000`."""
+
+import asyncio
+import signal
+
+import click
+
+from exporter.clock import SystemClock
+from exporter.demo.conduit import SimulatedConduit
+from exporter.demo.scenario import DEMO_TOKEN, hospitality
+from exporter.demo.server import serve
+
+
+@click.command(help="A simulated Conduit: a hotel group whose agents are at work.")
+@click.option("--listen", default="127.0.0.1:9000", show_default=True, help="Address and port.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same runs.")
+@click.option(
+    "--rate",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0.001, max=1000),
+    help="1 is a new run every four seconds.",
+)
+@click.option(
+    "--history",
+    "history_s",
+    default=1800.0,
+    show_default=True,
+    type=click.FloatRange(min=0, max=30 * 24 * 3600),
+    help="Seconds of runs that are there at the start.",
+)
+@click.option(
+    "--requests-per-minute",
+    default=120,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="The rate limit of each workspace.",
+)
+def main(
+    listen: str, *, seed: int, rate: float, history_s: float, requests_per_minute: int
+) -> None:
+    """Run until SIGINT or SIGTERM."""
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the last port
+        raise click.BadParameter(f"{listen!r} is not host:port", param_hint="--listen")
+    clock = SystemClock()
+    scenario = hospitality(seed=seed, start_ns=clock.now_ns(), history_s=history_s, rate=rate)
+    conduit = SimulatedConduit(
+        now_ns=clock.now_ns, scenario=scenario, requests_per_minute=requests_per_minute
+    )
+    try:
+        asyncio.run(_serve_until_told(conduit, clock, host.strip("[]") or "127.0.0.1", int(port)))
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {listen}: {error.strerror}") from error
+
+
+async def _serve_until_told(
+    conduit: SimulatedConduit, clock: SystemClock, host: str, port: int
+) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    async with serve(conduit, clock=clock, host=host, port=port) as base_url:
+        click.echo(f"Simulated Conduit at {base_url}, token {DEMO_TOKEN}")
+        await told.wait()
+
+
+if __name__ == "__main__":
+    main()

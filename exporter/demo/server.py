@@ -1,0 +1,156 @@
+"""The simulated Conduit behind a socket: a plain ASGI application, and uvicorn inside a given loop.
+
+A failure below HTTP is shown as far as a server can show it: silence until the client leaves, or a
+connection closed inside the body. A refused connection cannot be shown by somebody who accepted it,
+so it becomes a connection closed before the body.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, Final
+
+import uvicorn
+
+from exporter.clock import Clock
+from exporter.demo.answers import Failure, SimResponse
+from exporter.demo.conduit import SimulatedConduit
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_SILENT: Final = (Failure.READ_TIMEOUT, Failure.CONNECT_TIMEOUT)
+_GRACE_S: Final = 2
+
+
+class ConduitApp:
+    """The ASGI application; `close` ends the silences that are still being kept."""
+
+    def __init__(self, conduit: SimulatedConduit, *, clock: Clock) -> None:
+        self._conduit = conduit
+        self._clock = clock
+        self._closing = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        path = scope.get("raw_path") or scope["path"].encode()
+        response = self._conduit.handle(
+            scope["method"],
+            path.decode("latin-1"),
+            scope["query_string"].decode("latin-1"),
+            headers,
+        )
+        if response.latency_s:
+            await self._clock.sleep(response.latency_s)
+        if response.failure in _SILENT and not response.body:
+            await self._keep_silent(receive)
+            return
+        await self._send(response, receive, send)
+
+    def close(self) -> None:
+        self._closing.set()
+
+    async def _send(self, response: SimResponse, receive: Receive, send: Send) -> None:
+        headers = dict(response.headers)
+        if response.stream is None and "content-length" not in headers:
+            # A promise of one byte more than comes makes the server close the connection.
+            missing = response.failure is not None
+            headers["content-length"] = str(len(response.body) + missing)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status,
+                "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            }
+        )
+        length = headers.get("content-length")
+        left = None if length is None else int(length)
+        for chunk in response.chunks():
+            part = chunk if left is None else chunk[:left]
+            left = None if left is None else left - len(part)
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        if response.failure in _SILENT:
+            await self._keep_silent(receive)
+        if not left:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _keep_silent(self, receive: Receive) -> None:
+        """Say nothing until the client has gone or the server closes."""
+
+        async def gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        waits = [asyncio.ensure_future(gone()), asyncio.ensure_future(self._closing.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, which belong to the program, and with a ready event."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    conduit: SimulatedConduit, *, clock: Clock, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[str]:
+    """Serve inside the running loop and yield the base URL; port 0 takes a free one."""
+    app = ConduitApp(conduit, clock=clock)
+    with listening_socket(host, port) as listener:
+        base_url = _url_of(listener)
+        server = _Server(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                loop="none",
+                ws="none",
+                http="h11",
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        ready = asyncio.create_task(server.ready.wait())
+        try:
+            await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()
+            yield base_url
+        finally:
+            ready.cancel()
+            app.close()
+            server.should_exit = True
+            await serving
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound socket; raises OSError where the address is taken or not this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,205 @@
+"""What tests of the Conduit client share: a documented run, a scripted client, a raw server."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from exporter.conduit.client import ConduitClient, Endpoint
+from exporter.conduit.token import TokenSource
+from exporter.models import RunDetail, Unreadable
+from tests.fakes import FakeClock
+
+TOKEN = "tok_s3cr3t_9f81"
+WORKSPACE = "j57demo8f8x7c9v0n2q4r6t8y1u3i5o"
+AGENT = "ag77c0dy0mgdpzmqz6tesry8w184002s"
+RUN = "ar77c0dy0mgdpzmqz6tesry8w184002s"
+
+
+def documented_run() -> dict[str, Any]:
+    """The example run of the published get-run page."""
+    return {
+        "id": RUN,
+        "run_id": "run_9f3a1c7e",
+        "agent_id": AGENT,
+        "workspace_id": WORKSPACE,
+        "status": "completed",
+        "disposition": "resolved",
+        "contact_id": "co77c0dy0mgdpzmqz6tesry8w184002s",
+        "conversation_id": "cv77c0dy0mgdpzmqz6tesry8w184002s",
+        "trigger_id": "tr77c0dy0mgdpzmqz6tesry8w184002s",
+        "error": None,
+        "duration_ms": 4213,
+        "token_usage": {"input": 1820, "output": 342},
+        "total_cost": 0.0121,
+        "trace_id": "0f9c2b1d8a7e4f36",
+        "created_at": "2026-04-03T03:14:15.000Z",
+        "completed_at": "2026-04-03T03:14:19.213Z",
+        "session_id": "sess_4b21e9",
+        "disposition_reason": "answered_from_knowledge",
+        "trigger_event_id": "te77c0dy0mgdpzmqz6tesry8w184002s",
+        "response": "You're all set, your reservation is confirmed for April 5th.",
+        "reflection": "Contact asked to confirm their booking.",
+        "tool_trace": [
+            {
+                "name": "get_reservation",
+                "input": {"reservation_id": "res_123"},
+                "output": {"status": "confirmed", "check_in": "2026-04-05"},
+            }
+        ],
+    }
+
+
+def page_of(*rows: Any, next_cursor: str | None = None) -> dict[str, Any]:
+    """A list page as the API writes it."""
+    return {"data": list(rows), "next_cursor": next_cursor, "has_more": next_cursor is not None}
+
+
+@dataclass
+class Conversation:
+    """A client, what it sent, and what it reported."""
+
+    client: ConduitClient
+    requests: list[httpx.Request]
+    observed: list[tuple[Endpoint, str, float]]
+
+
+Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
+
+
+def converse(
+    *answers: Answer, base_url: str = "https://api.conduit.test", **over: Any
+) -> Conversation:
+    """A client whose requests are answered in this order."""
+    waiting = list(answers)
+    requests: list[httpx.Request] = []
+    observed: list[tuple[Endpoint, str, float]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        answer = waiting.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx.Response) else answer(request)
+
+    settings: dict[str, Any] = {
+        "base_url": base_url,
+        "token": TokenSource(text=TOKEN),
+        "transport": httpx.MockTransport(handle),
+        "clock": FakeClock(),
+        "observe": lambda *what: observed.append(what),
+        **over,
+    }
+    return Conversation(ConduitClient(**settings), requests, observed)
+
+
+Call = Callable[[ConduitClient], Coroutine[Any, Any, object]]
+
+
+def run_call(client: ConduitClient) -> Coroutine[Any, Any, RunDetail | Unreadable]:
+    """Ask for the documented run."""
+    return client.run(workspace_id=WORKSPACE, agent_id=AGENT, run_id=RUN)
+
+
+def runs_call(client: ConduitClient) -> Coroutine[Any, Any, object]:
+    """Ask for the first page of the documented agent's runs."""
+    return client.runs_page(workspace_id=WORKSPACE, agent_id=AGENT)
+
+
+CALLS: dict[Endpoint, Call] = {
+    Endpoint.WORKSPACES: lambda client: client.workspaces_page(),
+    Endpoint.AGENTS: lambda client: client.agents_page(WORKSPACE),
+    Endpoint.AGENT: lambda client: client.agent(AGENT),
+    Endpoint.RUNS: runs_call,
+    Endpoint.RUN: run_call,
+}
+
+
+def json_answer(value: Any, status: int = 200, **headers: str) -> httpx.Response:
+    """An answer with a JSON body."""
+    return httpx.Response(status, json=value, headers=headers)
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(serve: Serve, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Serve connections on loopback, at the URL that is given; leave none behind."""
+    finished: list[asyncio.Task[None] | None] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        finished.append(asyncio.current_task())
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):  # the client gave up
+                await serve(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
+
+    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
+    port = listening.sockets[0].getsockname()[1]
+    try:
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
+    finally:
+        listening.close()
+        await listening.wait_closed()
+        await asyncio.gather(*(task for task in finished if task is not None))
+
+
+@dataclass
+class RawServer:
+    """What a server on loopback, that writes exactly the bytes it was given, has seen."""
+
+    url: str = ""
+    heads: list[bytes] = field(default_factory=list)
+    connections: int = 0
+
+
+@asynccontextmanager
+async def raw_server(
+    *answers: bytes, tls: ssl.SSLContext | None = None, hold_open: bool = False
+) -> AsyncIterator[RawServer]:
+    """Answer each request with the next of `answers`, then hang up, or fall silent."""
+    waiting = list(answers)
+    released = asyncio.Event()
+    server = RawServer()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server.connections += 1
+        while waiting:
+            server.heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(waiting.pop(0))
+            await writer.drain()
+        if hold_open:
+            await released.wait()
+
+    async with serving(serve, tls=tls) as server.url:
+        try:
+            yield server
+        finally:
+            released.set()
+
+
+def http_answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    """An HTTP/1.1 answer with a correct length, unless `headers` name one."""
+    named = any(one.lower().startswith(("content-length", "transfer-encoding")) for one in headers)
+    lines = [
+        f"HTTP/1.1 {status}",
+        *headers,
+        *([] if named else [f"Content-Length: {len(body)}"]),
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode() + body
+
+
+def as_json(value: Any) -> bytes:
+    """A JSON body."""
+    return json.dumps(value).encode()

@@ -1,0 +1,203 @@
+"""Starts real programs on free loopback ports, waits for conditions and ends what it started.
+
+Never waits for a fixed time, never signals a process of someone else.
+"""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Self, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+POLL_S = 0.05
+TAIL_LINES = 40
+FOREIGN_PREFIXES = ("CONDUIT_", "EXPORTER_", "OTEL_")
+
+# What is alive now; the logs of these are shown when a test fails.
+running: list["Process"] = []
+
+
+class NotInTime(AssertionError):
+    """A condition did not hold before its deadline."""
+
+
+class Process:
+    """One running program with its log in a file; leaving the context ends it.
+
+    It inherits the environment without the settings of the exporter and of OpenTelemetry,
+    so that a developer's shell cannot change a test; `env` is added on top.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        self.name = log.stem
+        self.log = log
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN_PREFIXES)}
+        with _appended(log) as output:
+            self._popen = subprocess.Popen(
+                [str(part) for part in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=inherited | dict(env or {}),
+                cwd=cwd,
+                start_new_session=True,
+            )
+        running.append(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal, None while it runs."""
+        return self._popen.poll()
+
+    def wait_http(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 30.0,
+        ready: Callable[[httpx.Response], bool] = lambda response: response.status_code < 500,
+    ) -> httpx.Response:
+        """Poll the URL until its answer is a ready one; give up early if the process ends."""
+
+        def answer() -> httpx.Response | None:
+            if self.returncode is not None:
+                raise NotInTime(f"{self.name} ended with {self.returncode}\n{self.tail()}")
+            try:
+                response = client.get(url)
+            except httpx.TransportError:
+                return None
+            return response if ready(response) else None
+
+        with loopback_client() as client:
+            try:
+                return eventually(answer, what=f"{self.name} ready at {url}", timeout_s=timeout_s)
+            except NotInTime as error:
+                error.add_note(f"log of {self.name}:\n{self.tail()}")
+                raise
+
+    def wait_log(self, text: str, *, timeout_s: float = 30.0) -> str:
+        """Wait until the log contains the text; the whole log."""
+
+        def matching() -> str | None:
+            log = self.log_text()
+            return log if text in log else None
+
+        return eventually(matching, what=f"{text!r} in the log of {self.name}", timeout_s=timeout_s)
+
+    def wait(self, *, timeout_s: float = 30.0) -> int:
+        """Wait until it ends by itself; the exit code."""
+        try:
+            code = self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise NotInTime(f"{self.name} did not end\n{self.tail()}") from error
+        self._forget()
+        return code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, for instance SIGSTOP to make it hang; nothing if it has ended."""
+        self._popen.send_signal(number)
+
+    def stop(self, *, timeout_s: float = 10.0) -> int:
+        """Ask it to end, kill it if it does not in time; the exit code. Repeats do nothing."""
+        if self.returncode is None:
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+            try:
+                self._popen.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                return self.kill()
+        return self.wait()
+
+    def kill(self) -> int:
+        """End it and its children without warning; the exit code."""
+        if self.returncode is None:
+            os.killpg(self.pid, signal.SIGKILL)  # its own session: the group has its pid
+        return self.wait()
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def tail(self, lines: int = TAIL_LINES) -> str:
+        return "\n".join(self.log_text().splitlines()[-lines:])
+
+    def _forget(self) -> None:
+        if self in running:
+            running.remove(self)
+
+
+def eventually(read: Callable[[], T | None], *, what: str, timeout_s: float) -> T:
+    """Call until the result is not None, and return it; NotInTime after the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        result = read()
+        if result is not None:
+            return result
+        if time.monotonic() >= deadline:
+            raise NotInTime(f"not within {timeout_s:g} s: {what}")
+        time.sleep(POLL_S)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this id exists; one that has ended but is not reaped does not count."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def loopback_client(base_url: str = "") -> httpx.Client:
+    """A client that ignores proxies and keeps no idle connection, so it need not be closed."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(base_url=base_url, trust_env=False, timeout=5.0, limits=limits)
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on, outside the range of outgoing connections.
+
+    The kernel hands ports of that range to any client at any time; outside it a port stays
+    free until its server has started.
+    """
+    while True:
+        port = random.randrange(10_000, _first_ephemeral_port())
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+def _first_ephemeral_port() -> int:
+    limits = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(limits.read_text().split()[0]) if limits.exists() else 32_768
+    return first if first > 11_000 else 32_768
+
+
+def _appended(path: Path) -> IO[bytes]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab")

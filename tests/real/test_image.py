@@ -1,0 +1,145 @@
+"""The container image: built from deploy/Dockerfile, small, unprivileged, and it runs."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import exporter
+from tests.real.container import Images
+from tests.real.prometheus import promtool
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).parent.parent.parent
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+HOME = "/var/lib/conduit-exporter"
+INSTALLED = "/opt/conduit-exporter"
+
+# Prints what the user of the image could change outside of the ledger's folder.
+WRITABLE = """
+import json, os
+places = ["/opt", "/etc", "/usr", "/var"]
+print(json.dumps([
+    path
+    for place in places
+    for folder, folders, files in os.walk(place)
+    for path in [folder, *(os.path.join(folder, name) for name in files)]
+    if os.access(path, os.W_OK) and not os.path.islink(path)
+    and os.stat(path).st_mode & 0o1000 == 0
+]))
+"""
+
+# Prints the modules of the application and its dependencies that have no compiled form.
+UNCOMPILED = """
+import importlib.util, json, pathlib
+root = pathlib.Path("/opt/conduit-exporter")
+print(json.dumps([
+    str(source)
+    for source in root.rglob("*.py")
+    if not pathlib.Path(importlib.util.cache_from_source(source)).exists()
+]))
+"""
+
+
+@pytest.fixture(scope="module")
+def image(images: Images) -> Iterator[str]:
+    """The image of this checkout, upon the rig's Debian base."""
+    tag = images.build(
+        ROOT / "deploy/Dockerfile",
+        ROOT,
+        {"BASE": images.base(), "REVISION": REVISION},
+        tag="localhost/conduit-exporter:checkout",
+    )
+    yield tag
+    images.remove(tag)
+
+
+def python(images: Images, image: str, program: str) -> str:
+    """What a Python program prints in the image, as the image's user."""
+    result = images.run(image, ["-c", program], entrypoint=["python"])
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_image_tells_its_version(images: Images, image: str) -> None:
+    """`docker run conduit-exporter --version` answers."""
+    result = images.run(image, ["--version"])
+
+    assert result.returncode == 0, result.stderr
+    assert exporter.__version__ in result.stdout
+
+
+def test_image_runs_the_demo(images: Images, image: str) -> None:
+    """The demo runs in the image to its end, and writes nothing but in its own folder."""
+    result = images.run(image, ["demo", "--duration", "5s"])
+
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_image_is_configured_for_a_sidecar(images: Images, image: str) -> None:
+    """Unprivileged numeric user, the ledger's folder as volume, port, health check, daemon."""
+    config = images.config(image)
+
+    assert config["User"] == "10001:10001"
+    assert config["WorkingDir"] == HOME
+    assert list(config["Volumes"]) == [HOME]
+    assert list(config["ExposedPorts"]) == ["10464/tcp"]
+    assert config["Entrypoint"] == ["conduit-exporter"]
+    assert config["Cmd"] == ["run"]
+    assert config["Healthcheck"]["Test"] == ["CMD", "conduit-exporter", "healthcheck"]
+
+
+def test_image_is_labelled(images: Images, image: str) -> None:
+    """Labels tell version, revision and licence."""
+    labels = images.config(image)["Labels"]
+
+    assert labels["org.opencontainers.image.version"] == exporter.__version__
+    assert labels["org.opencontainers.image.revision"] == REVISION
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+def test_image_holds_its_revision(images: Images, image: str) -> None:
+    """The package in the image knows the revision it was built from."""
+    program = (
+        "import pathlib, exporter; print(pathlib.Path(exporter.__file__).with_name('REVISION')"
+        ".read_text())"
+    )
+
+    assert python(images, image, program).strip() == REVISION
+
+
+def test_image_writes_nowhere_but_in_its_folder(images: Images, image: str) -> None:
+    """Its user can change the ledger's folder and nothing else, so the root may be read-only."""
+    assert json.loads(python(images, image, WRITABLE)) == [HOME]
+
+
+def test_image_is_compiled(images: Images, image: str) -> None:
+    """Every module has its bytecode, which nobody could write at run time."""
+    assert json.loads(python(images, image, UNCOMPILED)) == []
+
+
+def test_image_ships_no_installer(images: Images, image: str) -> None:
+    """The environment holds the pinned packages and no pip or setuptools."""
+    program = (
+        "import importlib.metadata as m, json, sys;"
+        f" print(json.dumps([d.name for d in m.distributions(path=sys.path)"
+        f" if str(d.locate_file('')).startswith('{INSTALLED}')]))"
+    )
+    shipped = {name.lower() for name in json.loads(python(images, image, program))}
+
+    assert {"httpx", "sqlalchemy"} <= shipped
+    assert not {"pip", "setuptools", "wheel"} & shipped
+
+
+def test_image_adds_little_to_its_base(images: Images, image: str) -> None:
+    """The exporter and its dependencies weigh less than 120 MB."""
+    assert images.size(image) - images.size(images.base()) < 120e6
+
+
+def test_prometheus_accepts_the_scrape_configuration() -> None:
+    """The Prometheus of the Compose file would start with deploy/prometheus.yml."""
+    result = promtool("check", "config", ROOT / "deploy/prometheus.yml")
+
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -1,0 +1,253 @@
+"""The repository itself: nothing of one machine in it, make tasks and hooks that work."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+import exporter
+
+ROOT = Path(__file__).parent.parent
+# In pieces, so that this file does not hold what it looks for.
+REGISTRIES = tuple(
+    ".".join(parts)
+    for parts in (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("npmjs", "org"),
+        ("proxy", "golang", "org"),
+        ("sum", "golang", "org"),
+        ("deb", "debian", "org"),
+        ("crates", "io"),
+    )
+)
+MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:root|home/\w+|Users/\w+|work)/\w")
+
+
+@cache
+def repository_files() -> tuple[Path, ...]:
+    """What is committed or about to be: everything that git does not ignore."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return tuple(path for name in listed.split("\0") if name and (path := ROOT / name).is_file())
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Name and text of every file of the repository that is text."""
+    for path in repository_files():
+        content = path.read_bytes()
+        if b"\0" not in content:
+            yield str(path.relative_to(ROOT)), content.decode()
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make quietly on the repository's Makefile, in a plain environment."""
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+        timeout=60,
+    )
+
+
+def test_no_file_names_a_package_registry() -> None:
+    """Where packages come from is the installer's matter: no committed file names a registry."""
+    assert [
+        (name, registry) for name, text in texts() for registry in REGISTRIES if registry in text
+    ] == []
+
+
+def test_no_file_holds_a_path_of_one_machine() -> None:
+    """No committed file names a home or a checkout folder."""
+    assert [
+        (name, found[0]) for name, text in texts() for found in MACHINE_PATH.finditer(text)
+    ] == []
+
+
+def test_license_is_the_declared_one() -> None:
+    """LICENSE is the text of what pyproject.toml declares."""
+    text = (ROOT / "LICENSE").read_text()
+
+    assert (
+        tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"] == "Apache-2.0"
+    )
+    assert "Apache License\n                           Version 2.0, January 2004" in text
+    assert "9. Accepting Warranty or Additional Liability." in text
+
+
+def test_version_is_the_same_everywhere() -> None:
+    """Changelog, image label and Compose file tell the package's version."""
+    version = exporter.__version__
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    newest = re.search(r"^## .*$", changelog, re.MULTILINE)
+    assert newest is not None
+
+    assert re.search(rf"\b{re.escape(version)}\b", newest[0]), newest[0]
+    assert f"ARG VERSION={version}\n" in (ROOT / "deploy/Dockerfile").read_text()
+    assert f"conduit-exporter:{version}\n" in (ROOT / "deploy/compose.yaml").read_text()
+
+
+def described_tasks() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_make_lists_every_task() -> None:
+    """Plain `make` shows each task with its description, and no task is without one."""
+    shown = make()
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony is not None
+
+    assert shown.returncode == 0, shown.stderr
+    assert set(re.findall(r"^  make (\S+) +\S", shown.stdout, re.MULTILINE)) == described_tasks()
+    assert set(phony[1].split()) == described_tasks()
+
+
+@pytest.mark.parametrize(
+    ("task", "command"),
+    [
+        ("demo", "-m exporter demo --duration 5s"),
+        ("test", "-m pytest --duration 5s"),
+        ("bench", "-m bench --duration 5s"),
+    ],
+)
+def test_make_passes_arguments(tmp_path: Path, task: str, command: str) -> None:
+    """ARGS reach the command, and the first call installs before it runs."""
+    planned = make("--dry-run", task, "ARGS=--duration 5s", f"VENV={tmp_path}/venv").stdout
+
+    assert planned.rstrip().endswith(command)
+    assert planned.index("-m venv") < planned.index("--require-hashes") < planned.index(command)
+
+
+def test_second_make_demo_starts_at_once(tmp_path: Path) -> None:
+    """Nothing is installed again while the pins stand, and again once they change."""
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin/python").touch()
+    (venv / ".runtime").touch()
+    later = 10 + max(
+        path.stat().st_mtime for path in (ROOT / "requirements.txt", venv / "bin/python")
+    )
+    os.utime(venv / ".runtime", (later, later))
+    assert make("--dry-run", "demo", f"VENV={venv}").stdout.split() == [
+        f"{venv}/bin/python",
+        *("-m", "exporter", "demo"),
+    ]
+
+    os.utime(venv / ".runtime", (0, 0))
+
+    assert "--require-hashes" in make("--dry-run", "demo", f"VENV={venv}").stdout
+
+
+def test_make_run_without_settings_says_what_to_do(tmp_path: Path) -> None:
+    """A missing settings file is named, with the way on, before anything is installed."""
+    result = make("run", f"ENV_FILE={tmp_path}/mine.env", f"VENV={tmp_path}/venv")
+
+    assert result.returncode != 0
+    assert f"Copy config.example.env to {tmp_path}/mine.env" in result.stdout
+    assert "make demo" in result.stdout
+    assert not (tmp_path / "venv").exists()
+
+
+def test_make_refuses_an_old_python(tmp_path: Path) -> None:
+    """A Python that is too old is named, and no environment is left behind."""
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\ntest "$1" = --version && echo Python 3.9.2\n')
+    old.chmod(0o755)
+
+    result = make("demo", f"PYTHON={old}", f"VENV={tmp_path}/venv")
+
+    assert result.returncode != 0
+    assert "Python 3.9.2 is too old: conduit-exporter needs Python 3.11 or newer" in result.stdout
+    assert not (tmp_path / "venv").exists()
+
+
+def test_make_refuses_an_absent_python(tmp_path: Path) -> None:
+    """A Python that is not there is named."""
+    result = make("demo", "PYTHON=python-absent", f"VENV={tmp_path}/venv")
+
+    assert result.returncode != 0
+    assert "python-absent was not found. Install Python 3.11 or newer" in result.stdout
+
+
+@pytest.mark.parametrize("script", [".ci/run", ".ci/real-parts"])
+def test_ci_scripts_can_run(script: str) -> None:
+    """The scripts of CI are executable bash that stops at the first failure."""
+    checked = subprocess.run(
+        ["bash", "-n", ROOT / script], capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 0, checked.stderr
+    assert os.access(ROOT / script, os.X_OK)
+    assert "set -euo pipefail" in (ROOT / script).read_text()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "status", "closing"),
+    [
+        ("echo '==== 5 passed, 1 skipped in 3.1s (0:00:03) ===='", 0, "5 passed, 1 skipped in"),
+        ("echo '==== 1 failed, 5 passed in 3.1s ===='; exit 1", 2, "1 failed, 5 passed in"),
+        ("echo '==== 5 passed in 3.1s ===='; echo 'TOTAL 94%'; exit 1", 2, "5 passed in"),
+        ("echo 'would be reformatted'; exit 1", 2, None),
+        ("echo '==== no tests ran in 0.1s ===='", 1, None),
+        ("echo '==== 7 deselected in 0.1s ===='", 1, "7 deselected in"),
+    ],
+    ids=["passed", "failed", "uncovered", "unformatted", "empty", "deselected"],
+)
+def test_ci_closes_with_the_tests_own_line(
+    tmp_path: Path, recipe: str, status: int, closing: str | None
+) -> None:
+    """CI ends with pytest's closing line and fails whenever `make check` does or no test ran."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run")
+    parts = tmp_path / ".ci/real-parts"
+    parts.write_text("#!/bin/sh\n")
+    parts.chmod(0o755)
+    required = 'test "$$CONDUIT_EXPORTER_REQUIRE_REAL_PARTS" = 1'
+    (tmp_path / "Makefile").write_text(f"check:\n\t@{required}\n\t@{recipe}\n")
+
+    result = subprocess.run(
+        [tmp_path / ".ci/run"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+        timeout=60,
+    )
+
+    assert result.returncode == status, result.stdout + result.stderr
+    last = result.stdout.splitlines()[-1]
+    assert (closing in last) if closing else ("passed" not in last)
+
+
+def test_hooks_are_local() -> None:
+    """pre-commit accepts its configuration, and no hook is fetched from anywhere."""
+    file = ROOT / ".pre-commit-config.yaml"
+    valid = subprocess.run(
+        [sys.executable, "-m", "pre_commit", "validate-config", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    configured = yaml.safe_load(file.read_text())
+
+    assert valid.returncode == 0, valid.stdout + valid.stderr
+    assert [repo["repo"] for repo in configured["repos"]] == ["local"]
+    assert {hook["language"] for hook in configured["repos"][0]["hooks"]} == {"system"}
