@@ -114,6 +114,8 @@ class Exporter:
     async def close(self) -> None:
         """Close connections and the ledger."""
         await self.client.aclose()
+        if self.delivery is not None:
+            await self.delivery.aclose()
         await self.gate.close()
 
     # --- what the stages tell ----------------------------------------------------------------

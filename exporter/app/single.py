@@ -3,15 +3,18 @@
 import asyncio
 import logging
 import signal
+from typing import Final
 
+from exporter.app.assembly import Exporter
 from exporter.app.daemon import opened
+from exporter.delivery.service import DeliveryService
 from exporter.errors import ExporterError
 from exporter.settings.model import Settings
 
 logger = logging.getLogger("exporter.app")
 
 # Without any progress for so long the trace backend is taken for unreachable.
-_DELIVERY_PATIENCE_S = 60.0
+_PATIENCE_S: Final = 60.0
 
 
 async def run_pass(settings: Settings) -> int:
@@ -32,9 +35,19 @@ async def run_pass(settings: Settings) -> int:
             logger.error("%s", trouble)
         if exporter.delivery is not None and delivering is not None:
             stop.set()
-            await exporter.delivery.drain(deadline_s=_DELIVERY_PATIENCE_S)
             await delivering
+            await _drain(exporter, exporter.delivery)
         left = exporter.ledger.outbox_state.pending if exporter.delivery is not None else 0
         if left:
             logger.error("%d traces could not be delivered; they are kept in the ledger", left)
         return 1 if troubles or left else 0
+
+
+async def _drain(exporter: Exporter, delivery: DeliveryService) -> None:
+    """Deliver everything, for as long as some of it gets through."""
+    before = exporter.ledger.outbox_state.pending
+    while not await delivery.drain(deadline_s=_PATIENCE_S):
+        left = exporter.ledger.outbox_state.pending
+        if left >= before:
+            return
+        before = left

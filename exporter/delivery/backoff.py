@@ -31,8 +31,6 @@ class Backoff:
 RETRY: Final = Backoff(first_s=1.0, most_s=60.0, least_s=0.1)
 # A backend that refuses until a person changes something.
 PROBE: Final = Backoff(first_s=10.0, most_s=300.0, least_s=5.0)
-# The ledger's file; it has a longer patience of its own.
-LEDGER: Final = Backoff(first_s=1.0, most_s=30.0, least_s=0.5)
 
 
 def at_least(asked_s: float, rng: random.Random) -> float:
