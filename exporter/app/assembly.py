@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Final
 
 import httpx
-from prometheus_client import CollectorRegistry
 
 from exporter import __version__
 from exporter.app.exemplars import ExemplarBook
@@ -71,7 +70,6 @@ class Exporter:
             Database(url=settings.ledger_url.get_secret_value(), base_url=settings.base_url)
         )
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
-        self.registry: CollectorRegistry
         self.registry, collector = new_registry()
         self.instruments = Instruments(registry=self.registry)
         self.exemplars = ExemplarBook()

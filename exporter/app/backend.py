@@ -13,6 +13,13 @@ def endpoint_of(settings: Settings) -> OtlpEndpoint:
     return resolve_endpoint(settings.otlp_environment())
 
 
+def warnings_of(settings: Settings) -> tuple[str, ...]:
+    """What works, but should be known at every start."""
+    if settings.traces_exporter != "otlp":
+        return settings.warnings
+    return settings.warnings + endpoint_of(settings).warnings
+
+
 def open_backend(settings: Settings, *, clock: Clock) -> Sender | None:
     """A sender, inside the loop that will use it; None where no traces are wanted.
 

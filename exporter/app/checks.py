@@ -2,20 +2,24 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from exporter.app.assembly import token_source
-from exporter.app.backend import open_backend
+from exporter.app.backend import open_backend, warnings_of
 from exporter.clock import SystemClock
 from exporter.conduit.client import ConduitClient
 from exporter.conduit.transport import open_transport
 from exporter.delivery.outcome import Accepted
 from exporter.errors import ExporterError, LedgerLocked
 from exporter.ledger.database import Database, sqlite_path
+from exporter.models import Page
 from exporter.settings.model import Settings
+
+T = TypeVar("T")
 
 _NONE_LISTED: Final = "no workspace is visible with this token"
 
@@ -24,15 +28,15 @@ _NONE_LISTED: Final = "no workspace is visible with this token"
 class CheckLine:
     """One thing that was looked at, and how it is."""
 
-    ok: bool
     subject: str
     message: str
+    ok: bool = True
 
 
 async def check_all(settings: Settings) -> list[CheckLine]:
     """Look at everything that a start needs; changes nothing and sends no trace."""
-    lines = [CheckLine(True, "settings", "all settings can be used")]
-    lines += [CheckLine(True, "settings", warning) for warning in settings.warnings]
+    lines = [CheckLine("settings", "all settings can be used")]
+    lines += [CheckLine("settings", warning) for warning in warnings_of(settings)]
     lines += [line async for line in _check_conduit(settings)]
     lines.append(await asyncio.to_thread(_check_ledger, settings))
     lines.append(await _check_backend(settings))
@@ -50,22 +54,36 @@ async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:
             observe=lambda _endpoint, _code, _seconds: None,
         )
     except ExporterError as exc:
-        yield CheckLine(False, "token", str(exc))
+        yield CheckLine("token", str(exc), ok=False)
         return
     try:
-        listed = [one.id for one in (await client.workspaces_page()).rows]
-        yield CheckLine(bool(listed), "token", _accepted(listed))
+        listed = [one.id for one in await _every(client.workspaces_page)]
+        yield CheckLine("token", _accepted(listed), ok=bool(listed))
         wanted = set(settings.agents or ()) | {agent for agent, _ in settings.runs}
         for workspace_id in settings.workspaces or listed:
-            agents = {one.id for one in (await client.agents_page(workspace_id)).rows}
+            agents = {one.id for one in await _every(partial(client.agents_page, workspace_id))}
             wanted -= agents
-            yield CheckLine(True, f"workspace {workspace_id}", f"{len(agents)} agents are listed")
+            yield CheckLine(f"workspace {workspace_id}", f"{len(agents)} agents are listed")
         for agent_id in sorted(wanted):
-            yield CheckLine(False, f"agent {agent_id}", "is configured, but no workspace lists it")
+            yield CheckLine(
+                f"agent {agent_id}", "is configured, but no workspace lists it", ok=False
+            )
     except ExporterError as exc:
-        yield CheckLine(False, "Conduit API", str(exc))
+        yield CheckLine("Conduit API", str(exc), ok=False)
     finally:
         await client.aclose()
+
+
+async def _every(read: Callable[..., Awaitable[Page[T]]]) -> list[T]:
+    """All rows of a list, page by page."""
+    page = await read()
+    rows = list(page.rows)
+    while (cursor := page.next_cursor) is not None:
+        page = await read(cursor=cursor)
+        rows += page.rows
+        if page.next_cursor == cursor:
+            break
+    return rows
 
 
 def _accepted(listed: list[str]) -> str:
@@ -80,15 +98,15 @@ def _check_ledger(settings: Settings) -> CheckLine:
         folder = path.absolute().parent
         writable = folder.is_dir() and os.access(folder, os.W_OK)
         how = "will be created" if writable else f"{folder} is no folder that can be written"
-        return CheckLine(writable, "ledger", how)
+        return CheckLine("ledger", how, ok=writable)
     try:
         database = Database(url=url, base_url=settings.base_url)
     except LedgerLocked:
-        return CheckLine(True, "ledger", "is held by a running exporter")
+        return CheckLine("ledger", "is held by a running exporter")
     except ExporterError as exc:
-        return CheckLine(False, "ledger", str(exc))
+        return CheckLine("ledger", str(exc), ok=False)
     try:
-        return CheckLine(True, "ledger", "can be opened and written")
+        return CheckLine("ledger", "can be opened and written")
     finally:
         with suppress(ExporterError):
             database.close()
@@ -99,13 +117,14 @@ async def _check_backend(settings: Settings) -> CheckLine:
     try:
         sender = open_backend(settings, clock=SystemClock())
     except ExporterError as exc:
-        return CheckLine(False, "trace backend", str(exc))
+        return CheckLine("trace backend", str(exc), ok=False)
     if sender is None:
-        return CheckLine(True, "trace backend", "none: metrics only")
+        return CheckLine("trace backend", "none: metrics only")
     try:
         outcome = await sender.send(b"")
     finally:
         await sender.aclose()
-    ok = isinstance(outcome, Accepted)
-    how = "accepts OTLP" if ok else f"{outcome.reason}"
-    return CheckLine(ok, "trace backend", f"{sender.destination}: {how}")
+    where = sender.destination
+    if isinstance(outcome, Accepted):
+        return CheckLine("trace backend", f"{where}: accepts OTLP")
+    return CheckLine("trace backend", f"{where}: {outcome.reason}", ok=False)

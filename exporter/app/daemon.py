@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from exporter.app.assembly import Exporter
-from exporter.app.backend import open_backend
+from exporter.app.backend import open_backend, warnings_of
 from exporter.app.views import readiness, status
 from exporter.app.website import open_website
 from exporter.clock import SystemClock, system_rng
 from exporter.conduit.transport import open_transport
+from exporter.delivery.senders import Sender
 from exporter.errors import LedgerError
 from exporter.settings.model import Settings
 from exporter.sync.retention import ROUND_S
@@ -31,11 +32,20 @@ _DRAIN_S: Final = 6.0
 _CLOSE_S: Final = 2.0
 
 
-async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> int:
-    """Run until SIGTERM, SIGINT or `stop`; the exit code. Raises ConfigError and LedgerError."""
+async def serve(
+    settings: Settings,
+    *,
+    stop: asyncio.Event | None = None,
+    sender: Sender | None = None,
+    on_started: Callable[[str], object] = logger.debug,
+) -> int:
+    """Run until SIGTERM, SIGINT or `stop`; the exit code. Raises ConfigError and LedgerError.
+
+    `sender` stands in for the one that the settings ask for; `on_started` hears the URL.
+    """
     stop = stop or asyncio.Event()
     _stop_on_signals(stop)
-    async with opened(settings) as exporter:
+    async with opened(settings, sender=sender) as exporter:
         website = open_website(
             settings,
             registry=exporter.registry,
@@ -44,6 +54,7 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> int
         )
         await website.start()
         logger.info("serving /metrics, health and status on %s", website.url)
+        on_started(website.url)
         stages = _start(exporter, stop)
         try:
             await _until_stopped(stages, stop)
@@ -54,21 +65,23 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> int
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings, *, once: bool = False) -> AsyncIterator[Exporter]:
+async def opened(
+    settings: Settings, *, once: bool = False, sender: Sender | None = None
+) -> AsyncIterator[Exporter]:
     """An exporter on the real world, closed at the end whatever happens."""
     clock = SystemClock()
+    for warning in warnings_of(settings):
+        logger.warning("%s", warning)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as pool:
         exporter = Exporter(
             settings,
             clock=clock,
             rng=system_rng(),
             transport=open_transport(),
-            sender=open_backend(settings, clock=clock),
+            sender=sender or open_backend(settings, clock=clock),
             executor=_executor(pool),
             once=once,
         )
-        for warning in settings.warnings:
-            logger.warning("%s", warning)
         try:
             yield exporter
         finally:

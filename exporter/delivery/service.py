@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter.clock import Clock
+from exporter.convert.otlp import merge_requests
 from exporter.delivery.outbox import Delivered, Outbox, Parked, PendingTrace, Rejected
 from exporter.delivery.outcome import Accepted, Outcome
 from exporter.delivery.senders import Sender
@@ -131,7 +132,7 @@ class DeliveryService:
             if not due:
                 return None
             sent = self._triage.choose(due)
-            outcome = await self._sender.send(b"".join([one.payload for one in sent]))
+            outcome = await self._sender.send(merge_requests([one.payload for one in sent]))
             now_ns = self._clock.now_ns()
             decision = self._triage.learn(sent, outcome, now_ns=now_ns)
             await self._record(sent, decision, now_ns)

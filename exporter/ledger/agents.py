@@ -55,6 +55,11 @@ class AgentTables:
             frontier_ns=row.frontier_ns,
         )
 
+    def numbers_of(self, agent_id: str) -> list[int]:
+        """The numbers of all agents with this id, one in each workspace that has it."""
+        table = schema.agent
+        return list(self._db.execute(select(table.c.no).where(table.c.id == agent_id)).scalars())
+
     def raise_floor(self, agent_no: int, floor_ns: int) -> int:
         """Move an agent's floor up for good, as far as everything above it was read.
 

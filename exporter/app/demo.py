@@ -1,0 +1,121 @@
+"""`demo`: the whole exporter, unchanged, against a simulated Conduit on a loopback port.
+
+Nothing of it is left behind: the ledger lies in a folder that goes when the demo ends.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from exporter.app.daemon import serve
+from exporter.clock import SystemClock
+from exporter.convert.otlp import payload_to_spans
+from exporter.convert.spans import Span
+from exporter.delivery.endpoint import resolve_endpoint
+from exporter.delivery.outcome import Accepted, Outcome
+from exporter.demo.conduit import SimulatedConduit
+from exporter.demo.scenario import DEMO_TOKEN, hospitality
+from exporter.demo.server import serve as serve_conduit
+from exporter.settings.demo import DemoOptions
+from exporter.settings.loading import load
+from exporter.settings.model import Settings
+
+_POLL_INTERVAL: Final = "5s"
+# Conduit's documented limit, which the simulation keeps: here nobody else needs a part of it.
+_REQUESTS_PER_MINUTE: Final = "118"
+_DOCUMENTED_LIMIT: Final = 120
+
+Print = Callable[[str], object]
+
+
+async def run_demo(options: DemoOptions, *, write: Print) -> int:
+    """Run until told to stop, or for the options' duration; the exit code."""
+    clock = SystemClock()
+    conduit = SimulatedConduit(
+        now_ns=clock.now_ns,
+        scenario=hospitality(seed=options.seed, start_ns=clock.now_ns(), rate=options.rate),
+        requests_per_minute=_DOCUMENTED_LIMIT,
+    )
+    stop = asyncio.Event()
+    if options.duration_s is not None:
+        asyncio.get_running_loop().call_later(options.duration_s, stop.set)
+    with TemporaryDirectory(prefix="conduit-exporter-demo-") as folder:
+        async with serve_conduit(conduit, clock=clock) as base_url:
+            settings = _settings(options, base_url, Path(folder))
+            return await serve(
+                settings,
+                stop=stop,
+                sender=None if options.otlp else TraceLines(write),
+                on_started=lambda url: write(_welcome(options, base_url, url)),
+            )
+
+
+def _settings(options: DemoOptions, base_url: str, folder: Path) -> Settings:
+    return load(
+        {
+            "CONDUIT_API_TOKEN": DEMO_TOKEN,
+            "CONDUIT_BASE_URL": base_url,
+            "CONDUIT_REQUESTS_PER_MINUTE": _REQUESTS_PER_MINUTE,
+            "EXPORTER_LISTEN": str(options.listen),
+            "EXPORTER_LEDGER": f"sqlite:///{folder / 'demo.db'}",
+            "EXPORTER_POLL_INTERVAL": _POLL_INTERVAL,
+            **options.otlp,
+        },
+        check_otlp=resolve_endpoint,
+    )
+
+
+def _welcome(options: DemoOptions, base_url: str, url: str) -> str:
+    if options.otlp:
+        traces = resolve_endpoint(options.otlp).destination
+    else:
+        traces = "printed here; --otlp-endpoint http://localhost:4318 sends them to a backend"
+    return (
+        "\n"
+        f"  A hotel group at work: 2 workspaces, 5 agents, a simulated Conduit at {base_url}\n"
+        "\n"
+        f"  Metrics   {url}/metrics\n"
+        f"  Status    {url}/\n"
+        f"  Traces    {traces}\n"
+        "\n"
+        "  Ctrl-C ends the demo.\n"
+    )
+
+
+class TraceLines:
+    """Stands in for a trace backend where none is given: writes each trace as a line."""
+
+    destination: Final = "this terminal"
+
+    def __init__(self, write: Print) -> None:
+        self._write = write
+
+    async def send(self, payload: bytes) -> Outcome:
+        """Write every trace of a request."""
+        for _, spans in groupby(payload_to_spans(payload), key=lambda span: span.trace_id):
+            self._write(trace_line(spans))
+        return Accepted()
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+
+def trace_line(spans: Iterable[Span]) -> str:
+    """A trace on a line: who ran, how long, at what price, and the tools that were called."""
+    root, *tools = spans
+    said = dict(root.attributes)
+    seconds = (root.end_ns - root.start_ns) / 1e9
+    tokens = (said.get("gen_ai.usage.input_tokens"), said.get("gen_ai.usage.output_tokens"))
+    counted = "- tokens" if None in tokens else f"{tokens[0]} + {tokens[1]} tokens"
+    cost = said.get("conduit.run.cost_usd")
+    price = "unpriced" if cost is None else f"{cost:.4f} USD"
+    outcome = said.get("conduit.run.disposition") or said["conduit.run.status"]
+    names = ", ".join(span.name.removeprefix("execute_tool ") for span in tools) or "no tools"
+    agent = said.get("gen_ai.agent.name", "")
+    return (
+        f"trace {root.trace_id.hex()}  {agent:<21}  {seconds:6.1f} s  {counted:>21}  {price:>10}  "
+        f"{outcome:<21}  {names}"
+    )
