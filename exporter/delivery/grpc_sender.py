@@ -40,9 +40,7 @@ class GrpcSender:
     async def send(self, payload: bytes) -> Outcome:
         """Make one call, all of it within the endpoint's timeout."""
         try:
-            response = await self._export(
-                payload, timeout=self._timeout_s, metadata=self._metadata
-            )
+            response = await self._export(payload, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as exc:
             return outcome_of_grpc(
                 exc.code().name,

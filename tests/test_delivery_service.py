@@ -1,0 +1,314 @@
+"""The delivery stage: from the outbox to the destination, and what is recorded."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from exporter.delivery.outbox import Delivered, PendingTrace, Rejected, Verdict
+from exporter.delivery.outcome import Accepted, Invalid, Outcome, Refused, Unavailable
+from exporter.delivery.service import MAX_BYTES, DeliveryService
+from exporter.errors import LedgerUnavailable
+from tests.fakes import START_NS
+from tests.simulation.loop import VirtualClock, VirtualLoop, run_virtually
+
+
+class MemoryOutbox:
+    """An outbox in memory; `settled` holds what each call of `settle` was told."""
+
+    def __init__(self, count: int = 0, *, size: int = 10) -> None:
+        self.waiting: dict[int, PendingTrace] = {}
+        self.settled: list[tuple[Sequence[Verdict], int, int]] = []
+        self.unparked = 0
+        self.closed = False
+        for _ in range(count):
+            self.add(size=size)
+
+    def add(self, *, size: int = 10) -> None:
+        seq = len(self.waiting) + sum(len(call[0]) for call in self.settled) + 1
+        payload = seq.to_bytes(4) * (size // 4 + 1)
+        self.waiting[seq] = PendingTrace(seq, seq.to_bytes(16), payload[:size], 2, START_NS)
+
+    async def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> list[PendingTrace]:
+        if self.closed:
+            raise LedgerUnavailable
+        chosen: list[PendingTrace] = []
+        for one in list(self.waiting.values())[:max_traces]:
+            if chosen and sum(len(two.payload) for two in [*chosen, one]) > max_bytes:
+                break
+            chosen.append(one)
+        return chosen
+
+    async def settle(
+        self,
+        verdicts: Sequence[Verdict],
+        *,
+        now_ns: int,
+        spans_delivered: int,
+        spans_rejected: int,
+    ) -> None:
+        self.settled.append((verdicts, spans_delivered, spans_rejected))
+        for verdict in verdicts:
+            if isinstance(verdict, Delivered | Rejected):
+                del self.waiting[verdict.seq]
+
+    async def unpark(self) -> int:
+        self.unparked += 1
+        return 0
+
+
+class ScriptedSender:
+    """Answers as told, then with success; `latency_s` is how long an answer takes."""
+
+    destination = "http://backend:4318/v1/traces"
+
+    def __init__(self, clock: VirtualClock, *outcomes: Outcome, latency_s: float = 0.05) -> None:
+        self.clock = clock
+        self.outcomes = list(outcomes)
+        self.latency_s = latency_s
+        self.bodies: list[bytes] = []
+        self.times: list[float] = []
+        self.under_way = 0
+        self.most_under_way = 0
+
+    async def send(self, payload: bytes) -> Outcome:
+        self.bodies.append(payload)
+        self.times.append(self.clock.monotonic_s())
+        self.under_way += 1
+        self.most_under_way = max(self.under_way, self.most_under_way)
+        try:
+            await self.clock.sleep(self.latency_s)
+        finally:
+            self.under_way -= 1
+        return self.outcomes.pop(0) if self.outcomes else Accepted()
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+
+class Stage:
+    """A delivery service in virtual time."""
+
+    def __init__(self, outbox: MemoryOutbox, *outcomes: Outcome, latency_s: float = 0.05) -> None:
+        self.loop = VirtualLoop(1)
+        self.clock = VirtualClock(start_ns=START_NS)
+        self.clock.begin(self.loop)
+        self.outbox = outbox
+        self.sender = ScriptedSender(self.clock, *outcomes, latency_s=latency_s)
+        self.acknowledged: list[int] = []
+
+    def run(self, script: Callable[["Stage"], Awaitable[None]]) -> None:
+        run_virtually(self.loop, self._main(script))
+
+    async def _main(self, script: Callable[["Stage"], Awaitable[None]]) -> None:
+        self.service = DeliveryService(
+            outbox=self.outbox,
+            sender=self.sender,
+            clock=self.clock,
+            rng=random.Random(1),
+            on_delivered=lambda traces, _: self.acknowledged.extend(one.seq for one in traces),
+        )
+        self.stop = asyncio.Event()
+        self.task = asyncio.create_task(self.service.run(self.stop))
+        await script(self)
+        self.stop.set()
+        await self.task
+
+
+def test_what_is_there_at_the_start_is_sent_at_once() -> None:
+    """A restart goes on with what the last process left."""
+    stage = Stage(MemoryOutbox(3))
+
+    async def script(stage: Stage) -> None:
+        await stage.clock.sleep(1)
+
+    stage.run(script)
+    assert stage.acknowledged == [1, 2, 3]
+    assert stage.outbox.settled == [((Delivered(1), Delivered(2), Delivered(3)), 6, 0)]
+    assert stage.service.state.problem is None
+    assert stage.service.state.last_success_ns is not None
+
+
+def test_news_within_two_seconds_travel_together() -> None:
+    """A request costs more than a trace."""
+    stage = Stage(MemoryOutbox())
+
+    async def script(stage: Stage) -> None:
+        for _ in range(10):
+            await stage.clock.sleep(0.15)
+            stage.outbox.add()
+            stage.service.notify()
+        await stage.clock.sleep(5)
+
+    stage.run(script)
+    assert len(stage.sender.bodies) == 1
+    assert len(stage.acknowledged) == 10
+
+
+def test_a_request_stays_below_the_receivers_limit() -> None:
+    """Receivers take 4 MiB by default; a single larger trace still goes, alone."""
+    stage = Stage(MemoryOutbox(9, size=1_000_000))
+    stage.outbox.add(size=5_000_000)
+
+    async def script(stage: Stage) -> None:
+        await stage.clock.sleep(10)
+
+    stage.run(script)
+    assert len(stage.acknowledged) == 10
+    assert all(len(body) <= MAX_BYTES for body in stage.sender.bodies[:-1])
+    assert len(stage.sender.bodies[-1]) == 5_000_000
+
+
+def test_a_batch_without_an_answer_is_sent_again_byte_for_byte() -> None:
+    """Also when more has come meanwhile."""
+    stage = Stage(MemoryOutbox(4), Unavailable("timeout"), Unavailable("503", 3.0))
+
+    async def script(stage: Stage) -> None:
+        await stage.clock.sleep(0.2)
+        stage.outbox.add()
+        stage.service.notify()
+        await stage.clock.sleep(30)
+
+    stage.run(script)
+    first, second, third, fourth = stage.sender.bodies
+    assert first == second == third != fourth
+    assert stage.sender.times[2] - stage.sender.times[1] >= 3.0, "Retry-After"
+    assert stage.acknowledged == [1, 2, 3, 4, 5]
+
+
+def test_a_success_is_recorded_before_the_next_request() -> None:
+    """A process that dies later has lost no acknowledgement."""
+    stage = Stage(MemoryOutbox(600))
+    recorded: list[int] = []
+    send = stage.sender.send
+
+    async def watched(payload: bytes) -> Outcome:
+        recorded.append(len(stage.outbox.settled))
+        return await send(payload)
+
+    stage.sender.send = watched  # type: ignore[method-assign]  # watched from outside
+
+    async def script(stage: Stage) -> None:
+        await stage.clock.sleep(5)
+
+    stage.run(script)
+    assert recorded == [0, 1]
+    assert stage.sender.most_under_way == 1
+
+
+def test_an_invalid_request_is_split_and_its_good_part_settled_at_once() -> None:
+    """What was taken does not hang on what was not."""
+    stage = Stage(MemoryOutbox(2), Invalid("400"), Accepted(), Invalid("400: bad id"))
+
+    async def script(stage: Stage) -> None:
+        await stage.clock.sleep(5)
+
+    stage.run(script)
+    assert [call[0] for call in stage.outbox.settled] == [
+        (Delivered(1),),
+        (Rejected(2, "400: bad id"),),
+    ]
+    assert stage.acknowledged == [1]
+
+
+def test_a_state_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """An outage of hours is two lines, not thousands."""
+    stage = Stage(MemoryOutbox(1), *[Unavailable("no connection", answered=False)] * 20)
+
+    async def script(stage: Stage) -> None:
+        await stage.clock.sleep(30)
+        assert stage.service.state.problem == "no connection"
+        await stage.clock.sleep(3600)
+
+    with caplog.at_level(logging.INFO):
+        stage.run(script)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    assert lines[0].startswith(
+        "traces do not reach http://backend:4318/v1/traces: no connection; they are kept"
+    )
+    assert lines[1] == "traces reach http://backend:4318/v1/traces again"
+
+
+def test_a_mended_destination_makes_parked_traces_due() -> None:
+    """A fixed token does not wait an hour."""
+    stage = Stage(MemoryOutbox(2), Refused("401"), Refused("401"), Refused("401"))
+
+    async def script(stage: Stage) -> None:
+        await stage.clock.sleep(120)
+
+    stage.run(script)
+    assert stage.outbox.unparked == 1
+    assert sorted(stage.acknowledged) == [1, 2]
+
+
+def test_a_drain_empties_the_outbox() -> None:
+    """What is fetched is delivered before the end, as far as there is time."""
+    stage = Stage(MemoryOutbox())
+
+    async def script(stage: Stage) -> None:
+        await stage.clock.sleep(1)
+        for _ in range(1500):
+            stage.outbox.add()
+        stage.stop.set()
+        assert await stage.service.drain(deadline_s=6.0)
+
+    stage.run(script)
+    assert len(stage.acknowledged) == 1500
+
+
+def test_a_drain_ends_at_its_deadline() -> None:
+    """A backend that hangs does not hold up the end."""
+    stage = Stage(MemoryOutbox(), latency_s=60.0)
+
+    async def script(stage: Stage) -> None:
+        await stage.clock.sleep(1)
+        stage.outbox.add()
+        began_s = stage.clock.monotonic_s()
+        assert not await stage.service.drain(deadline_s=6.0)
+        assert stage.clock.monotonic_s() - began_s == pytest.approx(6.0)
+
+    stage.run(script)
+    assert stage.acknowledged == []
+    assert len(stage.outbox.waiting) == 1
+
+
+def test_a_drain_tries_a_failing_destination_once_more() -> None:
+    """Ten seconds of retries would help nobody who wants to stop."""
+    stage = Stage(MemoryOutbox(1), *[Unavailable("no connection", answered=False)] * 99)
+
+    async def script(stage: Stage) -> None:
+        await stage.clock.sleep(30)
+        stage.stop.set()
+        await stage.task
+        before = len(stage.sender.bodies)
+        assert not await stage.service.drain(deadline_s=6.0)
+        assert len(stage.sender.bodies) == before + 1
+
+    stage.run(script)
+    assert len(stage.outbox.waiting) == 1
+
+
+def test_a_closed_ledger_ends_the_stage_quietly() -> None:
+    """At the end of the process nobody is left to tell."""
+    stage = Stage(MemoryOutbox())
+
+    async def script(stage: Stage) -> None:
+        stage.outbox.closed = True
+        await asyncio.wait_for(stage.task, 60)
+
+    stage.run(script)
+
+
+def test_a_flood_of_rejections_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Twenty lines a minute say what there is to say."""
+    stage = Stage(MemoryOutbox(100), *[Invalid("400")] * 400, latency_s=0.001)
+
+    async def script(stage: Stage) -> None:
+        await stage.clock.sleep(5)
+
+    with caplog.at_level(logging.WARNING):
+        stage.run(script)
+    assert 20 <= len(caplog.records) <= 40

@@ -1,0 +1,255 @@
+"""What to send next, and what becomes of traces."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from exporter.delivery.outbox import Delivered, Parked, PendingTrace, Rejected
+from exporter.delivery.outcome import Accepted, Invalid, Outcome, Refused, Unavailable
+from exporter.delivery.triage import Triage
+from tests.fakes import START_NS
+
+HOUR_NS = 3600 * 10**9
+
+
+def pending(seq: int, spans: int = 2) -> PendingTrace:
+    return PendingTrace(seq, seq.to_bytes(16), b"payload-%d" % seq, spans, None)
+
+
+class Destination:
+    """An outbox and a backend in a few lines: settles what the triage decides."""
+
+    def __init__(
+        self, count: int, answer: Callable[[list[int]], Outcome], *, max_traces: int = 8
+    ) -> None:
+        self.triage = Triage(rng=random.Random(1), max_traces=max_traces)
+        self.waiting = {seq: pending(seq) for seq in range(1, count + 1)}
+        self.answer = answer
+        self.sent: list[list[int]] = []
+        self.delivered: list[int] = []
+        self.rejected: dict[int, str] = {}
+        self.parked: dict[int, int] = {}
+        self.unparked = 0
+        self.waits: list[float] = []
+
+    def step(self) -> bool:
+        due = [one for seq, one in sorted(self.waiting.items()) if seq not in self.parked]
+        due = due[: self.triage.most_wanted]
+        if not due:
+            return False
+        chosen = list(self.triage.choose(due))
+        names = [one.seq for one in chosen]
+        self.sent.append(names)
+        decision = self.triage.learn(chosen, self.answer(names), now_ns=START_NS)
+        for verdict in decision.verdicts:
+            if isinstance(verdict, Delivered):
+                self.delivered.append(verdict.seq)
+                del self.waiting[verdict.seq]
+            elif isinstance(verdict, Rejected):
+                self.rejected[verdict.seq] = verdict.reason
+                del self.waiting[verdict.seq]
+            else:
+                self.parked[verdict.seq] = verdict.until_ns
+        if decision.unpark:
+            self.unparked += 1
+            self.parked.clear()
+        self.waits.append(decision.wait_s)
+        return True
+
+    def run(self, most: int = 200) -> None:
+        while most and self.step():
+            most -= 1
+
+
+def refuses(*poison: int, outcome: Outcome) -> Callable[[list[int]], Outcome]:
+    return lambda names: outcome if set(names) & set(poison) else Accepted()
+
+
+def test_everything_is_sent_in_full_batches_in_order() -> None:
+    """The usual case: as few requests as the batch size allows."""
+    backend = Destination(20, lambda _: Accepted())
+    backend.run()
+    assert [len(names) for names in backend.sent] == [8, 8, 4]
+    assert backend.delivered == list(range(1, 21))
+    assert backend.triage.problem is None
+
+
+@pytest.mark.parametrize("poison", [(1,), (5,), (20,), (3, 4), (1, 20), (7, 8, 9)])
+def test_an_invalid_trace_is_rejected_alone(poison: tuple[int, ...]) -> None:
+    """A request at fault is halved down to the traces that are; the others get through."""
+    backend = Destination(20, refuses(*poison, outcome=Invalid("400: bad span")))
+    backend.run()
+    assert sorted(backend.rejected) == sorted(poison)
+    assert sorted(backend.delivered) == [one for one in range(1, 21) if one not in poison]
+    assert not any(backend.waits), "nothing needs waiting for"
+
+
+def test_a_rejected_trace_keeps_the_reason_and_counts_its_spans() -> None:
+    """What the operator reads is what the backend said."""
+    triage = Triage(rng=random.Random(1), max_traces=8)
+    decision = triage.learn([pending(1, spans=3)], Invalid("400: bad span"), now_ns=START_NS)
+    assert decision.verdicts == (Rejected(1, "400: bad span"),)
+    assert (decision.spans_delivered, decision.spans_rejected) == (0, 3)
+
+
+def test_an_uncertain_400_does_not_reject() -> None:
+    """A proxy that answers 400 to everything must not set everything aside."""
+    backend = Destination(5, lambda _: Invalid("400: a web page", certain=False))
+    backend.run(60)
+    assert not backend.rejected
+    assert len(backend.waiting) == 5
+    assert backend.triage.refusing
+
+
+@pytest.mark.parametrize("poison", [(1,), (5,), (11,), (1, 2), (3, 9)])
+def test_a_refused_trace_is_parked_while_the_rest_goes_on(poison: tuple[int, ...]) -> None:
+    """A backend that answers 500 to one trace alone takes all the others."""
+    backend = Destination(12, refuses(*poison, outcome=Refused("500: internal error")))
+    backend.run()
+    assert sorted(backend.parked) == sorted(poison)
+    assert set(backend.parked.values()) == {START_NS + HOUR_NS}
+    assert sorted(backend.delivered) == [one for one in range(1, 13) if one not in poison]
+    assert backend.unparked == 0
+    assert backend.triage.problem is None
+
+
+def test_a_destination_that_refuses_all_is_asked_seldom_and_with_single_traces() -> None:
+    """Nothing is parked or rejected for a fault that is the destination's."""
+    backend = Destination(20, lambda _: Refused("401: wrong header"))
+    backend.run(50)
+    assert not backend.parked
+    assert not backend.rejected
+    assert {len(names) for names in backend.sent[1:]} == {1}
+    assert len({names[0] for names in backend.sent[1:]}) == 8, "several traces are tried"
+    assert all(5.0 <= wait <= 300.0 for wait in backend.waits[1:])
+    assert backend.triage.problem == "401: wrong header"
+    assert backend.triage.refusing
+
+
+def test_a_mended_destination_gets_everything_and_unparks() -> None:
+    """What was parked before may be taken now: the operator need not wait an hour."""
+    broken = True
+
+    def answer(_: list[int]) -> Outcome:
+        return Refused("401") if broken else Accepted()
+
+    backend = Destination(20, answer)
+    backend.run(6)
+    backend.parked[20] = START_NS + HOUR_NS
+    broken = False
+    backend.run()
+    assert backend.unparked == 1
+    assert sorted(backend.delivered) == list(range(1, 21))
+    assert backend.triage.problem is None
+
+
+def test_a_mended_destination_with_a_single_trace_is_noticed() -> None:
+    """With no other trace to try, the refused one is tried again."""
+    answers = [Refused("401"), Refused("401"), Accepted()]
+    backend = Destination(1, lambda _: answers.pop(0))
+    backend.run(3)
+    assert backend.delivered == [1]
+    assert backend.unparked == 1
+
+
+def test_an_unanswered_request_is_sent_again_as_it_was() -> None:
+    """Whether it arrived is not known: the same traces in the same order."""
+    answers: list[Outcome] = [Unavailable("timeout"), Unavailable("timeout"), Accepted()]
+    backend = Destination(5, lambda _: answers.pop(0))
+    backend.step()
+    backend.waiting[6] = pending(6)
+    backend.step()
+    backend.step()
+    assert backend.sent == [[1, 2, 3, 4, 5]] * 3
+    assert backend.delivered == [1, 2, 3, 4, 5]
+
+
+def test_waits_grow_with_failures_and_keep_retry_after() -> None:
+    """Exponential with jitter, never shorter than what the backend asked for."""
+    triage = Triage(rng=random.Random(1), max_traces=8)
+    waits = [
+        triage.learn([pending(1)], Unavailable("no route", answered=False), now_ns=0).wait_s
+        for _ in range(40)
+    ]
+    assert max(waits[:2]) <= 2.0
+    assert 10.0 < max(waits[10:]) <= 60.0
+    asked = triage.learn([pending(1)], Unavailable("429", 120.0), now_ns=0).wait_s
+    assert 120.0 <= asked <= 125.0
+
+
+def test_a_trace_that_is_never_answered_does_not_stop_the_rest() -> None:
+    """A trace at which the backend always times out is parked; the others get through."""
+    backend = Destination(6, refuses(2, outcome=Unavailable("504: timeout")))
+    backend.run(100)
+    assert sorted(backend.delivered) == [1, 3, 4, 5, 6]
+    assert list(backend.parked) == [2]
+    assert backend.parked[2] == START_NS + 600 * 10**9
+
+
+def test_an_outage_makes_no_suspects() -> None:
+    """A destination that is not reached says nothing about traces."""
+    backend = Destination(6, lambda _: Unavailable("connection refused", answered=False))
+    backend.run(30)
+    assert backend.sent == [[1, 2, 3, 4, 5, 6]] * 30
+    assert not backend.parked
+
+
+def test_a_partial_success_is_counted_and_never_sent_again() -> None:
+    """The specification forbids sending it again; which spans were meant is not told."""
+    triage = Triage(rng=random.Random(1), max_traces=8)
+    decision = triage.learn([pending(1), pending(2)], Accepted(1, "too old"), now_ns=0)
+    assert decision.verdicts == (Delivered(1), Delivered(2))
+    assert (decision.spans_delivered, decision.spans_rejected) == (3, 1)
+
+
+@pytest.mark.parametrize(("traces", "rejected"), [(1, 1), (2, 4), (2, 99)])
+def test_a_partial_success_that_takes_nothing_rejects(traces: int, rejected: int) -> None:
+    """All spans refused, or a single trace of which some were: it is not whole in the backend."""
+    triage = Triage(rng=random.Random(1), max_traces=8)
+    sent = [pending(one) for one in range(traces)]
+    decision = triage.learn(sent, Accepted(rejected, "too old"), now_ns=0)
+    assert all(isinstance(one, Rejected) for one in decision.verdicts)
+    assert decision.spans_rejected == min(rejected, 2 * traces)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_trace_is_ever_lost_or_stuck(seed: int) -> None:
+    """Whatever mixture of answers comes, each trace ends delivered, rejected or parked."""
+    rng = random.Random(seed)
+    poison = {
+        one: rng.choice(["invalid", "refused", "silent"]) for one in rng.sample(range(1, 41), 5)
+    }
+    outcomes: dict[str, Outcome] = {
+        "invalid": Invalid("400"),
+        "refused": Refused("500"),
+        "silent": Unavailable("504"),
+    }
+
+    def answer(names: list[int]) -> Outcome:
+        if rng.random() < 0.1:
+            return Unavailable("reset", answered=rng.random() < 0.5)
+        for name in names:
+            if name in poison:
+                return outcomes[poison[name]]
+        return Accepted()
+
+    backend = Destination(40, answer)
+    for later in range(41, 641):
+        # Life goes on: a trace can only be told from its destination by others that are taken.
+        backend.step()
+        backend.waiting[later] = pending(later)
+    backend.run(2000)
+    assert set(poison) <= {*backend.rejected, *backend.parked}
+    assert set(backend.rejected) == {one for one, kind in poison.items() if kind == "invalid"}
+    assert sorted([*backend.delivered, *backend.rejected, *backend.parked]) == list(range(1, 641))
+    assert len(backend.parked) <= 5, "the unlucky ones besides the poison are few"
+
+
+def test_a_parked_verdict_says_why_and_until_when() -> None:
+    """The reason goes into the log beside the trace's id."""
+    backend = Destination(2, refuses(1, outcome=Refused("500: internal")), max_traces=1)
+    backend.step()
+    backend.step()
+    decision = backend.triage.learn([pending(1)], Refused("500: internal"), now_ns=START_NS)
+    assert decision.verdicts == (Parked(1, START_NS + HOUR_NS, "500: internal"),)
