@@ -3,11 +3,14 @@
 import random
 from typing import Any
 
+import pytest
+
 from exporter.ledger.records import AwaitedRun, GapRecord
 from exporter.ledger.schema import GapPurpose, Urgency
 from exporter.sync.budget import RequestBudget, backoff_s
 from exporter.sync.plan import (
     HEAD_SHARE,
+    RECONCILE_SHARE_IN_BACKLOG,
     Decision,
     ReadAgain,
     ReadAgents,
@@ -164,15 +167,23 @@ def test_a_sweep_looks_for_runs_that_fell_off_the_head() -> None:
 
 
 def test_a_second_reading_takes_a_tenth_of_the_budget_at_most() -> None:
-    """Its pages come ten paces apart, after fresh details and before the backlog's."""
+    """Its pages come ten paces apart, whatever waits: a slow reading would cost more of them."""
+    state = workspace(agent(reconcile_due_s=NOW_S, **waiting(Urgency.FRESH)))
+    decision = decide(state)
+    assert isinstance(decision, ReadAgain)
+    note_spent(state, decision, NOW_S)
+    assert isinstance(decide(state), ReadRun)
+    assert state.reconcile_ready_s == pytest.approx(NOW_S + 10 * 60 / 90)
+
+
+def test_a_second_reading_leaves_a_backlog_nearly_all_of_the_budget() -> None:
+    """Its pages come some seventy paces apart: as many runs are read again as are traced."""
     state = workspace(agent(reconcile_due_s=NOW_S, **waiting(Urgency.BACKLOG)))
     decision = decide(state)
     assert isinstance(decision, ReadAgain)
     note_spent(state, decision, NOW_S)
     assert isinstance(decide(state), ReadRun)
-    assert state.reconcile_ready_s == NOW_S + 10 * 60 / 90
-    state = workspace(agent(reconcile_due_s=NOW_S, **waiting(Urgency.FRESH)))
-    assert isinstance(decide(state), ReadRun)
+    assert state.reconcile_ready_s == pytest.approx(NOW_S + 60 / 90 / RECONCILE_SHARE_IN_BACKLOG)
 
 
 def test_runs_that_ended_out_of_sight_are_fetched_first() -> None:

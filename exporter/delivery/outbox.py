@@ -9,7 +9,7 @@ from typing import Protocol
 class PendingTrace:
     """An undelivered trace; `payload` is an encoded OTLP request that holds this trace alone.
 
-    `ended_ns` is when its run ended, None where Conduit did not say.
+    `ended_ns` is when its run ended, None where no delay is to be measured.
     """
 
     seq: int

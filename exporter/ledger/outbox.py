@@ -66,7 +66,10 @@ _FATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StoredTrace:
-    """A trace of the outbox, its bytes as they were encoded."""
+    """A trace of the outbox, its bytes as they were encoded.
+
+    `ended_ns` is when its run ended; None where that is unknown or the run was not a fresh one.
+    """
 
     no: int
     trace_id: bytes

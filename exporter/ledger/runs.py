@@ -129,11 +129,7 @@ class RunTables:
             self._add_runs.run_many(new)
         if moved:
             self._move_run.run_many(moved)
-        for sighting, what in zip(sightings, seen, strict=True):
-            if what is Seen.COUNTED and sighting.trace is not None:
-                row = self._find(agent_no, sighting.run.id)
-                if row is not None:
-                    self._write_trace(row.no, sighting.run, sighting.trace, now_ns)
+        self._write_summaries(agent_no, sightings, seen, now_ns)
         gap_no = self._agents.cover(agent_no, coverage) if coverage is not None else None
         return PageRecorded(tuple(seen), gap_no)
 
@@ -165,7 +161,7 @@ class RunTables:
         if row is None or row.state != RunState.COUNTED or not run.terminal:
             return DetailRecorded(what, awaited if run.terminal else None)
         if trace is not None:
-            self._write_trace(row.no, run, trace, now_ns)
+            self._write_trace(row, run, trace, now_ns)
             if row.urgency != Urgency.BACKFILL:
                 add_tools(self._delta(), agent_no, trace.tools)
         elif quarantine is not None:
@@ -268,15 +264,26 @@ class RunTables:
         row = self._find_run.first({"agent": agent_no, "id_": run_id})
         return None if row is None else _Row(*row)
 
-    def _write_trace(self, run_no: int, run: Run, trace: EncodedTrace, now_ns: int) -> None:
+    def _write_summaries(
+        self, agent_no: int, sightings: Sequence[Sighting], seen: Sequence[Seen], now_ns: int
+    ) -> None:
+        """Put into the outbox the traces that a list page alone was enough for."""
+        for sighting, what in zip(sightings, seen, strict=True):
+            if what is Seen.COUNTED and sighting.trace is not None:
+                row = self._find(agent_no, sighting.run.id)
+                if row is not None:
+                    self._write_trace(row, sighting.run, sighting.trace, now_ns)
+
+    def _write_trace(self, row: _Row, run: Run, trace: EncodedTrace, now_ns: int) -> None:
         self._traces.write(
-            run_no=run_no,
+            run_no=row.no,
             trace=trace,
             stored=compress(trace.payload),
-            ended_ns=run.completed_ns,
+            # No delay is measured of what waited in the API's list before anybody looked.
+            ended_ns=run.completed_ns if row.urgency <= Urgency.FRESH else None,
             now_ns=now_ns,
         )
-        self._set_state.run({"run": run_no, "to": RunState.FETCHED})
+        self._set_state.run({"run": row.no, "to": RunState.FETCHED})
 
 
 def _fate(sighting: Sighting, state: int | None, floor_ns: int) -> tuple[Seen, RunState | None]:

@@ -47,15 +47,17 @@ class RunState(IntEnum):
 
 
 class Urgency(IntEnum):
-    """What a run's detail waits behind, most urgent first.
+    """What a run's detail waits behind, most urgent first; up to FRESH the run is a fresh one.
 
-    BACKFILL runs are traced but never added to the totals.
+    The backlog is what the look-back or a second reading found. BACKFILL runs are traced but never
+    added to the totals.
     """
 
     MUST = 0
     FRESH = 1
-    BACKLOG = 2
-    BACKFILL = 3
+    BACKLOG_MUST = 2
+    BACKLOG = 3
+    BACKFILL = 4
 
 
 class TraceState(IntEnum):

@@ -14,8 +14,11 @@ from exporter.sync.state import AgentState, Slot, WorkspaceState
 
 # While details wait, head scans take at most this share of the requests.
 HEAD_SHARE: Final = 0.6
-# A reconcile takes at most this share of the budget, however much of it is free.
+# A reconcile takes at most this share of the budget, however much of it is free; and the lesser
+# one while a backlog waits. Within its share it goes before details: what arrives meanwhile
+# shifts the pages that it has still to read, so a slow reading costs more of them.
 RECONCILE_SHARE: Final = 0.1
+RECONCILE_SHARE_IN_BACKLOG: Final = 0.015
 _NEVER: Final = float("inf")
 
 
@@ -112,9 +115,8 @@ def plan(workspace: WorkspaceState, now_s: float, *, details: bool) -> Decision:
     return (
         _gap(agents, GapPurpose.FRESH)
         or _sweep(agents, now_s)
-        or _backlog_turn(workspace, agents, run)
-        or (run if run is not None and run.urgency <= Urgency.FRESH else None)
         or _reconcile(workspace, agents, now_s)
+        or _backlog_turn(workspace, agents, run)
         or run
         or head
         or _gap(agents, GapPurpose.BACKFILL)
@@ -126,7 +128,8 @@ def note_spent(workspace: WorkspaceState, request: Request, now_s: float) -> Non
     """Keep the shares: what was chosen moves whose turn is next."""
     if isinstance(request, ReadAgain):
         pace_s = 60.0 / workspace.budget.requests_per_minute
-        workspace.reconcile_ready_s = now_s + pace_s / RECONCILE_SHARE
+        share = RECONCILE_SHARE_IN_BACKLOG if workspace.backlog_waits else RECONCILE_SHARE
+        workspace.reconcile_ready_s = now_s + pace_s / share
     is_head = isinstance(request, ReadHead)
     lead = workspace.head_lead + ((1.0 - HEAD_SHARE) if is_head else -HEAD_SHARE)
     workspace.head_lead = min(2.0, max(-2.0, lead))

@@ -21,6 +21,7 @@ logger = logging.getLogger("exporter.sync")
 # A run without a disposition is counted under this word.
 NO_DISPOSITION = "none"
 _MUST_DISPOSITIONS = frozenset({"escalated", "escalation_and_answer"})
+_MUST_OF = {Urgency.FRESH: Urgency.MUST, Urgency.BACKLOG: Urgency.BACKLOG_MUST}
 
 
 class LabelBound(Protocol):
@@ -68,8 +69,8 @@ class RunPolicy:
         """Decide about a run that a list page or a get-run showed."""
         traced = run.terminal and self._is_traced(run)
         summary = traced and self._traces.detail == "summary"
-        if urgency is not Urgency.BACKFILL and self._must(run):
-            urgency = Urgency.MUST
+        if self._must(run):
+            urgency = _MUST_OF.get(urgency, urgency)
         return Sighting(
             run=run,
             disposition=self._bound_disposition(agent_no, run.disposition or NO_DISPOSITION),

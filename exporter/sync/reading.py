@@ -38,14 +38,20 @@ from exporter.sync.state import (
 
 logger = logging.getLogger("exporter.sync")
 
-# An idle agent is polled less and less, down to a quarter of the pace.
-_IDLE_GROWTH: Final = 2.0
+# An agent without news for so many polls is polled less and less, down to a quarter of the pace;
+# sooner where other runs wait for the requests.
+_PATIENCE_POLLS: Final = 20.0
+_PATIENCE_POLLS_WHEN_SCARCE: Final = 2.0
 _IDLE_MOST: Final = 4.0
+# A run in flight is news to come, but one that hangs for longer than this is not.
+_LIVELY_NS: Final = 3600 * 1_000_000_000
 _HEAD_LEAST: Final = 20
-# A page of a sweep every so many seconds, an agent, however many pages it takes.
-_SWEEP_PAGE_S: Final = 30.0
+# The rest after a sweep of one page, and how much more for each further page: about a hundredth of
+# the requests of an agent whose runs in flight fill pages.
+_SWEEP_REST_S: Final = 30.0
+_SWEEP_REST_PER_PAGE_S: Final = 100.0
 # What may still have shifted when the last second reading began.
-_RECONCILE_OVERLAP_NS: Final = 900 * 1_000_000_000
+_RECONCILE_OVERLAP_NS: Final = 120 * 1_000_000_000
 _EMPTY_PAGES_MOST: Final = 50
 _MISSED_MOST: Final = 3
 _RETRY_S: Final = (30.0, 120.0, 600.0)
@@ -104,17 +110,30 @@ class AgentReader:
         agent.head_read = True
         agent.last_poll_ns = self._clock.now_ns()
         self._note_depth(agent, page, len(news))
-        self._schedule_head(agent, started_s, news=bool(news or agent.in_flight))
+        self._note_activity(agent, started_s, news)
+        self._schedule_head(workspace, agent, started_s)
 
-    def _schedule_head(self, agent: AgentState, started_s: float, *, news: bool) -> None:
+    def _note_activity(self, agent: AgentState, started_s: float, news: list[Run]) -> None:
+        """Keep when the agent last showed life, by the clock that nobody sets."""
+        now_ns = self._clock.now_ns()
+        lively_ns = now_ns - _LIVELY_NS
+        if any(run.created_ns > lively_ns for run in agent.in_flight.values()):
+            agent.active_s = started_s
+        elif news:
+            # News of a first reading may be old.
+            newest_ns = max(run.completed_ns or run.created_ns for run in news)
+            agent.active_s = max(agent.active_s, started_s - max(0, now_ns - newest_ns) / 1e9)
+
+    def _schedule_head(
+        self, workspace: WorkspaceState, agent: AgentState, started_s: float
+    ) -> None:
         if self._once:
             agent.head_due_s = float("inf")
             return
-        before = agent.head_interval_s or self._poll_s
-        agent.head_interval_s = (
-            self._poll_s if news else min(before * _IDLE_GROWTH, self._poll_s * _IDLE_MOST)
-        )
-        agent.head_due_s = started_s + agent.head_interval_s
+        patience = _PATIENCE_POLLS_WHEN_SCARCE if workspace.details_wait else _PATIENCE_POLLS
+        idle_polls = (started_s - agent.active_s) / self._poll_s
+        stretch = min(_IDLE_MOST, max(1.0, idle_polls / patience))
+        agent.head_due_s = started_s + self._poll_s * stretch
 
     def _note_depth(self, agent: AgentState, page: Page[Run], news: int) -> None:
         """Size the next head page: the runs in flight it should show, and what may be new."""
@@ -219,9 +238,8 @@ class AgentReader:
     def _end_sweep(self, agent: AgentState, sweep: Sweep, *, complete: bool) -> None:
         """Runs that no page of a complete sweep showed have ended."""
         agent.sweep = None
-        agent.sweep_due_s = self._clock.monotonic_s() + max(
-            self._poll_s, _SWEEP_PAGE_S * max(1, sweep.pages)
-        )
+        rest_s = _SWEEP_REST_S + _SWEEP_REST_PER_PAGE_S * max(0, sweep.pages - 1)
+        agent.sweep_due_s = self._clock.monotonic_s() + max(self._poll_s, rest_s)
         if not complete:
             return
         for run_id in sweep.started - sweep.seen:
@@ -253,7 +271,7 @@ class AgentReader:
                 raise
             self._end_second_reading(agent)
             return
-        found = await self._recorder.page(agent, page, purpose=GapPurpose.LOOKBACK, coverage=None)
+        found = await self._recorder.page(agent, page, purpose=GapPurpose.FRESH, coverage=None)
         missed = [run for run in found if run.terminal and run.created_ns < again.started_ns]
         if request.cursor is not None and missed:
             logger.info("agent %s: a second reading found %d runs", agent.id, len(missed))

@@ -20,7 +20,7 @@ from exporter.sync.state import RECONCILE_S, AgentState, InFlight, WorkspaceStat
 
 logger = logging.getLogger("exporter.sync")
 
-REFRESH_S: Final = 600.0
+REFRESH_S: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,8 @@ class AgentState:
 
     head_due_s: float = float("-inf")
     head_read: bool = False
-    head_interval_s: float = 0.0
+    # When it last showed life: a new run, one that ended, one in flight.
+    active_s: float = float("-inf")
     head_limit: int = PAGE_MOST
     # The oldest run of the last full head page; older runs in flight have fallen off the head.
     head_oldest_ns: int | None = None
@@ -211,4 +212,15 @@ class WorkspaceState:
     backlog_turn: bool = False
     # No page of a reconcile before this: it takes a tenth of the budget at most.
     reconcile_ready_s: float = float("-inf")
-    in_flight_requests: int = 0
+
+    @property
+    def details_wait(self) -> bool:
+        """Whether any run waits for its detail, so that requests are scarce."""
+        return any(agent.awaiting for agent in self.agents.values())
+
+    @property
+    def backlog_waits(self) -> bool:
+        """Whether any run of the look-back waits for its detail."""
+        return any(
+            urgency > Urgency.FRESH for agent in self.agents.values() for urgency in agent.awaiting
+        )
