@@ -47,9 +47,7 @@ _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _BARE: Final = re.compile(r"[^\s\"'=\\]+")
-_BEARER: Final = re.compile(
-    r"(?i)\b(bearer|authorization\W{1,4}basic)(\s+|%20)[\w.~+/=%-]{8,}"
-)
+_BEARER: Final = re.compile(r"(?i)\b(bearer|authorization\W{1,4}basic)(\s+|%20)[\w.~+/=%-]{8,}")
 _INDENT: Final = "    "
 
 

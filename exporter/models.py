@@ -110,3 +110,14 @@ class Page(Generic[T]):
     rows: tuple[T, ...]
     unreadable: tuple[Unreadable, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPage:
+    """The first page of an agent's list; equal digests stand for answers of the same bytes.
+
+    `page` None: the answer is that of the digest the caller knew, and was not parsed again.
+    """
+
+    digest: bytes
+    page: Page[Run] | None

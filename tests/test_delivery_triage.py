@@ -146,7 +146,7 @@ def test_a_mended_destination_gets_everything_and_unparks() -> None:
 
 def test_a_mended_destination_with_a_single_trace_is_noticed() -> None:
     """With no other trace to try, the refused one is tried again."""
-    answers = [Refused("401"), Refused("401"), Accepted()]
+    answers: list[Outcome] = [Refused("401"), Refused("401"), Accepted()]
     backend = Destination(1, lambda _: answers.pop(0))
     backend.run(3)
     assert backend.delivered == [1]

@@ -1,6 +1,6 @@
 """Opens the way to the trace backend that the settings ask for."""
 
-import sys
+from functools import partial
 
 from exporter.clock import Clock
 from exporter.delivery.endpoint import OtlpEndpoint, resolve_endpoint
@@ -28,5 +28,6 @@ def open_backend(settings: Settings, *, clock: Clock) -> Sender | None:
     if settings.traces_exporter == "none":
         return None
     if settings.traces_exporter == "console":
-        return open_console(sys.stdout.write)
+        # Flushed line by line: what is acknowledged must not lie in a buffer.
+        return open_console(partial(print, end="", flush=True))
     return open_sender(endpoint_of(settings), clock=clock)

@@ -64,5 +64,5 @@ def _documents(text: bytes) -> list[Any]:
 def _is_object(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

@@ -109,7 +109,7 @@ def _fill_span(message: PbSpan, span: Span) -> None:
         elif kind is int:
             holder.int_value = value  # type: ignore[assignment]  # narrowed by `kind`
         elif kind is float:
-            holder.double_value = value
+            holder.double_value = value  # type: ignore[assignment]  # narrowed by `kind`
         else:
             holder.bool_value = value  # type: ignore[assignment]  # the only one left
     if span.status is StatusCode.UNSET:

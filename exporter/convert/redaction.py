@@ -1,18 +1,25 @@
 """Masks personal data in text: e-mail addresses, phone and card numbers, operator patterns.
 
 A net below the allowlist of attributes, not a replacement for it: it cannot know a name or an
-address of a street. Every built-in pattern is bounded, so that no text makes it slow. It never
-cuts: whoever cuts does so afterwards, or half a secret would slip through.
+address of a street. No text makes it slow: every built-in pattern is bounded, the operator's are
+judged by `patterns` when the settings are read, and of an endless text only the head is looked at
+and given back. Whoever cuts does so afterwards, or half a secret would slip through.
 """
 
 import re
 from collections.abc import Iterable
 from typing import Final
 
+from exporter.convert.bounds import CUT_MARK
+from exporter.convert.patterns import LONGEST_TEXT
+
 EMAIL_MASK: Final = "[email]"
 PHONE_MASK: Final = "[phone]"
 CARD_MASK: Final = "[card]"
 OPERATOR_MASK: Final = "[masked]"
+
+# Dropped from the end of a head: half a secret may stand there that no pattern knows any more.
+_UNSURE_CHARS: Final = 512
 
 _SUSPECT: Final = re.compile(r"[@\d]")
 _EMAIL: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
@@ -33,16 +40,17 @@ _SOLID_PHONE_DIGITS: Final = range(10, 12)
 def mask(text: str, patterns: Iterable[re.Pattern[str]] = ()) -> str:
     """The text with everything masked that the operator's or the built-in patterns find.
 
-    The operator's patterns see the text as it was written.
+    The operator's patterns see the text as it was written. What is longer than `LONGEST_TEXT`
+    comes back as its head, marked; that is more than a span shows.
     """
+    longer = False
     for pattern in patterns:
-        text = pattern.sub(_mask_operators, text)
-    if not _SUSPECT.search(text):
-        return text
-    if "@" in text:
-        text = _EMAIL.sub(EMAIL_MASK, text)
-    text = _DIGIT_CHAIN.sub(_mask_cards, text)
-    return _PHONE.sub(_mask_phone, text)
+        # Masks may be longer than what they hide.
+        longer = longer or len(text) > LONGEST_TEXT
+        text = pattern.sub(_mask_operators, text[:LONGEST_TEXT])
+    longer = longer or len(text) > LONGEST_TEXT
+    text = _mask_known(text[:LONGEST_TEXT])
+    return text[:-_UNSURE_CHARS] + CUT_MARK if longer else text
 
 
 def mask_number(digits: str, patterns: Iterable[re.Pattern[str]] = ()) -> str:
@@ -50,6 +58,15 @@ def mask_number(digits: str, patterns: Iterable[re.Pattern[str]] = ()) -> str:
     for pattern in patterns:
         digits = pattern.sub(_mask_operators, digits)
     return _DIGIT_CHAIN.sub(_mask_cards, digits) if "." not in digits else digits
+
+
+def _mask_known(text: str) -> str:
+    if not _SUSPECT.search(text):
+        return text
+    if "@" in text:
+        text = _EMAIL.sub(EMAIL_MASK, text)
+    text = _DIGIT_CHAIN.sub(_mask_cards, text)
+    return _PHONE.sub(_mask_phone, text)
 
 
 def _mask_operators(found: re.Match[str]) -> str:

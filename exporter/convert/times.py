@@ -40,7 +40,7 @@ def instant_ns(value: Any) -> int | None:
         if len(value) > _LONGEST_TEXT:
             return None
         if found := _INSTANT.fullmatch(value):
-            return _calendar_ns(*found.groups())
+            return _calendar_ns(found)
         return _epoch_ns(Decimal(value)) if _EPOCH_TEXT.fullmatch(value) else None
     number = _number(value)
     return None if number is None else _epoch_ns(number)
@@ -76,17 +76,8 @@ def _epoch_ns(number: int | Decimal) -> int | None:
     return None
 
 
-def _calendar_ns(
-    year: str,
-    month: str,
-    day: str,
-    hour: str,
-    minute: str,
-    second: str | None,
-    fraction: str | None,
-    zone_hours: str | None,
-    zone_minutes: str | None,
-) -> int | None:
+def _calendar_ns(found: re.Match[str]) -> int | None:
+    year, month, day, hour, minute, second, fraction, zone_hours, zone_minutes = found.groups()
     seconds, fraction_ns = int(second or 0), int((fraction or "0")[:9].ljust(9, "0"))
     if seconds == _LEAP_SECOND:
         seconds, fraction_ns = 59, SECOND_NS - 1
@@ -96,7 +87,9 @@ def _calendar_ns(
         return None
     if int(year) not in _YEARS or int(hour) not in _HOURS or int(minute) not in _SIXTY:
         return None
-    if seconds not in _SIXTY or int(zone_minutes or 0) not in _SIXTY:
+    if seconds not in _SIXTY:
+        return None
+    if abs(int(zone_hours or 0)) not in _HOURS or int(zone_minutes or 0) not in _SIXTY:
         return None
     offset_minutes = int(zone_hours or 0) * 60
     # "-00:30" is half an hour west: the sign belongs to the minutes as well.

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from exporter.convert.bounds import is_tag
 from exporter.convert.times import SECOND_NS, duration_ns, instant_ns
 
 UNKNOWN: Final = "unknown"
@@ -17,7 +18,8 @@ OTHER_ERROR: Final = "_OTHER"
 
 # What stands under which key; of several spellings in one item the first listed counts.
 _SPELLINGS: Final = {
-    "name": ("name", "tool_name", "tool", "function", "function_name", "tool_call", "action"),
+    "name": ("name", "tool_name", "function_name"),
+    "callee": ("tool", "function", "tool_call", "action"),
     "call_id": ("tool_call_id", "call_id", "tool_use_id"),
     "id": ("id",),
     "input": ("input", "tool_input", "arguments", "args", "parameters", "params"),
@@ -113,10 +115,14 @@ def read_tool_item(item: Any) -> ToolItem:
 def _read_object(item: Mapping[Any, Any]) -> ToolItem:
     said = _by_role(item)
     name = said.get("name")
+    if name is None:
+        name = said.get("callee")
+        if isinstance(name, str) and not is_tag(name):
+            name = None  # an action told in words
     if isinstance(name, Mapping):
         inner = _by_role(name)
-        said = {**inner, **said, "name": inner.get("name")}
-        name = said["name"]
+        said = {**inner, **said}
+        name = inner.get("name")
     read = ToolItem(
         call_id=_call_id(said),
         input=said.get("input"),
@@ -125,7 +131,7 @@ def _read_object(item: Mapping[Any, Any]) -> ToolItem:
     )
     if isinstance(name, str) and not name.isspace():
         read.name = name or UNKNOWN
-    if read.name is UNKNOWN or (read.input is None and read.output is None):
+    if read.name == UNKNOWN or (read.input is None and read.output is None):
         read.whole = item
     _read_failure(read, said)
     if "start" in said or "end" in said:
@@ -171,7 +177,7 @@ def _read_failure(read: ToolItem, said: Mapping[str, Any]) -> None:
         _affirmed(said.get("error"))
         or _affirmed(said.get("failed"))
         or ("succeeded" in said and not _affirmed(said["succeeded"]))
-        or (isinstance(status, str) and status.strip().casefold() in _FAILED_STATUSES)
+        or (isinstance(status, str) and _spelt(status) in _FAILED_STATUSES)
         or _http_error(status) is not None
     )
     if not read.failed:
@@ -200,9 +206,14 @@ def _http_error(value: Any) -> str | None:
     return None
 
 
+def _spelt(word: str) -> str:
+    """A word as the tables spell it."""
+    return word.strip().casefold().replace(" ", "_").replace("-", "_")
+
+
 def _error_type(candidate: Any) -> str | None:
     if isinstance(candidate, str):
-        spelt = candidate.strip().casefold().replace(" ", "_").replace("-", "_")
+        spelt = _spelt(candidate)
         spelt = "timeout" if spelt == "timed_out" else spelt
         return spelt if spelt in _ERROR_TYPES else None
     return _http_error(candidate)

@@ -159,16 +159,23 @@ class _Conversion:
         if run.time_adjusted:
             attributes.append(("conduit.time_adjusted", True))
         if options.capture_content:
-            _append_text(attributes, "conduit.contact.id", run.contact_id)
-            if run.status == _FAILED and run.error:
-                self._append_content(attributes, "conduit.error.message", run.error)
+            self._append_run_content(attributes)
         return attributes
+
+    def _append_run_content(self, attributes: _Attributes) -> None:
+        run = self._run
+        if run.contact_id:
+            # Where guests write by phone or mail, their address may be their id.
+            self._append_content(attributes, "conduit.contact.id", run.contact_id)
+        if run.status == _FAILED and run.error:
+            self._append_content(attributes, "conduit.error.message", run.error)
 
     def _append_detail(self, attributes: _Attributes, detail: RunDetail) -> None:
         _append_text(attributes, "session.id", detail.session_id)
         _append_text(attributes, "conduit.trigger.event_id", detail.trigger_event_id)
         if detail.disposition_reason and is_tag(detail.disposition_reason):
-            attributes.append(("conduit.run.disposition_reason", detail.disposition_reason))
+            reason = mask(detail.disposition_reason, self._patterns)
+            attributes.append(("conduit.run.disposition_reason", reason))
         if not self._options.capture_content:
             return
         if detail.response:

@@ -34,10 +34,14 @@ _MOST_TIMEOUT_MS: Final = 600_000
 _NAME_CHARACTERS: Final = frozenset(
     "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
+# gRPC allows fewer.
+_METADATA_CHARACTERS: Final = frozenset("-._0123456789abcdefghijklmnopqrstuvwxyz")
 # These describe the message itself, which is the sender's business.
 _RESERVED_HEADERS: Final = frozenset(
-    ("connection", "content-encoding", "content-length", "content-type", "host", "te")
-    + ("trailer", "transfer-encoding", "upgrade")
+    (
+        *("connection", "content-encoding", "content-length", "content-type", "host", "te"),
+        *("trailer", "transfer-encoding", "upgrade"),
+    )
 )
 _LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 
@@ -88,7 +92,9 @@ class _Resolution:
         target, destination, secure = (
             self._http_target() if protocol == "http/protobuf" else self._grpc_target()
         )
-        headers = self._headers()
+        headers = self._headers(
+            _NAME_CHARACTERS if protocol == "http/protobuf" else _METADATA_CHARACTERS
+        )
         ca_file = self._file("CERTIFICATE")
         certificate_file = self._file("CLIENT_CERTIFICATE")
         key_file = self._file("CLIENT_KEY")
@@ -216,7 +222,7 @@ class _Resolution:
             return None
         return url
 
-    def _headers(self) -> tuple[tuple[str, str], ...]:
+    def _headers(self, allowed: frozenset[str]) -> tuple[tuple[str, str], ...]:
         """`name=value` pairs with percent-encoded values; the last of a name counts."""
         name = self._name("HEADERS")
         headers: dict[str, str] = {}
@@ -224,13 +230,16 @@ class _Resolution:
             if not item.strip():
                 continue
             key, equals, value = item.partition("=")
-            key, value = unquote(key.strip()).lower(), unquote(value.strip())
+            # Spaces around a value are none of it, and no HTTP library sends them.
+            key, value = unquote(key).strip().lower(), unquote(value).strip()
             if not equals or not key or not _NAME_CHARACTERS.issuperset(key):
                 self._problems.append(
                     f"{name}: entry {number} is not name=value (a comma in a value is %2C)"
                 )
             elif key in _RESERVED_HEADERS or key.startswith((":", "grpc-")):
                 self._problems.append(f"{name}: {key} is set by the exporter itself")
+            elif not allowed.issuperset(key):
+                self._problems.append(f"{name}: {_shown(key)} is no name that gRPC allows")
             elif not (value.isascii() and value.isprintable()):
                 self._problems.append(f"{name}: the value of {key} has characters no header has")
             else:
@@ -279,5 +288,5 @@ def _is_near(destination: str) -> bool:
     """Whether it is this machine, so that nobody listens on the way."""
     if destination.startswith("unix:"):
         return True
-    host = urlsplit(destination if "://" in destination else f"//{destination.split()[0]}").hostname
-    return host in _LOOPBACK
+    address = destination.partition(" ")[0]
+    return urlsplit(address if "://" in address else f"//{address}").hostname in _LOOPBACK

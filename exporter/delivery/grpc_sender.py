@@ -42,6 +42,8 @@ class GrpcSender:
         try:
             response = await self._export(payload, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as exc:
+            if exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not self._is_connected():
+                return Unavailable(f"no connection within {self._timeout_s:g} s", answered=False)
             return outcome_of_grpc(
                 exc.code().name,
                 exc.details() or "",
@@ -55,6 +57,9 @@ class GrpcSender:
     async def aclose(self) -> None:
         """Close the channel; a call under way fails."""
         await self._channel.close()
+
+    def _is_connected(self) -> bool:
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
 
 def _open_channel(endpoint: OtlpEndpoint, agent: str) -> grpc.aio.Channel:

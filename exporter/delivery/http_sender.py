@@ -6,7 +6,7 @@ flows of a full HTTP client are not wanted. Nothing is retried here.
 
 import asyncio
 import zlib
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -24,12 +24,18 @@ from exporter.delivery.outcome import (
     quote,
 )
 from exporter.delivery.tls import tls_context
+from exporter.errors import DeliveryError
 
 _KEEPALIVE_S: Final = 55.0
 _CONNECTIONS: Final = 2
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 # Compressing is done in pieces of a millisecond or so: the event loop is shared with everybody.
 _PIECE_BYTES: Final = 64 * 1024
+# Connecting gets a little less than the whole time: a machine that does not answer must not look
+# like one that received the request and said nothing.
+_CONNECT_SHARE: Final = 0.9
+# A refused client certificate is told three exceptions down.
+_DEEPEST_CAUSE: Final = 8
 # Nothing of these requests has left when they are raised.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -44,16 +50,26 @@ class HttpSender:
         clock: Clock,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Without `transport` one is opened; raises DeliveryError for unusable certificates."""
+        """Without `transport` one is opened.
+
+        Raises DeliveryError for unusable certificates, and for an address that is none.
+        """
         self.destination = endpoint.destination
         self._clock = clock
+        try:
+            self._url = httpx.URL(endpoint.target)
+        except httpx.InvalidURL as exc:
+            raise DeliveryError(
+                f"{endpoint.destination} is no usable URL: {quote(str(exc))}",
+                hint="OTEL_EXPORTER_OTLP_ENDPOINT",
+            ) from exc
         self._transport = transport if transport is not None else _open_transport(endpoint)
-        self._url = httpx.URL(endpoint.target)
         self._gzip = endpoint.gzip
         self._secrets = endpoint.secrets
         self._timeout_s = endpoint.timeout_s
-        phases = ("connect", "read", "write", "pool")
-        self._extensions = {"timeout": dict.fromkeys(phases, endpoint.timeout_s)}
+        timeouts = dict.fromkeys(("read", "write"), endpoint.timeout_s)
+        timeouts |= dict.fromkeys(("connect", "pool"), endpoint.timeout_s * _CONNECT_SHARE)
+        self._extensions = {"timeout": timeouts}
         headers = {
             "user-agent": f"conduit-exporter/{__version__}",
             "accept-encoding": "identity",
@@ -109,11 +125,12 @@ class HttpSender:
         if isinstance(exc, TimeoutError | httpx.TimeoutException):
             reason = f"no answer within {self._timeout_s:g} s"
             return Unavailable(reason, answered=not isinstance(exc, _NOT_SENT))
-        if isinstance(exc, _NOT_SENT):
-            said = quote(str(exc), self._secrets) or type(exc).__name__
-            return outcome_of_no_answer(f"no connection: {said}", answered=False)
-        said = quote(str(exc), self._secrets) or type(exc).__name__
-        return outcome_of_no_answer(f"the connection broke: {said}", answered=True)
+        answered = not isinstance(exc, _NOT_SENT)
+        what = "the connection broke" if answered else "no connection"
+        said = _words(exc)
+        return outcome_of_no_answer(
+            f"{what}: {quote(said, self._secrets)}", said, answered=answered
+        )
 
     async def _compressed(self, payload: bytes) -> bytes:
         """The payload as gzip without a time in it: equal payloads give equal bytes."""
@@ -146,6 +163,18 @@ def _is_success(response: httpx.Response) -> bool:
     return HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES
 
 
+def _words(exc: BaseException) -> str:
+    """What is said of a failure: where httpx says nothing, what lies beneath may say it."""
+    beneath: BaseException | None = exc
+    for _ in range(_DEEPEST_CAUSE):
+        if beneath is None:
+            break
+        if text := str(beneath):
+            return text
+        beneath = beneath.__cause__ or beneath.__context__
+    return type(exc).__name__
+
+
 async def _read_answer(response: httpx.Response) -> bytes | None:
     """The body, None where it is too large or its encoding cannot be read."""
     parts: list[bytes] = []
@@ -166,7 +195,7 @@ async def _read_answer(response: httpx.Response) -> bytes | None:
 
 
 def _inflated(body: bytes) -> bytes | None:
-    """gzip was not asked for, but is sent by some all the same."""
+    """The body of an answer in gzip, which some send without being asked."""
     inflater = zlib.decompressobj(_GZIP_WINDOW)
     try:
         inflated = inflater.decompress(body, MOST_ANSWER_BYTES)
@@ -178,4 +207,6 @@ def _inflated(body: bytes) -> bytes | None:
 async def _close(response: httpx.Response) -> None:
     stream = response.stream
     if isinstance(stream, httpx.AsyncByteStream):
-        await stream.aclose()
+        # The answer is known by now; how its connection ends changes nothing.
+        with suppress(Exception):
+            await stream.aclose()

@@ -109,9 +109,12 @@ class Refused:
 Outcome = Accepted | Invalid | Unavailable | Refused
 
 
-def outcome_of_no_answer(reason: str, *, answered: bool) -> Outcome:
-    """The outcome of a request that got no answer; `answered` False: it cannot have arrived."""
-    if any(mark in reason for mark in _TLS_MARKS):
+def outcome_of_no_answer(reason: str, said: str, *, answered: bool) -> Outcome:
+    """The outcome of a request that got no answer; `answered` False: it cannot have arrived.
+
+    `said` is what the library said, all of it: the reason may quote only its beginning.
+    """
+    if any(mark in said for mark in _TLS_MARKS):
         return Refused(f"{reason} ({_TLS_HINT})")
     return Unavailable(reason, answered=answered)
 
@@ -136,13 +139,13 @@ def outcome_of_http(
         target = quote(headers.get("location", "").split("?")[0], secrets)
         whither = f" to {target}" if target else ""
         return Refused(f"{status}: a redirect{whither}, which is not followed; {ELSEWHERE}")
-    answer = _parse_status(body, kind)
-    said = quote(answer.message if answer is not None else _text(body, kind), secrets)
+    message = _status_message(body, kind)
+    said = quote(message if message is not None else _text(body, kind), secrets)
     reason = f"{status} {_phrase(status)}".strip() + (f": {said}" if said else "")
     if status in _RETRYABLE:
         return Unavailable(reason, parse_retry_after(headers, now_ns=now_ns))
     if status in _ABOUT_CONTENT:
-        return Invalid(reason, certain=status == _TOO_LARGE or answer is not None)
+        return Invalid(reason, certain=status == _TOO_LARGE or message is not None)
     hint = _HINTS.get(status)
     return Refused(f"{reason} ({hint})" if hint else reason)
 
@@ -163,18 +166,13 @@ def outcome_of_grpc(
     if code == "INVALID_ARGUMENT":
         return Invalid(reason)
     retry_after_s = _retry_delay_s(trailers)
+    if code == "RESOURCE_EXHAUSTED":
+        return _exhausted(reason, details, retry_after_s)
     if code in _RETRYABLE_CODES:
         if retry_after_s is not None:
             return Unavailable(reason, retry_after_s)
         # A connection that cannot be made ends in UNAVAILABLE as well, before anything was sent.
-        return outcome_of_no_answer(reason, answered=code != "UNAVAILABLE")
-    if code == "RESOURCE_EXHAUSTED":
-        if retry_after_s is None and _is_about_size(details):
-            if "CLIENT:" in details:
-                return Refused(f"the answer is too large to be one ({reason})")
-            return Invalid(reason)
-        # Without RetryInfo the protocol calls it final; rate limits are told so all the same.
-        return Unavailable(reason, retry_after_s)
+        return outcome_of_no_answer(reason, details, answered=code != "UNAVAILABLE")
     hint = _CODE_HINTS.get(code)
     return Refused(f"{reason} ({hint})" if hint else reason)
 
@@ -218,7 +216,8 @@ def _success(body: bytes | None, kind: str, said: str, secrets: Iterable[str]) -
         return _parse_protobuf(body, said, secrets)
     if kind == _JSON_TYPE:
         return _parse_json(body, said, secrets)
-    return Refused(f"{said}, but the answer is {quote(kind)}, not OTLP; {ELSEWHERE}")
+    shown = quote(kind, [one.lower() for one in secrets])
+    return Refused(f"{said}, but the answer is {shown}, not OTLP; {ELSEWHERE}")
 
 
 def _parse_protobuf(body: bytes, said: str, secrets: Iterable[str]) -> Outcome:
@@ -248,23 +247,26 @@ def _parse_json(body: bytes, said: str, secrets: Iterable[str]) -> Outcome:
     return Accepted(max(0, rejected), quote(str(message), secrets))
 
 
-def _parse_status(body: bytes | None, kind: str) -> Status | None:
-    """The google.rpc.Status that OTLP puts into an error's body, None where there is none."""
-    if body is None:
+def _status_message(body: bytes | None, kind: str) -> str | None:
+    """The message of the google.rpc.Status that OTLP puts into an error's body.
+
+    None where there is no such thing: it must be told from what a proxy on the way says.
+    """
+    if not body:
         return None
     if kind == _JSON_TYPE:
         answer = _load_json(body)
-        if answer is None or not answer.keys() <= {"code", "message", "details"}:
+        if answer is None or not {"code"} <= answer.keys() <= {"code", "message", "details"}:
             return None
-        return Status(message=str(answer.get("message", "")))
-    if kind not in _PROTOBUF_TYPES:
+        return str(answer.get("message", ""))
+    if not kind or kind not in _PROTOBUF_TYPES:
         return None
-    answer = Status()
+    status = Status()
     try:
-        answer.ParseFromString(body)
+        status.ParseFromString(body)
     except DecodeError:
         return None
-    return answer
+    return str(status.message)
 
 
 def _load_json(body: bytes) -> dict[str, Any] | None:
@@ -293,8 +295,18 @@ def _phrase(status: int) -> str:
         return ""
 
 
+def _exhausted(reason: str, details: str, retry_after_s: float | None) -> Outcome:
+    """Which resource: the size of a message, or the patience of the backend."""
+    if retry_after_s is None and _is_about_size(details):
+        if "CLIENT:" in details:
+            return Refused(f"the answer is too large to be one ({reason})")
+        return Invalid(reason)
+    # Without RetryInfo the protocol calls it final; rate limits are told so all the same.
+    return Unavailable(reason, retry_after_s)
+
+
 def _is_about_size(details: str) -> bool:
-    """gRPC has no code of its own for too large a message; its libraries say it in these words."""
+    """Too large a message has no code of its own in gRPC; its libraries say it in these words."""
     text = details.lower()
     return "larger than max" in text or "exceeds maximum size" in text
 

@@ -49,7 +49,7 @@ def _trusted_file(endpoint: OtlpEndpoint) -> Path | None:
     if endpoint.ca_file is not None:
         return endpoint.ca_file
     system = ssl.get_default_verify_paths().cafile
-    return Path(system) if system is not None else None
+    return Path(system) if system else None
 
 
 def _unusable(option: str, path: Path | None, exc: OSError) -> DeliveryError:

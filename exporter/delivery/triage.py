@@ -130,6 +130,8 @@ class Triage:
             return self._refused(sent, outcome.reason, now_ns)
         one = sent[0]
         self._suspects.pop(one.seq, None)
+        if self._hearing and not self._suspects:
+            self._acquit()
         return Decision(verdicts=(Rejected(one.seq, outcome.reason),), spans_rejected=one.spans)
 
     def _refused(self, sent: Sequence[PendingTrace], reason: str, now_ns: int) -> Decision:

@@ -51,7 +51,9 @@ def main(
     try:
         asyncio.run(_serve_until_told(conduit, clock, host.strip("[]") or "127.0.0.1", int(port)))
     except OSError as error:
-        raise click.ClickException(f"cannot listen on {listen}: {error.strerror}") from error
+        # Python adds the address to the system's words; it is said already.
+        reason = (error.strerror or str(error)).partition(" (while ")[0]
+        raise click.ClickException(f"cannot listen on {listen}: {reason}") from error
 
 
 async def _serve_until_told(

@@ -20,11 +20,19 @@ from exporter.demo.answers import (
     object_response,
     page_response,
 )
-from exporter.demo.cursors import TOP_KEY, CursorKind, Place, decode_cursor, encode_cursor
+from exporter.demo.cursors import (
+    TOP_KEY,
+    Cursor,
+    CursorKind,
+    Place,
+    decode_cursor,
+    encode_cursor,
+)
 from exporter.demo.data import AgentState, SimulatedData
 from exporter.demo.directory import Scenario
 from exporter.demo.faults import FaultPlan
 from exporter.demo.limits import SlidingWindow
+from exporter.demo.runs import FAR_FUTURE_NS, SECOND_NS
 from exporter.demo.tally import Asked
 from exporter.models import IN_FLIGHT_STATUSES, TERMINAL_STATUSES
 
@@ -44,7 +52,7 @@ class _Refused(Exception):
 class SimulatedConduit:
     """Answers requests and counts them in `asked`; orders go to `data` and `faults`.
 
-    `now_ns` is asked once for each request.
+    `now_ns` is asked once for each request. Cursors expire after `cursor_life_s`, if there is one.
     """
 
     def __init__(
@@ -54,12 +62,16 @@ class SimulatedConduit:
         scenario: Scenario,
         requests_per_minute: int = 120,
         cursors: CursorKind = "offset",
+        cursor_life_s: float | None = None,
         faults: FaultPlan | None = None,
     ) -> None:
         self.data = SimulatedData(now_ns=now_ns, scenario=scenario)
         self.asked = Asked()
         self.faults = faults or FaultPlan()
         self._requests_per_minute = requests_per_minute
+        self._cursor_life_ns = (
+            FAR_FUTURE_NS if cursor_life_s is None else round(cursor_life_s * SECOND_NS)
+        )
         self._first_place: Place = 0 if cursors == "offset" else TOP_KEY
         self._windows: dict[str, SlidingWindow] = {}
 
@@ -192,12 +204,12 @@ class SimulatedConduit:
     def _workspaces_page(self, request: SimRequest, granted: tuple[str, ...]) -> SimResponse:
         workspaces = [self.data.workspaces[one] for one in granted if one in self.data.workspaces]
         rows = [json_object(one.fields()) for one in workspaces]
-        return _short_page(request, "workspaces", rows)
+        return self._short_page(request, "workspaces", rows)
 
     def _agents_page(self, request: SimRequest, workspace_id: str) -> SimResponse:
         agents = [state.agent for state in self.data.agents.values()]
         rows = [json_object(one.fields()) for one in agents if one.workspace_id == workspace_id]
-        return _short_page(request, f"agents/{workspace_id}", rows)
+        return self._short_page(request, f"agents/{workspace_id}", rows)
 
     def _runs_page(self, request: SimRequest, state: AgentState) -> SimResponse:
         limit = _limit_of(request)
@@ -205,7 +217,7 @@ class SimulatedConduit:
         if status is not None and status not in _STATUSES:
             raise _Refused(400, "Invalid status")
         scope = f"{state.agent.id}/{status or ''}"
-        place = _place_of(request, scope, self._first_place)
+        place, own_cursor = self._place_in(request, scope, self._first_place)
         table = state.table
         if isinstance(place, int):
             keys = table.page(status=status, skip=place, take=limit + 1)
@@ -220,9 +232,33 @@ class SimulatedConduit:
             else:
                 last = table.run(keys[-1])
                 after = (last.created_ns, last.id)
-            next_cursor = encode_cursor(scope, after)
+            next_cursor = encode_cursor(scope, Cursor(after, request.now_ns))
         rows = [self.data.row(state, key, request.now_ns) for key in keys]
-        return page_response(Page(rows, next_cursor, encode_cursor(scope, place)))
+        return page_response(Page(rows, next_cursor, own_cursor))
+
+    def _short_page(self, request: SimRequest, scope: str, rows: Sequence[bytes]) -> SimResponse:
+        """A page of a list that hardly changes; always by offset."""
+        limit = _limit_of(request)
+        place, own_cursor = self._place_in(request, scope, 0)
+        skip = place if isinstance(place, int) else 0
+        next_cursor: str | None = None
+        if len(rows) > skip + limit:
+            next_cursor = encode_cursor(scope, Cursor(skip + limit, request.now_ns))
+        return page_response(Page(rows[skip : skip + limit], next_cursor, own_cursor))
+
+    def _place_in(self, request: SimRequest, scope: str, first: Place) -> tuple[Place, str]:
+        """Where the page begins, and a cursor that leads there.
+
+        A cursor of another list or of the other kind is refused; one that was good once is gone.
+        """
+        if request.cursor is None:
+            return first, encode_cursor(scope, Cursor(first, request.now_ns))
+        cursor = decode_cursor(scope, request.cursor)
+        if cursor is None or isinstance(cursor.place, int) != isinstance(first, int):
+            raise _Refused(400, "Invalid cursor")
+        if request.now_ns - cursor.given_ns > self._cursor_life_ns:
+            raise _Refused(410, "The cursor has expired")
+        return cursor.place, request.cursor
 
     def _one_run(self, request: SimRequest, state: AgentState, run_id: str) -> SimResponse:
         key = state.table.find(run_id)
@@ -232,17 +268,6 @@ class SimulatedConduit:
         return object_response(self.data.whole(state, run, key, request.now_ns), run=run)
 
 
-def _short_page(request: SimRequest, scope: str, rows: Sequence[bytes]) -> SimResponse:
-    """A page of a list that hardly changes; always by offset."""
-    limit = _limit_of(request)
-    place = _place_of(request, scope, 0)
-    skip = place if isinstance(place, int) else 0
-    shown = rows[skip : skip + limit]
-    more = len(rows) > skip + limit
-    next_cursor = encode_cursor(scope, skip + limit) if more else None
-    return page_response(Page(shown, next_cursor, encode_cursor(scope, skip)))
-
-
 def _limit_of(request: SimRequest) -> int:
     text = request.query.get("limit")
     if text is None:
@@ -250,13 +275,3 @@ def _limit_of(request: SimRequest) -> int:
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= _MOST_ROWS:
         raise _Refused(400, "limit must be a number from 1 to 100")
     return int(text)
-
-
-def _place_of(request: SimRequest, scope: str, first: Place) -> Place:
-    """Where the page begins; a cursor of another list or of the other kind is refused."""
-    if request.cursor is None:
-        return first
-    place = decode_cursor(scope, request.cursor)
-    if place is None or isinstance(place, int) != isinstance(first, int):
-        raise _Refused(400, "Invalid cursor")
-    return place

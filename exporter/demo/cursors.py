@@ -6,7 +6,7 @@ row that was shown, so nothing shifts.
 
 import base64
 import binascii
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from exporter.demo.runs import FAR_FUTURE_NS
 
@@ -18,19 +18,29 @@ Place = int | tuple[int, str]
 TOP_KEY = (FAR_FUTURE_NS, "")
 
 
-def encode_cursor(scope: str, place: Place) -> str:
+class Cursor(NamedTuple):
+    """A place in a list, and when the cursor to it was given out."""
+
+    place: Place
+    given_ns: int
+
+
+def encode_cursor(scope: str, cursor: Cursor) -> str:
     """Opaque text for a place in the list `scope`."""
+    place = cursor.place
     text = f"{place}" if isinstance(place, int) else f"{place[0]}/{place[1]}"
-    return base64.urlsafe_b64encode(f"{text}|{scope}".encode()).decode()
+    return base64.urlsafe_b64encode(f"{text}@{cursor.given_ns}|{scope}".encode()).decode()
 
 
-def decode_cursor(scope: str, cursor: str) -> Place | None:
-    """The place, or None where the cursor is not one of this list."""
+def decode_cursor(scope: str, text: str) -> Cursor | None:
+    """The cursor behind the text, or None where it is not one of this list."""
     try:
-        text, mark, bound = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
+        inner, mark, bound = base64.urlsafe_b64decode(text.encode()).decode().partition("|")
         if not mark or bound != scope:
             return None
-        number, slash, run_id = text.partition("/")
-        return (int(number), run_id) if slash else max(0, int(number))
+        placed, _, given = inner.rpartition("@")
+        number, slash, run_id = placed.partition("/")
+        place = (int(number), run_id) if slash else max(0, int(number))
+        return Cursor(place, int(given))
     except (binascii.Error, ValueError):
         return None

@@ -227,15 +227,15 @@ def cursor_to_itself(_request: SimRequest, truthful: Truthful) -> SimResponse:
 
 
 def cursor_circle() -> Fault:
-    """Later pages of a list lead back to its first page."""
+    """A list's second page leads back to its first, and that one to the second again."""
     first_pages: dict[str, str] = {}
 
     def fault(request: SimRequest, truthful: Truthful) -> SimResponse:
         def change(page: Page) -> Page:
             if request.cursor is None:
                 first_pages[request.path] = page.own_cursor
-                return page
-            return page._replace(next_cursor=first_pages.get(request.path, page.own_cursor))
+            first = first_pages.get(request.path, page.own_cursor)
+            return page if page.own_cursor == first else page._replace(next_cursor=first)
 
         return _repaged(truthful(), change)
 

@@ -60,13 +60,24 @@ _RESPONSES: Final = {
         "Dear {name}, breakfast is served from 7 to 10:30. I have sent the menu to {email} 🥐",
         "Guten Tag {name}, Ihr Zimmer {room} ist ab 15 Uhr bereit. Wir rufen Sie unter {phone} an.",
         "Hola {name}, hemos añadido una cama supletoria a la reserva {booking}.\n¡Hasta pronto!",
+        "Bonjour {name}, le petit déjeuner est servi jusqu'à 10 h 30. La carte est sur {email}.",
+        "Gentile {name}, la camera {room} è pronta dalle 15; la chiamiamo al {phone}.",
+        "{name} 様、ご予約 {booking} を承りました。お部屋は {room} です。",
+        "مرحبا {name}، تم تأكيد الحجز {booking}. نراكم قريبا",
+        "Dzień dobry {name}, pokój {room} czeka. Potwierdzenie wysłaliśmy na {email}.",
         "{name}, the refund to the card {card} is on its way; it takes three to five days.",
     ),
-    "escalated": ("Thank you {name}, a colleague will get back to you at {phone} shortly.",),
+    "escalated": (
+        "Thank you {name}, a colleague will get back to you at {phone} shortly.",
+        "Vielen Dank {name}, eine Kollegin meldet sich gleich unter {phone}.",
+    ),
     "escalation_and_answer": (
         "{name}, late check-out of room {room} is noted; a colleague confirms it to {email}.",
     ),
-    "unresolved": ("I am sorry {name}, I could not find a booking for {email}.",),
+    "unresolved": (
+        "I am sorry {name}, I could not find a booking for {email}.",
+        "Désolé {name}, aucune réservation ne correspond à {email}.",
+    ),
     "proactive": (
         "Hi {name}, your arrival is tomorrow. May we call you at {phone} about the transfer?",
     ),

@@ -21,12 +21,14 @@ from exporter.demo.generator import (
 from exporter.demo.guests import GUESTS, reason_for, reflection_on, reply_to
 from exporter.demo.ids import random_id
 from exporter.demo.runs import SECOND_NS, RunContent, SimRun
-from exporter.demo.tools import item_of, plan_calls
+from exporter.demo.tools import item_of, odd_item, plan_calls
 
 DEMO_TOKEN: Final = "demo-token"  # noqa: S105 - opens nothing but the simulation
 _TOOL_FAILURES: Final = 0.04
 _IDLE_RUNS: Final = 0.07  # runs without any tool call
 _NULL_ITEMS: Final = 0.08
+_ODD_ITEMS: Final = 0.02
+_UNNAMED: Final = "unknown"  # the tool of an item that names none
 _NULL_TRACES: Final = 0.5  # of those without a call
 
 _json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -51,8 +53,12 @@ def _writer(tools: Mapping[str, float], *, most: int, for_guests: bool = True) -
             chosen[-1:] = ["escalate_to_human"]
         calls = plan_calls(run, chosen, failed_ratio=_TOOL_FAILURES, rng=rng)
         items: list[Any] = [item_of(call, guest, rng) for call in calls]
+        tools = [(call.name, call.failed) for call in calls]
         if items and rng.random() < _NULL_ITEMS:
             items.insert(rng.randint(0, len(items)), None)
+        if rng.random() < _ODD_ITEMS:
+            items.append(odd_item(guest, rng))
+            tools.append((_UNNAMED, False))
         answered = for_guests and run.status != "failed"
         return RunContent(
             session_id=f"sess_{rng.randrange(1 << 24):06x}",
@@ -61,7 +67,7 @@ def _writer(tools: Mapping[str, float], *, most: int, for_guests: bool = True) -
             response=reply_to(guest, run.disposition, rng) if answered else None,
             reflection=reflection_on(guest, rng) if for_guests else None,
             tool_trace=(None if not items and rng.random() < _NULL_TRACES else _json(items)),
-            tools=tuple((call.name, call.failed) for call in calls),
+            tools=tuple(tools),
         )
 
     return write

@@ -148,7 +148,11 @@ async def serve(
 def listening_socket(host: str, port: int) -> socket.socket:
     """A bound socket; raises OSError where the address is taken or not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)
+    listener = socket.create_server((host, port), family=family)
+    # asyncio sees to this only where a socket names its protocol; without it an answer in two
+    # parts is held back until the client's delayed acknowledgement of the first.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _url_of(listener: socket.socket) -> str:

@@ -32,6 +32,9 @@ class Call:
     end_ns: int
 
 
+# What a knowledge base gives back; a long one is well beyond what a span keeps.
+_CHUNK: Final = "Breakfast 7:00-10:30 in the garden room. Crèche on request. "
+
 TOOLS: Final[Mapping[str, Tool]] = {
     "get_reservation": Tool(
         lambda guest, _rng: {"reservation_id": guest.booking},
@@ -54,7 +57,11 @@ TOOLS: Final[Mapping[str, Tool]] = {
     ),
     "search_kb": Tool(
         lambda _guest, rng: {"query": rng.choice(("breakfast", "parking", "spa hours", "dogs"))},
-        lambda _guest, rng: {"hits": [{"score": rng.randrange(100) / 100, "chunk": "..."}]},
+        lambda _guest, rng: {
+            "hits": [
+                {"score": rng.randrange(100) / 100, "chunk": _CHUNK * rng.choice((1, 1, 1, 60))}
+            ]
+        },
     ),
     "create_ticket": Tool(
         lambda guest, rng: {"room": guest.room, "what": rng.choice(("towels", "leak", "heating"))},
@@ -169,8 +176,37 @@ def _bare(call: Call, guest: Guest, rng: Random) -> Json:
     return _documented(call, guest, rng) if call.failed else call.name
 
 
-_SHAPES: Final = (_documented, _timed, _with_duration, _flagged, _as_function, _bare)
-_SHAPE_MARKS: Final = (52, 72, 80, 90, 97, 100)
+def _as_list(call: Call, guest: Guest, rng: Random) -> Json:
+    # Neither can a list: the documented "name, input, output per step", without the names.
+    tool = TOOLS[call.name]
+    if call.failed:
+        return _documented(call, guest, rng)
+    return [call.name, tool.takes(guest, rng), tool.gives(guest, rng)]
+
+
+_SHAPES: Final = (_documented, _timed, _with_duration, _flagged, _as_function, _bare, _as_list)
+_SHAPE_MARKS: Final = (52, 72, 80, 90, 96, 98, 100)
+
+
+def odd_item(guest: Guest, rng: Random) -> Json:
+    """An item that names no tool and tells of no failure; the schema allows every one of them."""
+    return rng.choice(_ODD_ITEMS)(guest, rng)
+
+
+_ODD_ITEMS: Final[Sequence[Callable[[Guest, Random], Json]]] = (
+    lambda guest, _rng: {"input": {"email": guest.email}, "output": {"found": 1}},
+    lambda guest, _rng: {"name": None, "output": f"{guest.name}, room {guest.room}"},
+    lambda _guest, _rng: {"name": "", "input": None, "output": None},
+    lambda guest, _rng: f"I looked up {guest.name} first.",
+    lambda guest, _rng: [[{"role": "tool", "phone": guest.phone}], []],
+    lambda _guest, rng: {"step": {"step": {"step": [rng.randrange(9), None, True]}}},
+    lambda _guest, rng: rng.randrange(1 << 60),
+    lambda _guest, rng: rng.randrange(1000) / 1000,
+    lambda _guest, _rng: False,
+    lambda _guest, _rng: {},
+    lambda _guest, _rng: [],
+    lambda _guest, _rng: "",
+)
 
 
 def _iso(at_ns: int) -> str:

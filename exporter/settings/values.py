@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
+from exporter.convert.patterns import is_quick
+
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _DURATION_FORMS: Final = "a number and a unit, such as 500ms, 15s, 5m, 24h or 7d"
@@ -252,4 +254,6 @@ def _pattern(source: str) -> re.Pattern[str]:
         raise ValueError(f"is no regular expression: {exc}") from None
     if pattern.match("") is not None:
         raise ValueError("matches the empty text, so it would mask everything")
+    if not is_quick(pattern):
+        raise ValueError("may take too long on some texts: bound its repeats, such as {1,64}")
     return pattern

@@ -40,16 +40,17 @@ logger = logging.getLogger("exporter.sync")
 
 # An agent without news for so many polls is polled less and less, down to a quarter of the pace;
 # sooner where other runs wait for the requests.
-_PATIENCE_POLLS: Final = 20.0
-_PATIENCE_POLLS_WHEN_SCARCE: Final = 2.0
+_PATIENCE_POLLS: Final = 8.0
+_PATIENCE_POLLS_WHEN_SCARCE: Final = 1.0
 _IDLE_MOST: Final = 4.0
-# A run in flight is news to come, but one that hangs for longer than this is not.
-_LIVELY_NS: Final = 3600 * 1_000_000_000
 _HEAD_LEAST: Final = 20
 # The rest after a sweep of one page, and how much more for each further page: about a hundredth of
 # the requests of an agent whose runs in flight fill pages.
 _SWEEP_REST_S: Final = 30.0
 _SWEEP_REST_PER_PAGE_S: Final = 100.0
+# A run that has been going for long is looked for ever more rarely.
+_SWEEP_REST_OF_AGE: Final = 0.1
+_SWEEP_REST_MOST_S: Final = 1800.0
 # What may still have shifted when the last second reading began.
 _RECONCILE_OVERLAP_NS: Final = 120 * 1_000_000_000
 _EMPTY_PAGES_MOST: Final = 50
@@ -99,30 +100,38 @@ class AgentReader:
 
     async def _head(self, workspace: WorkspaceState, agent: AgentState, limit: int) -> None:
         started_s = self._clock.monotonic_s()
-        page = await self._source.runs_page(
-            workspace_id=workspace.id, agent_id=agent.id, limit=limit
+        head = await self._source.head_page(
+            workspace_id=workspace.id, agent_id=agent.id, limit=limit, known=agent.head_digest
         )
+        news: list[Run] = []
+        if head.page is not None:
+            news = await self._record_head(agent, head.page)
+        # Whoever is missing from a page is missed once more at every reading of it.
+        missing = any(run.missed for run in agent.in_flight.values())
+        agent.head_digest = None if missing else head.digest
+        agent.head_read = True
+        agent.last_poll_ns = self._clock.now_ns()
+        self._note_activity(agent, started_s, news)
+        self._schedule_head(workspace, agent, started_s)
+
+    async def _record_head(self, agent: AgentState, page: Page[Run]) -> list[Run]:
         known = {run.id for run in page.rows if run.id in agent.recent or run.id in agent.in_flight}
         coverage = cover_head(
             page, floor_ns=agent.floor_ns, frontier_ns=agent.frontier_ns, known=known
         )
         news = await self._recorder.page(agent, page, purpose=None, coverage=coverage)
-        agent.head_read = True
-        agent.last_poll_ns = self._clock.now_ns()
         self._note_depth(agent, page, len(news))
-        self._note_activity(agent, started_s, news)
-        self._schedule_head(workspace, agent, started_s)
+        return news
 
     def _note_activity(self, agent: AgentState, started_s: float, news: list[Run]) -> None:
         """Keep when the agent last showed life, by the clock that nobody sets."""
-        now_ns = self._clock.now_ns()
-        lively_ns = now_ns - _LIVELY_NS
-        if any(run.created_ns > lively_ns for run in agent.in_flight.values()):
-            agent.active_s = started_s
-        elif news:
-            # News of a first reading may be old.
-            newest_ns = max(run.completed_ns or run.created_ns for run in news)
-            agent.active_s = max(agent.active_s, started_s - max(0, now_ns - newest_ns) / 1e9)
+        # News of a first reading may be old; and the longer a run is in flight, the less it matters
+        # when exactly its end is seen.
+        signs = [run.completed_ns or run.created_ns for run in news]
+        signs += [run.created_ns for run in agent.in_flight.values()]
+        if signs:
+            age_s = max(0, self._clock.now_ns() - max(signs)) / 1e9
+            agent.active_s = max(agent.active_s, started_s - age_s)
 
     def _schedule_head(
         self, workspace: WorkspaceState, agent: AgentState, started_s: float
@@ -238,7 +247,12 @@ class AgentReader:
     def _end_sweep(self, agent: AgentState, sweep: Sweep, *, complete: bool) -> None:
         """Runs that no page of a complete sweep showed have ended."""
         agent.sweep = None
-        rest_s = _SWEEP_REST_S + _SWEEP_REST_PER_PAGE_S * max(0, sweep.pages - 1)
+        youngest_ns = max((run.created_ns for run in agent.fallen().values()), default=0)
+        age_s = max(0, self._clock.now_ns() - youngest_ns) / 1e9
+        rest_s = max(
+            _SWEEP_REST_S + _SWEEP_REST_PER_PAGE_S * max(0, sweep.pages - 1),
+            min(_SWEEP_REST_MOST_S, age_s * _SWEEP_REST_OF_AGE),
+        )
         agent.sweep_due_s = self._clock.monotonic_s() + max(self._poll_s, rest_s)
         if not complete:
             return

@@ -4,18 +4,19 @@ The only place of the sync stage that writes. State is changed after the commit,
 is remembered here always stands in the ledger.
 """
 
+import bisect
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
 from exporter.clock import Clock
 from exporter.ledger.gate import LedgerGate
-from exporter.ledger.records import Coverage, EncodedTrace, PageRecorded, Seen, Sighting
+from exporter.ledger.records import AwaitedRun, Coverage, EncodedTrace, PageRecorded, Seen, Sighting
 from exporter.ledger.schema import GapPurpose, RunState, Urgency
 from exporter.models import Page, Run
 from exporter.sync.policy import RunPolicy
 from exporter.sync.source import SyncObserver
-from exporter.sync.state import AgentState, InFlight
+from exporter.sync.state import WINDOW_MOST, AgentState, InFlight
 
 logger = logging.getLogger("exporter.sync")
 
@@ -176,8 +177,7 @@ class Recorder:
                 continue
             fresh.append(run)
             if detail_wanted and sighting.traced and sighting.trace is None:
-                agent.awaiting[sighting.urgency] = agent.awaiting.get(sighting.urgency, 0) + 1
-                agent.window_stale = True
+                _await_detail(agent, run, sighting.urgency)
             if sighting.urgency <= Urgency.FRESH and run.completed_ns is not None:
                 self._observer.counted(max(0.0, (now_ns - run.completed_ns) / 1e9))
         return fresh
@@ -190,3 +190,17 @@ class Recorder:
         if coverage.open_gap is not None:
             agent.gaps = [gap for gap in agent.gaps if gap.no != gap_no]
             agent.gaps.append(replace(coverage.open_gap, no=gap_no))
+
+
+def _await_detail(agent: AgentState, run: Run, urgency: Urgency) -> None:
+    """Want the detail of a run; while few wait, without asking the ledger who they are."""
+    complete = agent.window_complete and len(agent.window) < WINDOW_MOST
+    agent.awaiting[urgency] = agent.awaiting.get(urgency, 0) + 1
+    if complete:
+        bisect.insort(
+            agent.window,
+            AwaitedRun(run.id, urgency, run.created_ns),
+            key=lambda one: (one.urgency, one.created_ns),
+        )
+    else:
+        agent.window_stale = True

@@ -23,6 +23,10 @@ RECONCILE_S: Final = 3600.0
 _RECENT_MOST: Final = 3 * PAGE_MOST
 
 
+# Of the runs whose detail is wanted, so many are held in memory, an agent.
+WINDOW_MOST: Final = 64
+
+
 class Slot(Enum):
     """What an agent can have under way once each."""
 
@@ -128,6 +132,8 @@ class AgentState:
 
     head_due_s: float = float("-inf")
     head_read: bool = False
+    # Stands for the bytes of the last head page, where reading them again would change nothing.
+    head_digest: bytes | None = None
     # When it last showed life: a new run, one that ended, one in flight.
     active_s: float = float("-inf")
     head_limit: int = PAGE_MOST
@@ -171,6 +177,11 @@ class AgentState:
     def retired(self) -> bool:
         """Whether Conduit lists the agent no more, and nothing of it is asked for by name."""
         return not self.listed and not self.wanted
+
+    @property
+    def window_complete(self) -> bool:
+        """Whether the window holds every run that waits, so that it can be kept up by hand."""
+        return not self.window_stale and len(self.window) == self.awaiting_total
 
     @property
     def awaiting_total(self) -> int:

@@ -39,13 +39,12 @@ from exporter.sync.plan import (
 from exporter.sync.reading import AgentReader
 from exporter.sync.roster import Roster
 from exporter.sync.source import SyncObserver
-from exporter.sync.state import AgentState, Slot, WorkspaceState
+from exporter.sync.state import WINDOW_MOST, AgentState, Slot, WorkspaceState
 
 logger = logging.getLogger("exporter.sync")
 
 # Requests under way at once: enough to keep the pace through slow answers.
 _MOST_IN_FLIGHT: Final = 8
-_WINDOW: Final = 64
 _FORBIDDEN_REST_S: Final = 300.0
 _SLOT_OF: Final = {
     ReadHead: Slot.HEAD,
@@ -175,7 +174,7 @@ class WorkspaceSync:
     async def _refill(self, agent: AgentState) -> None:
         agent.window_stale = False
         agent.window = await self._parts.gate.transact(
-            lambda ledger: ledger.runs.awaiting(agent.no, most=_WINDOW)
+            lambda ledger: ledger.runs.awaiting(agent.no, most=WINDOW_MOST)
         )
 
     def _start(self, request: Request, now_s: float) -> None:

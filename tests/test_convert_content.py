@@ -1,0 +1,192 @@
+"""Content as attribute values: bounded, storable, and JSON to the end."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.convert.bounds import (
+    CUT_MARK,
+    MAX_BYTES,
+    bounded,
+    cut,
+    is_tag,
+    one_line,
+    printable_name,
+    storable,
+)
+from exporter.convert.content import content_json, content_text, output_messages
+from tests.convert_support import ANY_JSON, ANY_TEXT
+
+
+def as_json(value: Any) -> str:
+    return content_json(value, patterns=())
+
+
+def test_strings_stay_below_2000_bytes() -> None:
+    """The limit is below that of Tempo, which cuts within a character."""
+    assert MAX_BYTES < 2_000
+    assert cut("x" * MAX_BYTES) == "x" * MAX_BYTES
+    assert len(cut("x" * (MAX_BYTES + 1)).encode()) == MAX_BYTES
+    assert cut("x" * (MAX_BYTES + 1)).endswith("x" + CUT_MARK)
+
+
+@pytest.mark.parametrize("char", ["é", "€", "🏨"])
+@pytest.mark.parametrize("shift", range(4))
+def test_a_cut_falls_between_characters(char: str, shift: int) -> None:
+    """Wherever the limit falls, no half character is left."""
+    text = cut("x" * shift + char * MAX_BYTES)
+
+    assert text.removesuffix(CUT_MARK).strip("x") == char * text.count(char)
+    assert MAX_BYTES - len(char.encode()) < len(text.encode()) <= MAX_BYTES
+
+
+def test_nul_and_lone_surrogates_are_replaced() -> None:
+    """Whatever a JSON text may spell becomes valid UTF-8 without NUL."""
+    assert storable("a\0b\ud800c\udfff") == "a\ufffdb\ufffdc\ufffd"
+    assert bounded("a\0b") == "a\ufffdb"
+    assert bounded("a\ud800") == "a\ufffd"
+    assert content_text("\ud800", patterns=()) == "\ufffd"
+
+
+def test_identifiers_are_bounded() -> None:
+    """Short ones are left alone, long ones are cut like all else."""
+    assert bounded("ar77c0") == "ar77c0"
+    assert bounded("é" * 100) == "é" * 100
+    assert len(bounded("x" * 9_999).encode()) == MAX_BYTES
+
+
+def test_lines_and_names_are_printable() -> None:
+    """Line ends, controls and what turns the line around become single spaces."""
+    assert one_line("a\r\n\tb\x1b[0m \u202ec\u2028", max_chars=99) == "a b [0m c"
+    assert one_line("abcdef", max_chars=4) == "abc…"
+    assert printable_name("x" * 200) == "x" * 127 + "…"
+    assert printable_name("\u200b") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [("no_op", True), ("A", True), ("a b", False), ("", False), ("1a", False), ("é", False)],
+)
+def test_tags(text: str, *, tag: bool) -> None:
+    """A tag is one ASCII word."""
+    assert is_tag(text) is tag
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (7, "7"),
+        (Decimal("0.0121"), "0.0121"),
+        (0.5, "0.5"),
+        (float("nan"), '"[float]"'),
+        (Decimal("Infinity"), '"[Decimal]"'),
+        (2**5000, f'"{CUT_MARK}"'),
+        (b"raw", '"[bytes]"'),
+        ({}, "{}"),
+        ([], "[]"),
+        ((1, "é"), '[1,"é"]'),
+        ({"a": [1, {"b": None}]}, '{"a":[1,{"b":null}]}'),
+        ('{"q": 1.50, "r": [true]}', '{"q":1.50,"r":[true]}'),
+        ('{"q": 1', '"{\\"q\\": 1"'),
+        ("[" * 60_000, None),
+        ("plain", '"plain"'),
+        ({7: "jane@example.com"}, '{"7":"[email]"}'),
+        ({"jane@example.com": 1}, '{"[email]":1}'),
+        ([4111111111111111, 17], '["[card]",17]'),
+    ],
+)
+def test_json_values(value: Any, expected: str | None) -> None:
+    """Every type has a form; JSON inside a string is unpacked, so that it is masked within."""
+    written = as_json(value)
+
+    assert json.loads(written) is not NotImplemented
+    assert expected is None or written == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 5_000,
+        "\x01" * 5_000,
+        "🏨" * 1_500,
+        ["x" * 900] * 9,
+        {"a": "x" * 1_900, "b": "y" * 1_900, "c": 1},
+        {"k" * 900: 1, "l" * 900: 2},
+        {f"key{number}": number for number in range(999)},
+        list(range(9_999)),
+        [[[["x" * 100] * 9] * 9] * 9] * 9,
+        [10**1_200, 10**1_200],
+    ],
+)
+def test_long_json_is_cut_and_still_json(value: Any) -> None:
+    """What does not fit is cut inside, marked, and the whole can still be parsed."""
+    written = as_json(value)
+
+    json.loads(written)
+    assert CUT_MARK in written
+    assert len(written.encode()) <= MAX_BYTES
+
+
+def test_what_fits_is_not_cut() -> None:
+    """A value of exactly the room stays whole; one byte more is cut."""
+    assert as_json("x" * (MAX_BYTES - 2)) == f'"{"x" * (MAX_BYTES - 2)}"'
+    assert CUT_MARK in as_json("x" * (MAX_BYTES - 1))
+    fits = ["x" * (MAX_BYTES - 6), 1]
+    assert json.loads(as_json(fits)) == fits
+
+
+def test_deep_values_end_with_a_mark() -> None:
+    """Nesting is written so far, then marked, however deep it goes."""
+    lists: Any = 1
+    objects: Any = 1
+    for _ in range(90):
+        lists, objects = [lists], {"k": objects}
+
+    assert as_json(lists) == "[" * 24 + f'"{CUT_MARK}"' + "]" * 24
+    assert as_json(objects).count('{"k":') == 24
+    assert json.loads(as_json(objects))
+
+
+def test_a_room_that_is_nearly_full_holds_a_mark() -> None:
+    """Containers that begin where nothing fits any more are marks, not broken JSON."""
+    for size in range(MAX_BYTES - 60, MAX_BYTES):
+        for inner in ([1, 2], {"k": 1, "l": 2}, 12345678901234567890):
+            written = as_json(["x" * size, inner])
+            json.loads(written)
+            assert len(written.encode()) <= MAX_BYTES
+
+
+def test_output_messages_keep_their_form_when_cut() -> None:
+    """An endless answer is cut inside its text, not in the message around it."""
+    written = output_messages('say "hi" ' * 900, finish_reason="stop", patterns=())
+    ((message),) = json.loads(written)
+
+    assert len(written.encode()) <= MAX_BYTES
+    assert message["parts"][0]["content"].endswith(CUT_MARK)
+    assert (message["role"], message["finish_reason"]) == ("assistant", "stop")
+
+
+@settings(deadline=None)
+@given(value=ANY_JSON, padding=st.integers(0, 2_100))
+def test_any_value_becomes_bounded_json(value: Any, padding: int) -> None:
+    """Never raises, always JSON, always below the limit, the same each time."""
+    padded = {"pad": "x" * padding, "value": value}
+    written = as_json(padded)
+
+    json.loads(written)
+    assert len(written.encode()) <= MAX_BYTES
+    assert as_json(padded) == written
+
+
+@given(text=ANY_TEXT)
+def test_any_text_is_bounded_utf_8(text: str) -> None:
+    """Text of any kind is valid, without NUL, below the limit."""
+    for written in (content_text(text * 200, patterns=()), bounded(text * 200)):
+        assert len(written.encode()) <= MAX_BYTES
+        assert "\0" not in written

@@ -1,0 +1,168 @@
+"""Trace and span ids: taken, padded or derived, and the sampling that follows from them."""
+
+import hashlib
+import uuid
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+
+from exporter.convert import ids
+from exporter.convert.ids import span_id_of, trace_id_of
+from exporter.convert.sampling import is_sampled
+from tests.convert_support import ANY_TEXT
+
+HEX = "0af7651916cd43dd8448eb211c80319c"
+DERIVED = hashlib.sha256(b"1\0trace\0ws\0ar1").digest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (HEX, HEX),
+        (HEX.upper(), HEX),
+        ("0af76519-16cd-43dd-8448-eb211c80319c", HEX),
+        ("0AF76519-16CD-43DD-8448-EB211C80319C", HEX),
+        ("0f9c2b1d8a7e4f36", "0" * 16 + "0f9c2b1d8a7e4f36"),
+        ("0" * 31 + "1", "0" * 31 + "1"),
+    ],
+)
+def test_a_trace_id_is_taken_as_it_is(raw: str, expected: str) -> None:
+    """32 hex digits and UUIDs are taken, 16 hex digits are padded on the left."""
+    assert trace_id_of(raw=raw, workspace_id="ws", run_id="ar1").hex() == expected
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(None, "", " ", "trace-1", HEX[:-1], f"{HEX}0", f" {HEX}", f"{HEX}\n", "0x" + HEX[2:]),
+        *("0" * 32, "0" * 16, str(uuid.UUID(int=0)), HEX.replace("0", "g", 1)),
+        *("0af76519-16cd43dd-8448-eb211c80319c", "٠" * 16, "0af7651916cd43dd8"),
+    ],
+)
+def test_any_other_trace_id_is_derived(raw: str | None) -> None:
+    """Null, empty, zero and other text give the SHA-256 of workspace and run."""
+    assert trace_id_of(raw=raw, workspace_id="ws", run_id="ar1") == DERIVED
+
+
+def test_span_ids_are_the_documented_digest() -> None:
+    """SHA-256 over version, kind, workspace, run and index, with delimiters."""
+    root = span_id_of(kind="root", workspace_id="ws", run_id="ar1", index=None)
+    tool = span_id_of(kind="tool", workspace_id="ws", run_id="ar1", index=12)
+
+    assert root == hashlib.sha256(b"1\0root\0ws\0ar1").digest()[:8]
+    assert tool == hashlib.sha256(b"1\0tool\0ws\0ar1\x0012").digest()[:8]
+
+
+def test_ids_of_neighbours_never_read_alike() -> None:
+    """No shift of characters between workspace, run and index gives the same id, NUL included."""
+    keys = [
+        *(("a", "bc", None), ("ab", "c", None), ("a", "b\0c", None), ("a\0b", "c", None)),
+        *(("a", "b", 1), ("a", "b1", None), ("a", "b\x001", None), ("a", "b", 11)),
+        *(("a", "b1", 1), ("a", "b\ud800", None), ("a", "b\ufffd", None), ("a", "b\udc80", None)),
+    ]
+
+    found = {
+        span_id_of(kind="tool", workspace_id=workspace, run_id=run, index=index)
+        for workspace, run, index in keys
+    }
+
+    assert len(found) == len(keys)
+
+
+def test_a_digest_of_zeros_is_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one digest in 2^64 that would be an invalid id leads to another."""
+    real = hashlib.sha256
+
+    def zero_first(data: bytes) -> "hashlib._Hash":
+        digest = real(data)
+        if data.startswith(b"1\0"):
+            monkeypatch.setattr(digest_of_zeros, "seen", True)
+            return digest_of_zeros  # type: ignore[return-value]  # all that is used of a hash
+        return digest
+
+    class Zeros:
+        seen = False
+
+        def digest(self) -> bytes:
+            return bytes(32)
+
+    digest_of_zeros = Zeros()
+    monkeypatch.setattr(ids.hashlib, "sha256", zero_first)
+
+    assert (
+        span_id_of(kind="root", workspace_id="w", run_id="r", index=None)
+        == (real(bytes(32)).digest()[:8])
+    )
+    assert trace_id_of(raw=None, workspace_id="w", run_id="r") == real(bytes(32)).digest()[:16]
+
+
+@settings(deadline=None)
+@given(raw=st.none() | ANY_TEXT | st.from_regex(r"[0-9a-fA-F]{16}([0-9a-f]{16})?", fullmatch=True))
+def test_trace_ids_are_valid_and_repeatable(raw: str | None) -> None:
+    """Whatever Conduit says: 16 bytes, not all zero, the same each time."""
+    first, second = (trace_id_of(raw=raw, workspace_id="ws", run_id="ar1") for _ in range(2))
+
+    assert first == second
+    assert len(first) == 16
+    assert any(first)
+
+
+def sampled(trace_id: bytes, ratio: float, *, status: str = "completed") -> bool:
+    return is_sampled(
+        trace_id=trace_id,
+        status=status,
+        disposition="resolved",
+        ratio=ratio,
+        always=frozenset({"failed", "escalated"}),
+    )
+
+
+@given(trace_id=st.binary(min_size=16, max_size=16), ratio=st.floats(0, 1), more=st.floats(0, 1))
+def test_a_larger_ratio_keeps_all_that_a_smaller_one_kept(
+    trace_id: bytes, ratio: float, more: float
+) -> None:
+    """Sampling is consistent: the decision depends on id and ratio alone."""
+    low, high = sorted((ratio, more))
+
+    assert sampled(trace_id, high) or not sampled(trace_id, low)
+    assert sampled(trace_id, 1.0)
+    assert not sampled(trace_id, 0.0)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.25, 0.125])
+def test_the_threshold_is_exact(ratio: float) -> None:
+    """R >= T keeps, with R the last seven bytes and T the share that is rejected."""
+    threshold = int((1 - Fraction(ratio)) * 2**56)
+
+    assert sampled(b"\xff" * 9 + threshold.to_bytes(7, "big"), ratio)
+    assert not sampled(b"\xff" * 9 + (threshold - 1).to_bytes(7, "big"), ratio)
+
+
+def test_shares_agree_with_the_sdk() -> None:
+    """Over many ids the share that is kept is that of OpenTelemetry's own sampler."""
+    trace_ids = [hashlib.sha256(b"%d" % number).digest()[:16] for number in range(4_000)]
+    sdk = TraceIdRatioBased(0.25)
+    kept = sum(sampled(trace_id, 0.25) for trace_id in trace_ids)
+    kept_by_sdk = sum(
+        sdk.should_sample(None, int.from_bytes(trace_id, "big"), "run").decision.is_sampled()
+        for trace_id in trace_ids
+    )
+
+    assert abs(kept - 1_000) < 100
+    assert abs(kept_by_sdk - 1_000) < 100
+
+
+def test_what_always_counts_is_kept() -> None:
+    """A status or a disposition in `always` goes before the ratio."""
+    never = bytes(16)
+
+    assert sampled(never, 0.0, status="failed")
+    assert is_sampled(
+        trace_id=never, status="completed", disposition="a", ratio=0.0, always=frozenset({"a"})
+    )
+    assert not is_sampled(
+        trace_id=never, status="completed", disposition=None, ratio=0.0, always=frozenset({"a"})
+    )

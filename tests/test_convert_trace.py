@@ -1,0 +1,398 @@
+"""A run as a trace: names, kinds, times, attributes and status, span by span."""
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from exporter.convert.spans import Span, SpanKind, StatusCode, ToolCall, Trace
+from exporter.convert.trace import ConvertOptions, summary_to_trace
+from tests.convert_support import CONTENT, OPTIONS, convert_json, example, said, trace_of
+from tests.factories import SECOND_NS, make_run
+from tests.fakes import START_NS
+
+TRACE_ID = bytes.fromhex("00000000000000000f9c2b1d8a7e4f36")
+# The first 8 bytes of SHA-256 over version, kind, workspace, run and index, joined by NUL.
+ROOT_ID = bytes.fromhex("bd62f92e4d0a2df1")
+TOOL_ID = bytes.fromhex("eac0102e0e18ff39")
+CREATED_NS = 1_775_186_055_000_000_000  # 2026-04-03T03:14:15Z
+COMPLETED_NS = CREATED_NS + 4_213_000_000
+
+
+def test_the_documented_run_is_exactly_this_trace() -> None:
+    """The published example: two spans, every field and attribute of them."""
+    assert convert_json({"data": example()}) == Trace(
+        TRACE_ID,
+        (
+            Span(
+                TRACE_ID,
+                ROOT_ID,
+                b"",
+                "invoke_agent",
+                SpanKind.CLIENT,
+                CREATED_NS,
+                COMPLETED_NS,
+                (
+                    ("gen_ai.operation.name", "invoke_agent"),
+                    ("gen_ai.provider.name", "conduit"),
+                    ("gen_ai.agent.id", "ag77c0dy0mgdpzmqz6tesry8w184002s"),
+                    ("gen_ai.conversation.id", "cv77c0dy0mgdpzmqz6tesry8w184002s"),
+                    ("gen_ai.usage.input_tokens", 1820),
+                    ("gen_ai.usage.output_tokens", 342),
+                    ("server.address", "api.conduit.ai"),
+                    ("conduit.workspace.id", "j57demo8f8x7c9v0n2q4r6t8y1u3i5o"),
+                    ("conduit.run.id", "ar77c0dy0mgdpzmqz6tesry8w184002s"),
+                    ("conduit.run.backend_id", "run_9f3a1c7e"),
+                    ("conduit.run.status", "completed"),
+                    ("conduit.run.disposition", "resolved"),
+                    ("conduit.run.cost_usd", 0.0121),
+                    ("conduit.run.duration_ms", 4213.0),
+                    ("conduit.trigger.id", "tr77c0dy0mgdpzmqz6tesry8w184002s"),
+                    ("conduit.trace.id", "0f9c2b1d8a7e4f36"),
+                    ("conduit.timing", "measured"),
+                    ("session.id", "sess_4b21e9"),
+                    ("conduit.trigger.event_id", "te77c0dy0mgdpzmqz6tesry8w184002s"),
+                    ("conduit.run.disposition_reason", "answered_from_knowledge"),
+                    ("conduit.run.tool_calls", 1),
+                ),
+            ),
+            Span(
+                TRACE_ID,
+                TOOL_ID,
+                ROOT_ID,
+                "execute_tool get_reservation",
+                SpanKind.INTERNAL,
+                CREATED_NS + 2_106_500_000,
+                CREATED_NS + 2_106_500_000,
+                (
+                    ("gen_ai.operation.name", "execute_tool"),
+                    ("gen_ai.tool.name", "get_reservation"),
+                    ("gen_ai.conversation.id", "cv77c0dy0mgdpzmqz6tesry8w184002s"),
+                    ("conduit.tool.index", 0),
+                    ("conduit.tool.timing", "synthetic"),
+                ),
+            ),
+        ),
+        (ToolCall("get_reservation", failed=False),),
+    )
+
+
+def test_content_is_added_where_it_is_asked_for_and_nothing_else_changes() -> None:
+    """The documented run with content: five attributes more, in the conventions' forms."""
+    bare, full = convert_json(example()), convert_json(example(), CONTENT)
+    root, tool = full.spans
+
+    assert set(said(root).items()) - set(said(bare.spans[0]).items()) == {
+        (
+            "gen_ai.output.messages",
+            '[{"role":"assistant","parts":[{"type":"text","content":"You\'re all set, your '
+            "reservation is confirmed for April 5th. Let me know if you need anything "
+            'else!"}],"finish_reason":"stop"}]',
+        ),
+        ("conduit.contact.id", "co77c0dy0mgdpzmqz6tesry8w184002s"),
+        (
+            "conduit.reflection",
+            "Contact asked to confirm their booking. The reservation lookup returned an active "
+            "booking, so I confirmed it directly instead of escalating.",
+        ),
+    }
+    assert set(said(tool).items()) - set(said(bare.spans[1]).items()) == {
+        ("gen_ai.tool.call.arguments", '{"reservation_id":"res_123"}'),
+        ("gen_ai.tool.call.result", '{"status":"confirmed","check_in":"2026-04-05"}'),
+    }
+    assert set(said(bare.spans[0]).items()) <= set(said(root).items())
+    assert [replace(span, attributes=()) for span in full.spans] == [
+        replace(span, attributes=()) for span in bare.spans
+    ]
+
+
+def test_no_content_leaves_without_being_asked_for() -> None:
+    """A run whose every free text is a secret: none is in the trace but the error's first line."""
+    secret = "Jane Doe's door code"
+    run = make_run(status="failed", error=f"Lookup failed\n{secret}", contact_id=secret)
+    trace = trace_of(
+        {"name": "open_door", "input": secret, "output": {secret: secret}, "error": secret},
+        {"action": secret, "thought": secret},
+        secret,
+        [secret, secret],
+        run=run,
+        response=secret,
+        reflection=secret,
+        disposition_reason=secret,
+    )
+
+    assert "Jane" not in repr(trace)
+    assert trace.spans[0].description == "Lookup failed"
+
+
+def test_a_summary_is_the_root_alone() -> None:
+    """What a list page tells makes one span, marked; nothing that only get-run tells is in it."""
+    trace = summary_to_trace(make_run(), agent_name="Front desk", options=CONTENT)
+    (root,) = trace.spans
+
+    assert said(root)["conduit.trace.detail"] == "summary"
+    assert "conduit.run.tool_calls" not in said(root)
+    assert trace.tools == ()
+
+
+def test_names_carry_the_agent() -> None:
+    """The agent's name is in the root's name, and an attribute of every span."""
+    root, tool = trace_of({"name": "search"}, agent_name="Front\u202e  desk\n").spans
+
+    assert root.name == "invoke_agent Front desk"
+    assert said(root)["gen_ai.agent.name"] == said(tool)["gen_ai.agent.name"] == "Front desk"
+
+
+@pytest.mark.parametrize("name", [None, "", "\u200b\n"])
+def test_an_unknown_agent_has_no_name(name: str | None) -> None:
+    """Without a name, or where nothing of it prints, the root is called after the operation."""
+    (root,) = trace_of(agent_name=name).spans
+
+    assert root.name == "invoke_agent"
+    assert "gen_ai.agent.name" not in said(root)
+
+
+@pytest.mark.parametrize(
+    ("field", "attribute"),
+    [
+        ("conversation_id", "gen_ai.conversation.id"),
+        ("input_tokens", "gen_ai.usage.input_tokens"),
+        ("output_tokens", "gen_ai.usage.output_tokens"),
+        ("disposition", "conduit.run.disposition"),
+        ("cost_usd", "conduit.run.cost_usd"),
+        ("duration_ns", "conduit.run.duration_ms"),
+        ("trigger_id", "conduit.trigger.id"),
+        ("trace_id", "conduit.trace.id"),
+    ],
+)
+def test_null_is_absent_never_zero(field: str, attribute: str) -> None:
+    """What Conduit left null is no attribute."""
+    (root,) = trace_of(run=make_run(**{field: None})).spans
+
+    assert attribute not in said(root)
+
+
+def test_zero_is_a_value() -> None:
+    """A run that used and cost nothing says so."""
+    run = make_run(input_tokens=0, output_tokens=0, cost_usd=Decimal(0), duration_ns=0)
+    attributes = said(trace_of(run=run).spans[0])
+
+    assert attributes["gen_ai.usage.input_tokens"] == 0
+    assert attributes["gen_ai.usage.output_tokens"] == 0
+    assert attributes["conduit.run.cost_usd"] == 0.0
+    assert attributes["conduit.run.duration_ms"] == 0.0
+
+
+def test_usage_and_cost_stand_on_the_root_only() -> None:
+    """Nobody can add them up twice."""
+    _, *tools = trace_of({"name": "a"}, {"name": "b"}).spans
+
+    assert not [name for tool in tools for name in said(tool) if "usage" in name or "cost" in name]
+
+
+def test_the_base_url_is_the_server() -> None:
+    """Host and port of the API, the port only where the URL has one."""
+    options = ConvertOptions(server_address="conduit.example", server_port=8443)
+    attributes = said(trace_of(options=options).spans[0])
+
+    assert (attributes["server.address"], attributes["server.port"]) == ("conduit.example", 8443)
+    assert "server.port" not in said(trace_of().spans[0])
+
+
+def test_a_bent_time_is_marked() -> None:
+    """A run whose time had to be bent says so; others say nothing."""
+    bent, plain = (
+        said(trace_of(run=make_run(time_adjusted=adjusted)).spans[0]) for adjusted in (True, False)
+    )
+
+    assert bent["conduit.time_adjusted"] is True
+    assert "conduit.time_adjusted" not in plain
+
+
+@pytest.mark.parametrize(
+    ("error", "description"),
+    [
+        ("Upstream timeout", "Upstream timeout"),
+        ("\n\n  First line \t here\nsecond", "First line here"),
+        ("Guest jane@example.com, +49 171 2345678", "Guest [email], [phone]"),
+        ("x" * 300, "x" * 255 + "…"),
+        ("bad \x1b[31m\u202e\ud800 end", "bad [31m end"),
+        ("", ""),
+        (" \n ", ""),
+        (None, ""),
+    ],
+)
+def test_a_failed_run_is_an_error_with_a_safe_description(
+    error: str | None, description: str
+) -> None:
+    """The error's first line, masked, on one line, at most 256 characters."""
+    (root,) = trace_of(run=make_run(status="failed", error=error)).spans
+
+    assert (root.status, root.description) == (StatusCode.ERROR, description)
+    assert said(root)["error.type"] == "_OTHER"
+    assert "conduit.error.message" not in said(root)
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"disposition": "escalated"},
+        {"disposition": "unresolved"},
+        {"error": "left over from a retry"},
+        {"status": "running"},
+    ],
+)
+def test_only_failure_is_an_error(over: dict[str, Any]) -> None:
+    """An escalation, or an error text on a completed run, leaves the status unset."""
+    (root,) = trace_of(run=make_run(**over), options=CONTENT).spans
+
+    assert (root.status, root.description) == (StatusCode.UNSET, "")
+    assert not {"error.type", "conduit.error.message"} & set(said(root))
+
+
+def test_a_failed_run_with_content_tells_all_of_the_error() -> None:
+    """The whole error, masked; and an answer that was written is marked as ended by it."""
+    run = make_run(status="failed", error="first\nsecond jane@example.com")
+    (root,) = trace_of(run=run, options=CONTENT, response="Sorry").spans
+
+    assert said(root)["conduit.error.message"] == "first\nsecond [email]"
+    assert json.loads(str(said(root)["gen_ai.output.messages"])) == [
+        {
+            "role": "assistant",
+            "parts": [{"type": "text", "content": "Sorry"}],
+            "finish_reason": "error",
+        }
+    ]
+
+
+def test_a_contact_is_masked_like_other_content() -> None:
+    """Where guests write by mail or phone, the contact's id may be their address."""
+    (root,) = trace_of(run=make_run(contact_id="+49 171 2345678"), options=CONTENT).spans
+
+    assert said(root)["conduit.contact.id"] == "[phone]"
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("answered_from_knowledge", "answered_from_knowledge"),
+        ("policy:refund/late", "policy:refund/late"),
+        ("The guest was angry", None),
+        ("x" * 65, None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_reason_is_shown_if_it_is_a_tag(reason: str | None, shown: str | None) -> None:
+    """Prose in place of the documented short tag is content, and stays."""
+    (root,) = trace_of(disposition_reason=reason).spans
+
+    assert said(root).get("conduit.run.disposition_reason") == shown
+
+
+def test_words_that_are_none_are_made_harmless() -> None:
+    """A status or disposition that is prose is masked and short."""
+    run = make_run(status="Ask jane@example.com " * 9, disposition="two words")
+    attributes = said(trace_of(run=run).spans[0])
+
+    assert str(attributes["conduit.run.status"]).startswith("Ask [email] Ask")
+    assert len(str(attributes["conduit.run.status"])) == 64
+    assert attributes["conduit.run.disposition"] == "two words"
+
+
+def test_a_failed_tool_is_an_error_of_its_own() -> None:
+    """The tool's span fails, with a known type; the run's does not."""
+    trace = trace_of({"name": "search", "status": "timed out", "output": "late"}, {"name": "book"})
+    root, failed, fine = trace.spans
+
+    assert (root.status, failed.status, fine.status) == (
+        StatusCode.UNSET,
+        StatusCode.ERROR,
+        StatusCode.UNSET,
+    )
+    assert said(failed)["error.type"] == "timeout"
+    assert "error.type" not in said(fine)
+    assert trace.tools == (ToolCall("search", failed=True), ToolCall("book", failed=False))
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"name": "a", "error": "no room for jane@example.com"}, "no room for [email]"),
+        ({"name": "a", "error": {"code": 7}}, '{"code":7}'),
+        ({"name": "a", "error": True, "output": "sold out"}, "sold out"),
+        ({"name": "a", "is_error": True, "output": {"why": "sold out"}}, '{"why":"sold out"}'),
+        ({"name": "a", "is_error": True}, None),
+    ],
+)
+def test_a_failed_tool_with_content_says_why_and_gives_no_result(item: Any, message: Any) -> None:
+    """The error, or where it is a mere flag the output; never both as a result."""
+    _, tool = trace_of(item, options=CONTENT).spans
+
+    assert said(tool).get("conduit.error.message") == message
+    assert "gen_ai.tool.call.result" not in said(tool)
+
+
+def test_an_item_that_is_not_understood_is_kept_as_content() -> None:
+    """Its span is called unknown; what it says leaves only where content may."""
+    item = {"thought": "I should look"}
+    bare, full = (trace_of(item, options=options).spans[1] for options in (OPTIONS, CONTENT))
+
+    assert bare.name == full.name == "execute_tool unknown"
+    assert said(full)["conduit.tool.item"] == '{"thought":"I should look"}'
+    assert "conduit.tool.item" not in said(bare)
+
+
+def test_a_null_item_is_no_span_and_keeps_its_index() -> None:
+    """Later items keep their place, and with it their ids and their times."""
+    with_null = trace_of({"name": "a"}, None, {"name": "c"})
+    without = trace_of({"name": "a"}, {"name": "b"}, {"name": "c"})
+
+    assert [said(span)["conduit.tool.index"] for span in with_null.spans[1:]] == [0, 2]
+    assert with_null.spans[2] == without.spans[3]
+    assert said(with_null.spans[0])["conduit.run.tool_calls"] == 2
+    assert with_null.tools == (ToolCall("a", failed=False), ToolCall("c", failed=False))
+
+
+def test_tool_names_are_masked_and_on_one_line() -> None:
+    """A name that holds an address or controls is made harmless, in span, attribute and count."""
+    trace = trace_of({"name": "mail\njane@example.com"}, {"name": "\u200b"})
+
+    assert [span.name for span in trace.spans[1:]] == [
+        "execute_tool mail [email]",
+        "execute_tool unknown",
+    ]
+    assert [call.name for call in trace.tools] == ["mail [email]", "unknown"]
+
+
+def test_measured_tools_are_where_they_say() -> None:
+    """An item with times of its own is drawn there and marked; a reversed one is clamped."""
+    item = {"name": "a", "started_at": (START_NS + SECOND_NS) // 10**6, "duration_ms": 1500}
+    turned = {
+        "name": "b",
+        "start": "2026-04-03T03:04:18Z",
+        "end": "2026-04-03T03:04:17Z",
+        "tool_call_id": "call_1",
+    }
+    _, first, second = trace_of(item, turned).spans
+
+    assert (first.start_ns, first.end_ns) == (
+        START_NS + SECOND_NS,
+        START_NS + 2 * SECOND_NS + SECOND_NS // 2,
+    )
+    assert said(first)["conduit.tool.timing"] == "measured"
+    assert second.start_ns == second.end_ns == START_NS + 3 * SECOND_NS
+    assert said(second)["conduit.tool.time_clamped"] is True
+    assert said(second)["gen_ai.tool.call.id"] == "call_1"
+
+
+def test_slices_are_still_marked() -> None:
+    """Equal slices fill the run, and say that they are drawn."""
+    options = ConvertOptions(tool_timing="slices")
+    root, first, second = trace_of({"name": "a"}, {"name": "b"}, options=options).spans
+
+    assert (first.start_ns, first.end_ns) == (root.start_ns, root.start_ns + 2 * SECOND_NS)
+    assert (second.start_ns, second.end_ns) == (first.end_ns, root.end_ns)
+    assert {said(tool)["conduit.tool.timing"] for tool in (first, second)} == {"synthetic"}

@@ -1,0 +1,370 @@
+"""OTLP over gRPC against a real server: what leaves, and what every way of failing comes to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from exporter import __version__
+from exporter.delivery.endpoint import OtlpEndpoint
+from exporter.delivery.grpc_sender import GrpcSender
+from exporter.delivery.outcome import (
+    Accepted,
+    Invalid,
+    Outcome,
+    Refused,
+    Unavailable,
+    outcome_of_grpc,
+)
+from exporter.delivery.service import MAX_BYTES
+from tests.conduit_support import serving
+from tests.delivery_support import LIMIT_S
+
+SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
+PAYLOAD = b"\x0a\x03abc" * 10_000
+SECRET = "t0ps3cr3t"
+
+Handler = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+@dataclass
+class Service:
+    """A trace service on loopback: its target, and what it was sent."""
+
+    target: str = ""
+    bodies: list[bytes] = field(default_factory=list)
+    metadata: list[dict[str, str | bytes]] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@asynccontextmanager
+async def trace_service(
+    handle: Handler, *, credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[Service]:
+    """Answer every call of Export with `handle`; the bytes of both sides are as on the wire."""
+    service = Service()
+
+    async def export(request: bytes, context: Any) -> bytes:
+        service.bodies.append(request)
+        service.metadata.append(dict(context.invocation_metadata()))
+        service.asked.set()
+        return await handle(request, context)
+
+    server = grpc.aio.server()
+    method = grpc.unary_unary_rpc_method_handler(export)
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(SERVICE, {"Export": method}),)
+    )
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    await server.start()
+    service.target = f"127.0.0.1:{port}"
+    try:
+        yield service
+    finally:
+        await server.stop(None)
+
+
+def endpoint_to(target: str, **over: Any) -> OtlpEndpoint:
+    settings = {"protocol": "grpc", "target": target, "destination": target, "timeout_s": 20.0}
+    return OtlpEndpoint(**{**settings, **over})
+
+
+async def send_to(target: str, *payloads: bytes, **over: Any) -> list[Outcome]:
+    sender = GrpcSender(endpoint_to(target, **over))
+    try:
+        return [await sender.send(payload) for payload in payloads or (PAYLOAD,)]
+    finally:
+        await sender.aclose()
+
+
+def send(handle: Handler, *payloads: bytes, **over: Any) -> tuple[Sequence[Outcome], Service]:
+    """Send to a service that answers so."""
+
+    async def scenario() -> tuple[Sequence[Outcome], Service]:
+        async with asyncio.timeout(LIMIT_S), trace_service(handle) as service:
+            return await send_to(service.target, *payloads, **over), service
+
+    return asyncio.run(scenario())
+
+
+async def accept(request: bytes, context: Any) -> bytes:
+    return b""
+
+
+def abort(code: grpc.StatusCode, details: str = "no", trailers: Any = ()) -> Handler:
+    async def aborts(request: bytes, context: Any) -> bytes:
+        await context.abort(code, details, trailers)
+        raise AssertionError
+
+    return aborts
+
+
+async def hang(request: bytes, context: Any) -> bytes:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def test_a_call_on_the_wire() -> None:
+    """The payload as it is, the operator's headers as metadata, our name as the agent."""
+    headers = (("authorization", "Bearer x"), ("x-scope-orgid", "team"), ("id-bin", "raw"))
+    (outcome,), service = send(accept, headers=headers)
+    assert outcome == Accepted()
+    assert service.bodies == [PAYLOAD]
+    (metadata,) = service.metadata
+    assert metadata["authorization"] == "Bearer x"
+    assert metadata["x-scope-orgid"] == "team"
+    assert metadata["id-bin"] == b"raw"
+    assert str(metadata["user-agent"]).startswith(f"conduit-exporter/{__version__} ")
+
+
+def test_the_operators_user_agent_wins() -> None:
+    """As over HTTP; the library adds its own name behind it."""
+    _, service = send(accept, headers=(("user-agent", "mine"),))
+    assert str(service.metadata[0]["user-agent"]).startswith("mine ")
+
+
+def test_a_compressed_call_arrives_whole() -> None:
+    """The library compresses the message; the encoding is told in the metadata of the frame."""
+    (outcome,), service = send(accept, gzip=True)
+    assert outcome == Accepted()
+    assert service.bodies == [PAYLOAD]
+
+
+def test_a_partial_success_is_told() -> None:
+    """With its message."""
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = 2
+    answer.partial_success.error_message = "too old"
+
+    async def partly(request: bytes, context: Any) -> bytes:
+        return bytes(answer.SerializeToString())
+
+    (outcome,), _ = send(partly)
+    assert outcome == Accepted(2, "too old")
+
+
+def test_an_answer_of_another_kind_is_no_success() -> None:
+    """Whoever answers so is no trace service."""
+
+    async def chatters(request: bytes, context: Any) -> bytes:
+        return b"\xff"
+
+    (outcome,), _ = send(chatters)
+    assert isinstance(outcome, Refused)
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.name != "OK"])
+def test_every_code_comes_through(code: grpc.StatusCode) -> None:
+    """As the pure mapping reads it, under its name."""
+    (outcome,), _ = send(abort(code))
+    assert outcome == outcome_of_grpc(code.name, "no")
+
+
+def test_retry_info_comes_through() -> None:
+    """In the trailer that carries the status details."""
+    info = RetryInfo()
+    info.retry_delay.seconds = 7
+    details = AnyMessage()
+    details.Pack(info)
+    status = Status(code=8, message="busy", details=[details]).SerializeToString()
+    busy = abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", (("grpc-status-details-bin", status),))
+    (outcome,), _ = send(busy)
+    assert outcome == Unavailable("RESOURCE_EXHAUSTED: busy", 7.0)
+
+
+def test_a_service_that_fails_inside_is_asked_seldom() -> None:
+    """The library answers UNKNOWN for it, which the specification calls final."""
+
+    async def fails(request: bytes, context: Any) -> bytes:
+        raise ZeroDivisionError
+
+    (outcome,), _ = send(fails)
+    assert isinstance(outcome, Refused)
+    assert outcome.reason.startswith("UNKNOWN")
+
+
+def test_a_service_that_is_not_there_is_named() -> None:
+    """Another gRPC server at this address."""
+
+    async def scenario() -> Outcome:
+        server = grpc.aio.server()
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            return (await send_to(f"127.0.0.1:{port}"))[0]
+        finally:
+            await server.stop(None)
+
+    outcome = asyncio.run(scenario())
+    assert isinstance(outcome, Refused)
+    assert "no OTLP trace service is there" in outcome.reason
+
+
+def test_a_full_request_is_below_the_limit_of_receivers_and_a_larger_one_is_split() -> None:
+    """A server with its defaults takes the largest batch; more than 4 MiB is told as too large."""
+    outcomes, service = send(accept, bytes(MAX_BYTES), bytes(4 * 1024 * 1024 + 1))
+    assert outcomes[0] == Accepted()
+    assert isinstance(outcomes[1], Invalid)
+    assert [len(body) for body in service.bodies] == [MAX_BYTES]
+
+
+def test_a_service_that_is_too_slow_may_have_taken_it() -> None:
+    """The connection stood, so the call has left."""
+    outcomes, service = send(hang, b"warm", timeout_s=0.5)
+    (outcome,) = outcomes
+    assert isinstance(outcome, Unavailable)
+    assert outcome.answered
+    assert outcome.reason.startswith("DEADLINE_EXCEEDED: ")
+    assert service.bodies == [b"warm"]
+
+
+def test_a_machine_that_says_nothing_was_never_reached() -> None:
+    """It takes the connection and does not speak HTTP/2: no call has left."""
+
+    async def scenario() -> list[Outcome]:
+        asked = asyncio.Event()
+
+        async def silent(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+            await asked.wait()
+
+        async with asyncio.timeout(LIMIT_S), serving(silent) as url:
+            try:
+                return await send_to(url.removeprefix("http://"), timeout_s=0.3)
+            finally:
+                asked.set()
+
+    (outcome,) = asyncio.run(scenario())
+    assert outcome == Unavailable("no connection within 0.3 s", answered=False)
+
+
+def test_a_destination_without_anybody_was_never_reached() -> None:
+    """It says nothing about the request."""
+
+    async def scenario() -> list[Outcome]:
+        async with trace_service(accept) as service:
+            target = service.target
+        return await send_to(target)
+
+    (outcome,) = asyncio.run(scenario())
+    assert isinstance(outcome, Unavailable)
+    assert not outcome.answered
+    assert outcome.reason.startswith("UNAVAILABLE: ")
+
+
+def test_a_service_that_comes_back_is_reached_again() -> None:
+    """With the channel that saw it go."""
+
+    async def scenario() -> tuple[Outcome, Outcome]:
+        async with asyncio.timeout(LIMIT_S):
+            async with trace_service(hang) as service:
+                sender = GrpcSender(endpoint_to(service.target))
+                sending = asyncio.create_task(sender.send(PAYLOAD))
+                await service.asked.wait()
+            try:
+                gone = await sending
+                server = grpc.aio.server()
+                method = grpc.unary_unary_rpc_method_handler(accept)
+                server.add_generic_rpc_handlers(
+                    (grpc.method_handlers_generic_handler(SERVICE, {"Export": method}),)
+                )
+                server.add_insecure_port(service.target)
+                await server.start()
+                try:
+                    while isinstance(again := await sender.send(PAYLOAD), Unavailable):
+                        assert not again.answered
+                finally:
+                    await server.stop(None)
+                return gone, again
+            finally:
+                await sender.aclose()
+
+    gone, again = asyncio.run(scenario())
+    assert isinstance(gone, Unavailable)
+    assert again == Accepted()
+
+
+def test_a_cancelled_call_leaves_the_sender_usable() -> None:
+    """A drain that is out of time cancels."""
+    answers = [hang, accept]
+
+    async def scenario() -> Outcome:
+        async def handle(request: bytes, context: Any) -> bytes:
+            return await answers.pop(0)(request, context)
+
+        async with asyncio.timeout(LIMIT_S), trace_service(handle) as service:
+            sender = GrpcSender(endpoint_to(service.target))
+            try:
+                sending = asyncio.create_task(sender.send(PAYLOAD))
+                await service.asked.wait()
+                sending.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await sending
+                return await sender.send(PAYLOAD)
+            finally:
+                await sender.aclose()
+
+    assert asyncio.run(scenario()) == Accepted()
+
+
+def test_no_proxy_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The destination is what the settings say, and nothing else."""
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    (outcome,), _ = send(accept)
+    assert outcome == Accepted()
+
+
+FOREIGN = sorted(
+    (
+        one
+        for module in (grpc, grpc.aio)
+        for one in vars(module).values()
+        if isinstance(one, type) and issubclass(one, Exception)
+    ),
+    key=lambda one: one.__name__,
+)
+
+
+def test_the_foreign_exceptions_are_all_there() -> None:
+    """The enumeration below is not empty."""
+    assert {one.__name__ for one in FOREIGN} >= {"RpcError", "AioRpcError", "UsageError"}
+
+
+@pytest.mark.parametrize("kind", [*FOREIGN, OSError, ValueError, TypeError])
+def test_every_foreign_exception_is_an_outcome(kind: type[Exception]) -> None:
+    """Whatever the library raises, delivery goes on, no trace is lost and no secret is told."""
+
+    async def scenario() -> Outcome:
+        sender = GrpcSender(endpoint_to("127.0.0.1:1", headers=(("k", SECRET),)))
+        if kind is grpc.aio.AioRpcError:
+            nothing = grpc.aio.Metadata()
+            raised: Exception = grpc.aio.AioRpcError(
+                grpc.StatusCode.UNAVAILABLE, nothing, nothing, f"no {SECRET}"
+            )
+        else:
+            raised = kind.__new__(kind, f"metadata was invalid: {SECRET}")
+
+        def fails(*_: Any, **__: Any) -> None:
+            raise raised
+
+        sender._export = fails
+        try:
+            return await sender.send(PAYLOAD)
+        finally:
+            await sender.aclose()
+
+    outcome = asyncio.run(scenario())
+    assert isinstance(outcome, Unavailable)
+    assert SECRET not in outcome.reason

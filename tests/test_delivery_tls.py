@@ -1,0 +1,217 @@
+"""TLS to the trace backend, over HTTP and gRPC alike: verified, by whom, and how it fails."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from exporter.clock import SystemClock
+from exporter.delivery.endpoint import OtlpEndpoint, Protocol
+from exporter.delivery.outcome import Accepted, Outcome, Refused, Unavailable
+from exporter.delivery.senders import open_sender
+from exporter.delivery.tls import read_certificates, tls_context
+from exporter.errors import DeliveryError
+from tests.conduit_support import serving
+from tests.delivery_support import LIMIT_S, Certificates, backend, make_certificates
+from tests.test_delivery_grpc import accept, trace_service
+
+PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
+both = pytest.mark.parametrize("protocol", PROTOCOLS)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Made once: openssl takes a moment."""
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@asynccontextmanager
+async def listening(
+    protocol: Protocol, certificates: Certificates, *, server: str, mutual: bool
+) -> AsyncIterator[str]:
+    """A backend with the certificate `server`; the port it listens on."""
+    if protocol == "http/protobuf":
+        context = certificates.server_context(server, mutual=mutual)
+        async with backend(tls=context) as http:
+            yield http.url.rpartition(":")[2]
+        return
+    pair = (certificates.key(server).read_bytes(), certificates.certificate(server).read_bytes())
+    ca = certificates.ca.read_bytes()
+    credentials = grpc.ssl_server_credentials([pair], ca, require_client_auth=mutual)
+    async with trace_service(accept, credentials=credentials) as service:
+        yield service.target.rpartition(":")[2]
+
+
+def endpoint_at(protocol: Protocol, port: str, *, host: str, **over: Any) -> OtlpEndpoint:
+    target = f"https://{host}:{port}/v1/traces" if protocol != "grpc" else f"{host}:{port}"
+    return OtlpEndpoint(
+        protocol=protocol, target=target, destination=target, secure=True, timeout_s=20.0, **over
+    )
+
+
+def outcome_of(
+    protocol: Protocol,
+    certificates: Certificates,
+    *,
+    server: str = "server",
+    mutual: bool = False,
+    host: str = "127.0.0.1",
+    **over: Any,
+) -> Outcome:
+    """Send one request over TLS."""
+
+    async def scenario() -> Outcome:
+        async with (
+            asyncio.timeout(LIMIT_S),
+            listening(protocol, certificates, server=server, mutual=mutual) as port,
+        ):
+            sender = open_sender(
+                endpoint_at(protocol, port, host=host, **over), clock=SystemClock()
+            )
+            try:
+                return await sender.send(b"")
+            finally:
+                await sender.aclose()
+
+    return asyncio.run(scenario())
+
+
+@both
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_an_authority_of_our_own_is_trusted(
+    protocol: Protocol, certificates: Certificates, host: str
+) -> None:
+    """OTEL_EXPORTER_OTLP_CERTIFICATE, by address and by name."""
+    assert outcome_of(protocol, certificates, host=host, ca_file=certificates.ca) == Accepted()
+
+
+@both
+@pytest.mark.parametrize(
+    ("server", "trusted"),
+    [("server", "stranger"), ("server", None), ("other", "ca")],
+    ids=["wrong authority", "unknown authority", "wrong name"],
+)
+def test_a_certificate_that_does_not_fit_is_refused(
+    protocol: Protocol, certificates: Certificates, server: str, trusted: str | None
+) -> None:
+    """It passes not by itself; the message says what to check."""
+    ca_file = certificates.certificate(trusted) if trusted is not None else None
+    outcome = outcome_of(protocol, certificates, server=server, ca_file=ca_file)
+    assert isinstance(outcome, Refused)
+    assert "check OTEL_EXPORTER_OTLP_CERTIFICATE" in outcome.reason
+
+
+@both
+def test_a_client_shows_its_certificate(protocol: Protocol, certificates: Certificates) -> None:
+    """To a backend that asks for it."""
+    outcome = outcome_of(
+        protocol,
+        certificates,
+        mutual=True,
+        ca_file=certificates.ca,
+        client_certificate_file=certificates.certificate("client"),
+        client_key_file=certificates.key("client"),
+    )
+    assert outcome == Accepted()
+
+
+@both
+def test_a_client_without_a_certificate_is_not_let_in(
+    protocol: Protocol, certificates: Certificates
+) -> None:
+    """Nothing is delivered and nothing is lost."""
+    outcome = outcome_of(protocol, certificates, mutual=True, ca_file=certificates.ca)
+    assert isinstance(outcome, Refused | Unavailable), outcome
+    print("XX", protocol, outcome)
+
+
+@both
+def test_tls_to_a_plain_port_is_refused(protocol: Protocol, certificates: Certificates) -> None:
+    """A wrong scheme or port does not mend itself."""
+
+    async def scenario() -> Outcome:
+        async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+
+        async with asyncio.timeout(LIMIT_S), serving(plain) as url:
+            endpoint = endpoint_at(
+                protocol, url.rpartition(":")[2], host="127.0.0.1", ca_file=certificates.ca
+            )
+            sender = open_sender(endpoint, clock=SystemClock())
+            try:
+                return await sender.send(b"")
+            finally:
+                await sender.aclose()
+
+    outcome = asyncio.run(scenario())
+    assert isinstance(outcome, Refused)
+    assert "whether the endpoint speaks TLS" in outcome.reason
+
+
+@both
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ({"ca_file": "absent"}, "absent cannot be used: No such file"),
+        ({"ca_file": "."}, "cannot be used: "),
+        ({"ca_file": "ca.key"}, "ca.key cannot be used: "),
+        ({"client_certificate_file": "absent", "client_key_file": "client.key"}, "No such file"),
+        ({"client_certificate_file": "client.crt", "client_key_file": "absent"}, "No such file"),
+        ({"client_certificate_file": "client.crt", "client_key_file": "server.key"}, "mismatch"),
+        ({"client_certificate_file": "client.crt", "client_key_file": "locked.key"}, "be used: "),
+    ],
+    ids=[
+        *("no such authority", "a folder", "no authority in it", "no such certificate"),
+        *("no such key", "another's key", "an encrypted key"),
+    ],
+)
+def test_an_unusable_file_is_told_at_the_start(
+    protocol: Protocol, certificates: Certificates, over: dict[str, str], said: str
+) -> None:
+    """By the variable that names it, and without asking a terminal for a password."""
+    files = {name: certificates.folder / file for name, file in over.items()}
+    endpoint = endpoint_at(protocol, "1", host="127.0.0.1", **files)
+
+    async def scenario() -> None:
+        open_sender(endpoint, clock=SystemClock())
+
+    with pytest.raises(DeliveryError, match=said) as caught:
+        asyncio.run(scenario())
+    option = "CERTIFICATE" if "ca_file" in over else "CLIENT_CERTIFICATE"
+    assert caught.value.hint == f"OTEL_EXPORTER_OTLP_{option}"
+
+
+def test_without_an_authority_named_the_systems_are_trusted(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SSL_CERT_FILE moves them, as everywhere."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
+    for protocol in PROTOCOLS:
+        assert outcome_of(protocol, certificates) == Accepted()
+
+
+def test_a_system_without_authorities_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slim images have none: those of certifi over HTTP, the library's own over gRPC."""
+    monkeypatch.setenv("SSL_CERT_FILE", "/absent")
+    monkeypatch.setattr("ssl.get_default_verify_paths", _no_paths)
+    endpoint = endpoint_at("http/protobuf", "1", host="127.0.0.1")
+    assert len(tls_context(endpoint).get_ca_certs()) > 50
+    assert read_certificates(endpoint) == (None, None, None)
+
+
+class _no_paths:  # noqa: N801 - stands in for a function
+    cafile: str | None = None
+    capath: str | None = None
+
+
+def test_one_named_authority_is_the_only_one(certificates: Certificates) -> None:
+    """The system's are not trusted beside it."""
+    endpoint = endpoint_at("http/protobuf", "1", host="127.0.0.1", ca_file=certificates.ca)
+    assert len(tls_context(endpoint).get_ca_certs()) == 1
+    assert read_certificates(endpoint)[0] == Path(certificates.ca).read_bytes()
