@@ -1,15 +1,14 @@
-"""Masking of personal data, and which patterns of the operator's are quick on every text."""
+"""Masking of personal data: what is found, what is left alone, and in which order."""
 
 import re
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given
 
 from exporter.convert.bounds import CUT_MARK
 from exporter.convert.content import content_text
-from exporter.convert.patterns import LONGEST_TEXT, is_quick
-from exporter.convert.redaction import mask, mask_number
+from exporter.convert.redaction import LONGEST_TEXT, mask, mask_number
+from exporter.settings.values import parse_patterns
 from tests.convert_support import ANY_TEXT
 
 
@@ -25,7 +24,7 @@ from tests.convert_support import ANY_TEXT
         ("01712345678", "[phone]"),
         ("00491712345", "[phone]"),
         ("4111 1111 1111 1111", "[card]"),
-        ("4111-1111-1111-1111 12/27 123", "[card] 12/27 123"),
+        ("4111-1111-1111-1111 12/27 123", "[card] [phone]"),
         ("4111111111111111", "[card]"),
         ("378282246310005", "[card]"),
         ("12 4111 1111 1111 1111", "12 [card]"),
@@ -97,79 +96,9 @@ def test_masking_never_raises(text: str) -> None:
     assert isinstance(mask(text + "٤" * 16 + "@" + text), str)
 
 
-QUICK = [
-    r"BK-[0-9]{6}",
-    r"\b[A-Z]{2}\d{6}\b",
-    r"\w+@\w+\.\w+",
-    r"(\w+)@(\w+)",
-    r"[^@]+@\S+",
-    r"(?:\d{1,3}\.){3}\d{1,3}",
-    r"(?:\d{1,3}\.)+x",
-    r"(?s)-----BEGIN.*?-----END",
-    r"(?:IBAN|iban)\s*[A-Z]{2}\d{2}[ \d]{10,30}",
-    r"(?i)room\s+\d+\b",
-    r"(?i:guest)\s+\w+",
-    r"(?:Mr|Mrs|Ms)\.? \w+",
-    r"(?<=x)\d+(?!y)",
-    r"(a)?(?(1)b|c)\d",
-    r"(a)?(?(1)b)c",
-    r"(\w)\1",
-    r"(?>a+)b",
-    r"a++b",
-    r"é+[^é]",
-    r"[\W\D]+[^\W\S]?",
-    r"\s+\S",
-    r"x+(y|z)",
-    r"x+()y",
-    r"x+(?:)*y",
-    r"x*\by",
-]
-SLOW = [
-    r"(a+)+b",
-    r"(a*)*b",
-    r"(?:a|a)+b",
-    r"(x+x+)+y",
-    r"\w+\w*@",
-    r"\d+\s*\d+\s*\d+x",
-    r".*foo.*bar",
-    r"(?:a?){30}a{30}",
-    r"(?:\w{1,3}){1,30}x",
-    r"(?:(?:a{1,9}){1,9}){1,9}b",
-    r"(.+)\1+\1+z",
-    r"(?=(a+)+b)c",
-    r"(?i)A+a+x\b",
-    r"(?i:K+)k*k*x",
-    r"(?i:ſ+)s+s+x",
-    r"(?a)\W+é+\W+é+x",
-    r"[à-ö]+[é-ÿ]+[é-ÿ]+x",
-    r"[^à-öÿ]+[à-ÿ]+[÷-þ]+x",
-    r"(?:\d|[0-9])+(x|y)z",
-]
+def test_no_text_makes_an_operators_pattern_slow() -> None:
+    """A pattern that would keep a backtracking matcher busy for years ends at once."""
+    (pattern,) = parse_patterns("(a+)+b")
 
-
-@pytest.mark.parametrize("source", QUICK)
-def test_usual_patterns_are_quick(source: str) -> None:
-    """What operators write is accepted, and ends on texts made to slow it."""
-    pattern = re.compile(source)
-
-    assert is_quick(pattern)
-    for text in ("a", "1", "1.", "a@", "-----BEGIN", "IBAN ", "room 1", "é", "xa", "\n "):
-        mask((text * LONGEST_TEXT)[:LONGEST_TEXT], [pattern])
-
-
-@pytest.mark.parametrize("source", SLOW)
-def test_patterns_that_may_not_end_are_refused(source: str) -> None:
-    """Repeats of repeats, and too many in a row that may share a text between them."""
-    assert not is_quick(re.compile(source))
-
-
-@settings(deadline=None)
-@given(source=st.text("ab.*+?{2,}()|[^]\\w1", max_size=14), text=st.text("ab1", max_size=12))
-def test_any_pattern_is_judged_and_a_quick_one_can_be_used(source: str, text: str) -> None:
-    """Whatever compiles is judged without an error."""
-    try:
-        pattern = re.compile(source)
-    except (re.error, OverflowError, FutureWarning):
-        return
-    if is_quick(pattern):
-        assert isinstance(mask(text * 200, [pattern]), str)
+    assert mask("a" * LONGEST_TEXT, [pattern]) == "a" * LONGEST_TEXT
+    assert mask("aaab", [pattern]) == "[masked]"

@@ -129,32 +129,64 @@ def imported_modules() -> Iterator[tuple[str, str]]:
                     yield str(path.relative_to(ROOT)), node.module + tail
 
 
+def brought_along() -> dict[str, str]:
+    """Package to the direct dependency that it comes with, from the table of DEPENDENCIES.md."""
+    page = (ROOT / "docs/DEPENDENCIES.md").read_text()
+    table = page.partition("## Brought along")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| ([a-z][a-z0-9-]*) \| ([a-z][a-z0-9-]*) \|", table, re.MULTILINE))
+
+
+def requirements_of(package: str) -> set[str]:
+    """Everything that a package needs, and what that needs, by canonical name."""
+    found: set[str] = set()
+    waiting = [package]
+    while waiting:
+        for line in metadata.requires(waiting.pop()) or ():
+            requirement = Requirement(line)
+            name = canonicalize_name(requirement.name)
+            if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found
+
+
+# Not imported by the package, and why it is installed all the same.
+NOT_IMPORTED = {
+    "opentelemetry-exporter-otlp": "brings the messages and grpcio",
+    "opentelemetry-sdk": "the oracle of the tests",
+    "sniffio": "imported by httpcore",
+}
+
+
 def test_every_runtime_dependency_is_imported() -> None:
     """No package is installed beside someone else's application for nothing."""
     used = {owner(module) for _, module in imported_modules()}
 
-    assert names(RUNTIME) - used == set()
+    assert names(RUNTIME) - used == set(NOT_IMPORTED)
 
 
-def test_everything_imported_is_a_direct_dependency() -> None:
-    """The package relies on nothing that happens to be installed for another's sake."""
+def test_everything_imported_is_a_dependency_or_documented_to_come_with_one() -> None:
+    """What is used of a dependency's own dependencies stands in a table, and really comes along."""
     ours = {"exporter", *sys.stdlib_module_names}
     borrowed = {
-        f"{file}: {module} ({owner(module)})"
-        for file, module in imported_modules()
+        str(owner(module))
+        for _, module in imported_modules()
         if module.partition(".")[0] not in ours and owner(module) not in names(RUNTIME)
     }
 
-    assert borrowed == set()
+    assert borrowed == set(brought_along())
+    for package, lender in brought_along().items():
+        assert package in requirements_of(lender)
 
 
 def documented_dependencies() -> dict[str, str]:
     """Package to licence, from the tables of DEPENDENCIES.md."""
-    rows = re.findall(
-        r"^\| ([a-z][a-z0-9-]*) \| ([^|]+) \|",
-        (ROOT / "docs/DEPENDENCIES.md").read_text(),
-        re.MULTILINE,
-    )
+    page = (ROOT / "docs/DEPENDENCIES.md").read_text()
+    own, _, rest = page.partition("## Brought along")
+    tables = own + rest.partition("\n## ")[2]
+    rows = re.findall(r"^\| ([a-z][a-z0-9-]*) \| ([^|]+) \|", tables, re.MULTILINE)
     return {package: licence for package, licence in rows if package != "package"}
 
 

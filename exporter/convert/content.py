@@ -6,13 +6,12 @@ raises: a value of any type and depth becomes some JSON text.
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
 from exporter.convert.bounds import CUT_MARK, MAX_BYTES, cut, storable
-from exporter.convert.redaction import mask, mask_number
+from exporter.convert.redaction import Pattern, mask, mask_number
 
 _MARK: Final = json.dumps(CUT_MARK, ensure_ascii=False)
 _MARK_BYTES: Final = len(_MARK.encode())
@@ -25,7 +24,7 @@ _MOST_BITS: Final = 4_096
 # Text that may be JSON itself (an OpenAI tool call carries its arguments so) is read up to here.
 _LONGEST_JSON_TEXT: Final = 65_536
 
-Patterns = tuple[re.Pattern[str], ...]
+Patterns = tuple[Pattern, ...]
 
 
 def content_text(text: str, *, patterns: Patterns) -> str:

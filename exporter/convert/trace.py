@@ -4,7 +4,6 @@ The root is the run, a CLIENT span of a remote agent; each tool call is a child.
 stand on the root only, so that nobody adds them up twice. Every attribute passes the allowlist.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -12,7 +11,7 @@ from exporter.convert.attributes import ALL, CONTENT_FREE
 from exporter.convert.bounds import bounded, is_tag, one_line, printable_name
 from exporter.convert.content import content_json, content_text, output_messages
 from exporter.convert.ids import span_id_of, trace_id_of
-from exporter.convert.redaction import mask
+from exporter.convert.redaction import Pattern, mask
 from exporter.convert.spans import (
     AttributeValue,
     Span,
@@ -48,7 +47,7 @@ class ConvertOptions:
     resource_attributes: tuple[tuple[str, str], ...] = ()
     tool_timing: Literal["instants", "slices"] = "instants"
     capture_content: bool = False
-    redact_patterns: tuple[re.Pattern[str], ...] = ()
+    redact_patterns: tuple[Pattern, ...] = ()
     server_address: str = "api.conduit.ai"
     server_port: int | None = None
 

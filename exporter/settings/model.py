@@ -5,7 +5,6 @@ makes the help, the example file and the documentation. It reads nothing by itse
 fills it, and only `app` hands its values on, as plain values.
 """
 
-import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -15,6 +14,7 @@ from pydantic import PlainValidator, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from exporter.conduit.token import TokenSource
+from exporter.convert.redaction import Pattern
 from exporter.errors import ConfigError
 from exporter.models import DISPOSITIONS, TERMINAL_STATUSES
 from exporter.settings import addresses, values
@@ -205,15 +205,15 @@ class Settings(OtlpSettings):
         group=Group.CONTENT,
         default="false",
     )
-    redact_patterns: Annotated[
-        tuple[re.Pattern[str], ...], PlainValidator(values.parse_patterns)
-    ] = setting(
-        "EXPORTER_REDACT",
-        "Regular expressions of what to mask besides e-mail addresses, phone and card numbers, "
-        "one a line; in a file, inside single quotes",
-        group=Group.CONTENT,
-        default=(),
-        example=r"'BK-[0-9]{6}'",
+    redact_patterns: Annotated[tuple[Pattern, ...], PlainValidator(values.parse_patterns)] = (
+        setting(
+            "EXPORTER_REDACT",
+            "Regular expressions (RE2, as in Prometheus) of what to mask besides e-mail addresses, "
+            "phone and card numbers, one a line; in a file, inside single quotes",
+            group=Group.CONTENT,
+            default=(),
+            example=r"'BK-[0-9]{6}'",
+        )
     )
 
     listen: Annotated[addresses.ListenAddress, PlainValidator(addresses.parse_listen)] = setting(

@@ -6,14 +6,13 @@ heavy import: the quick commands use these parsers alone.
 """
 
 import re
-import warnings
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from exporter.convert.patterns import is_quick
+from exporter.convert.redaction import Pattern
 
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
@@ -193,9 +192,9 @@ def parse_runs(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(runs)
 
 
-def parse_patterns(text: str) -> tuple[re.Pattern[str], ...]:
-    """Regular expressions, one a line; every bad line is named."""
-    patterns: list[re.Pattern[str]] = []
+def parse_patterns(text: str) -> tuple[Pattern, ...]:
+    """Regular expressions in RE2's syntax, one a line; every bad line is named."""
+    patterns: list[Pattern] = []
     flaws: list[str] = []
     for number, line in enumerate(text.split("\n"), start=1):
         source = line.rstrip("\r")
@@ -206,7 +205,7 @@ def parse_patterns(text: str) -> tuple[re.Pattern[str], ...]:
         except ValueError as exc:
             flaws.append(f"line {number}: {quoted(source)} {exc}")
     if flaws:
-        raise ValueError(f"{'; '.join(flaws)}; allowed: regular expressions, one a line")
+        raise ValueError(f"{'; '.join(flaws)}; allowed: regular expressions of RE2, one a line")
     return tuple(patterns)
 
 
@@ -242,18 +241,21 @@ def _is_id(text: str) -> bool:
     return 0 < len(text) <= _LONGEST_ID and _NOT_IN_ID.search(text) is None
 
 
-def _pattern(source: str) -> re.Pattern[str]:
+def _pattern(source: str) -> Pattern:
+    # Not at the top: few set a pattern, and only they pay for the library.
+    import re2  # noqa: PLC0415 - the reason stands above
+
     if CONTROL.search(source):
         # Inside double quotes an env file turns \b into a backspace.
         raise ValueError("holds a control character: in a file, put it into single quotes")
+    options = re2.Options()
+    options.log_errors = False
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            pattern = re.compile(source)
-    except (re.error, OverflowError, RecursionError) as exc:
-        raise ValueError(f"is no regular expression: {exc}") from None
+        pattern: Pattern = re2.compile(source, options)
+    except re2.error as exc:
+        said = exc.args[0] if exc.args else b""
+        reason = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        raise ValueError(f"is no regular expression of RE2: {reason}") from None
     if pattern.match("") is not None:
         raise ValueError("matches the empty text, so it would mask everything")
-    if not is_quick(pattern):
-        raise ValueError("may take too long on some texts: bound its repeats, such as {1,64}")
     return pattern
