@@ -44,7 +44,8 @@ def measure_cpu(quick: bool) -> Iterator[Figure]:  # noqa: FBT001 - one shape fo
         sdk = _script(deployment, "sdk")
     bare = (before + after) / 2
     micro = (
-        f"exporter {1e6 * own:.0f} us ({1e6 * paced:.0f} us paced), bare GET {1e6 * before:.0f} and {1e6 * after:.0f} us, "
+        f"exporter {1e6 * own:.0f} us ({1e6 * paced:.0f} us paced), "
+        f"bare GET {1e6 * before:.0f} and {1e6 * after:.0f} us, "
         f"GET and json {1e6 * parsed:.0f} us, SDK script {1e6 * sdk:.0f} us a run"
     )
     yield Figure(

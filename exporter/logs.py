@@ -47,7 +47,7 @@ _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _BARE: Final = re.compile(r"[^\s\"'=\\]+")
-_BEARER: Final = re.compile(r"(?i)\b(bearer|authorization\W{1,4}basic)(\s+|%20)[\w.~+/=%-]{8,}")
+_BEARER: Final = re.compile(r"(?i)\b(bearer|authorization\W{1,8}basic)(\s+|%20)[\w.~+/=%-]{8,}")
 _INDENT: Final = "    "
 
 
@@ -61,7 +61,12 @@ class Redactor:
             form
             for secret in secrets
             if secret
-            for form in (secret, json.dumps(secret)[1:-1], repr(secret)[1:-1], quote(secret, ""))
+            for spelled in (secret, repr(secret)[1:-1], quote(secret, ""))
+            for form in (
+                spelled,
+                json.dumps(spelled)[1:-1],
+                json.dumps(spelled, ensure_ascii=False)[1:-1],
+            )
         }
         # The longest first: one secret may be the beginning of another.
         longest_first = sorted(forms, key=len, reverse=True)
@@ -114,7 +119,7 @@ class JsonFormatter(logging.Formatter):
         if trace := _trace_of(self, record):
             line["exception"] = trace
         try:
-            text = json.dumps(line, default=str, allow_nan=False)
+            text = json.dumps(line, default=_text_of, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
             text = json.dumps({key: _text_of(value) for key, value in line.items()})
         return self._redactor.mask(text)
@@ -167,7 +172,7 @@ def _message_of(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:  # noqa: BLE001 - a wrong placeholder or a broken repr must not lose the line
-        return f"{record.msg} (its values could not be filled in)"
+        return f"{_text_of(record.msg)} (its values could not be filled in)"
 
 
 def _extra_of(record: logging.LogRecord) -> dict[str, Any]:

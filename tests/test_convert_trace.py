@@ -87,15 +87,19 @@ def test_content_is_added_where_it_is_asked_for_and_nothing_else_changes() -> No
     assert set(said(root).items()) - set(said(bare.spans[0]).items()) == {
         (
             "gen_ai.output.messages",
-            '[{"role":"assistant","parts":[{"type":"text","content":"You\'re all set, your '
-            "reservation is confirmed for April 5th. Let me know if you need anything "
-            'else!"}],"finish_reason":"stop"}]',
+            (
+                '[{"role":"assistant","parts":[{"type":"text","content":"You\'re all set, your '
+                "reservation is confirmed for April 5th. Let me know if you need anything "
+                'else!"}],"finish_reason":"stop"}]'
+            ),
         ),
         ("conduit.contact.id", "co77c0dy0mgdpzmqz6tesry8w184002s"),
         (
             "conduit.reflection",
-            "Contact asked to confirm their booking. The reservation lookup returned an active "
-            "booking, so I confirmed it directly instead of escalating.",
+            (
+                "Contact asked to confirm their booking. The reservation lookup returned an active "
+                "booking, so I confirmed it directly instead of escalating."
+            ),
         ),
     }
     assert set(said(tool).items()) - set(said(bare.spans[1]).items()) == {
@@ -169,7 +173,8 @@ def test_an_unknown_agent_has_no_name(name: str | None) -> None:
 )
 def test_null_is_absent_never_zero(field: str, attribute: str) -> None:
     """What Conduit left null is no attribute."""
-    (root,) = trace_of(run=make_run(**{field: None})).spans
+    over: dict[str, Any] = {field: None}
+    (root,) = trace_of(run=make_run(**over)).spans
 
     assert attribute not in said(root)
 

@@ -126,7 +126,6 @@ def test_a_client_without_a_certificate_is_not_let_in(
     """Nothing is delivered and nothing is lost."""
     outcome = outcome_of(protocol, certificates, mutual=True, ca_file=certificates.ca)
     assert isinstance(outcome, Refused | Unavailable), outcome
-    print("XX", protocol, outcome)
 
 
 @both

@@ -32,11 +32,12 @@ from exporter.metrics.instruments import Instruments
 from exporter.metrics.labels import LabelLimiter
 from exporter.models import Run
 from exporter.settings.model import Settings
+from exporter.sync.comparison import Comparison
 from exporter.sync.policy import RunPolicy, TracePolicy
 from exporter.sync.reading import AgentReader
 from exporter.sync.recorder import Recorder
 from exporter.sync.retention import Retention
-from exporter.sync.roster import Roster
+from exporter.sync.roster import Roster, Scope
 from exporter.sync.service import SyncService
 from exporter.sync.state import WorkspaceState
 from exporter.sync.workspace import SyncParts
@@ -50,6 +51,7 @@ class Exporter:
     """All stages of one exporter, joined and not yet started.
 
     Opens the ledger: raises LedgerError where it cannot be used. `sender` None: no traces leave.
+    `scope` stands in for what the settings say is to be read; with `once` no list is read twice.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class Exporter:
         transport: httpx.AsyncBaseTransport,
         sender: Sender | None,
         executor: Executor,
+        scope: Scope | None = None,
         once: bool = False,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.started_ns = clock.now_ns()
+        self.traces_acknowledged = 0
         self.ledger = Ledger(
             Database(url=settings.ledger_url.get_secret_value(), base_url=settings.base_url)
         )
@@ -81,7 +85,12 @@ class Exporter:
             observe=self.instruments.api_request,
         )
         self.delivery = None if sender is None else self._delivery(sender, clock, rng)
-        self.sync = self._sync(clock, rng, once=once, traces=sender is not None)
+        self.sync = self._sync(
+            clock, rng, scope=scope or scope_of(settings), once=once, traces=sender is not None
+        )
+        self.comparison = Comparison(
+            source=self.client, gate=self.gate, recorder=self.recorder, clock=clock, rng=rng
+        )
         self.retention = Retention(
             gate=self.gate,
             clock=clock,
@@ -138,6 +147,7 @@ class Exporter:
 
     def delivered(self, traces: list[PendingTrace], now_ns: int) -> None:
         """The trace backend acknowledged traces."""
+        self.traces_acknowledged += len(traces)
         for trace in traces:
             self.exemplars.delivered(trace.trace_id)
             if trace.ended_ns is not None:
@@ -155,7 +165,9 @@ class Exporter:
             on_delivered=self.delivered,
         )
 
-    def _sync(self, clock: Clock, rng: random.Random, *, once: bool, traces: bool) -> SyncService:
+    def _sync(
+        self, clock: Clock, rng: random.Random, *, scope: Scope, once: bool, traces: bool
+    ) -> SyncService:
         settings = self.settings
         policy = RunPolicy(
             traces=TracePolicy(
@@ -169,15 +181,15 @@ class Exporter:
             bound_disposition=self._disposition_limiter(),
             bucket_of=RUN_DURATION.bucket_of,
         )
-        recorder = Recorder(gate=self.gate, policy=policy, clock=clock, observer=self)
+        recorder = self.recorder = Recorder(
+            gate=self.gate, policy=policy, clock=clock, observer=self
+        )
         roster = Roster(
             source=self.client,
             gate=self.gate,
             clock=clock,
-            lookback_s=settings.lookback_s,
+            scope=scope,
             requests_per_minute=settings.requests_per_minute,
-            agents=settings.agents,
-            runs=settings.runs,
             wants_details=policy.wants_details,
         )
         reader = AgentReader(
@@ -232,6 +244,11 @@ def token_source(settings: Settings) -> TokenSource:
     if settings.api_token is not None:
         return TokenSource(text=settings.api_token.get_secret_value())
     return TokenSource(path=settings.api_token_file)
+
+
+def scope_of(settings: Settings) -> Scope:
+    """What the settings ask to be read."""
+    return Scope(agents=settings.agents, runs=settings.runs, lookback_s=settings.lookback_s)
 
 
 def convert_options(settings: Settings) -> ConvertOptions:

@@ -22,6 +22,7 @@ from exporter.delivery.senders import Sender
 from exporter.errors import LedgerError
 from exporter.settings.model import Settings
 from exporter.sync.retention import ROUND_S
+from exporter.sync.roster import Scope
 
 logger = logging.getLogger("exporter.app")
 
@@ -48,7 +49,9 @@ async def serve(
     async with opened(settings, sender=sender) as exporter:
         website = open_website(
             settings,
+            clock=exporter.clock,
             registry=exporter.registry,
+            collector=exporter.collector,
             readiness=lambda: readiness(exporter),
             status=lambda: status(exporter),
         )
@@ -66,7 +69,11 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def opened(
-    settings: Settings, *, once: bool = False, sender: Sender | None = None
+    settings: Settings,
+    *,
+    scope: Scope | None = None,
+    once: bool = False,
+    sender: Sender | None = None,
 ) -> AsyncIterator[Exporter]:
     """An exporter on the real world, closed at the end whatever happens."""
     clock = SystemClock()
@@ -79,7 +86,8 @@ async def opened(
             rng=system_rng(),
             transport=open_transport(),
             sender=sender or open_backend(settings, clock=clock),
-            executor=_executor(pool),
+            executor=in_thread(pool),
+            scope=scope,
             once=once,
         )
         try:
@@ -88,7 +96,9 @@ async def opened(
             await exporter.close()
 
 
-def _executor(pool: ThreadPoolExecutor) -> Callable[[Callable[[], R]], Awaitable[R]]:
+def in_thread(pool: ThreadPoolExecutor) -> Callable[[Callable[[], R]], Awaitable[R]]:
+    """What runs the ledger's blocking calls: the one thread of a pool."""
+
     def run(call: Callable[[], R], /) -> Awaitable[R]:
         return asyncio.get_running_loop().run_in_executor(pool, call)
 

@@ -1,8 +1,14 @@
-"""One pass: read all that is visible, deliver it, and end."""
+"""One pass: read all that is wanted and visible now, deliver it, and end.
+
+What `once` does, and `backfill` and `reconcile` on the way. What is not done when it ends lies in
+the ledger; the next pass, or the daemon, goes on with it.
+"""
 
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from exporter.app.assembly import Exporter
@@ -10,44 +16,113 @@ from exporter.app.daemon import opened
 from exporter.delivery.service import DeliveryService
 from exporter.errors import ExporterError
 from exporter.settings.model import Settings
+from exporter.sync.roster import BackfillRange, Scope
 
 logger = logging.getLogger("exporter.app")
 
 # Without any progress for so long the trace backend is taken for unreachable.
 _PATIENCE_S: Final = 60.0
+_SHOW_EVERY_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassProgress:
+    """How far a pass has come: traces done, traces known to be left, and lists still being read."""
+
+    done: int
+    left: int
+    reading_lists: bool
+
+
+Show = Callable[[PassProgress], object]
 
 
 async def run_pass(settings: Settings) -> int:
     """Fetch and deliver everything visible now; 0 if all of it arrived, else 1."""
     async with opened(settings, once=True) as exporter:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, exporter.sync.stop)
-        stop = asyncio.Event()
-        delivering = None
-        if exporter.delivery is not None:
-            delivering = asyncio.create_task(exporter.delivery.run(stop), name="delivery")
-        try:
-            troubles = await exporter.sync.run_pass()
-        except ExporterError as exc:
-            troubles = [str(exc)]
-        for trouble in troubles:
-            logger.error("%s", trouble)
-        if exporter.delivery is not None and delivering is not None:
-            stop.set()
-            await delivering
-            await _drain(exporter, exporter.delivery)
-        left = exporter.ledger.outbox_state.pending if exporter.delivery is not None else 0
-        if left:
-            logger.error("%d traces could not be delivered; they are kept in the ledger", left)
-        return 1 if troubles or left else 0
+        stop_on_signals(exporter)
+        return await complete_pass(exporter)
 
 
-async def _drain(exporter: Exporter, delivery: DeliveryService) -> None:
+async def run_backfill(
+    settings: Settings, *, since_ns: int, until_ns: int | None, show: Show
+) -> int:
+    """Fetch and deliver runs older than those that are counted; 0 if all arrived, else 1."""
+    scope = Scope(
+        agents=settings.agents,
+        lookback_s=settings.lookback_s,
+        scans=False,
+        backfill=BackfillRange(since_ns=since_ns, until_ns=until_ns),
+    )
+    async with opened(settings, scope=scope, once=True) as exporter:
+        stop_on_signals(exporter)
+        return await complete_pass(exporter, show=show)
+
+
+def stop_on_signals(exporter: Exporter) -> None:
+    """Make no further request once SIGTERM or SIGINT has come."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, exporter.sync.stop)
+
+
+async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
+    """Read and deliver until nothing is left; 0 if all of it arrived, else 1."""
+    stop = asyncio.Event()
+    delivering = None
+    if exporter.delivery is not None:
+        delivering = asyncio.create_task(exporter.delivery.run(stop), name="delivery")
+    showing = None
+    if show is not None:
+        showing = asyncio.create_task(_keep_showing(exporter, show), name="progress")
+    try:
+        troubles = await exporter.sync.run_pass()
+    except ExporterError as exc:
+        troubles = [str(exc)]
+    for trouble in troubles:
+        logger.error("%s", trouble)
+    if exporter.delivery is not None and delivering is not None:
+        stop.set()
+        await delivering
+        await drain_while_moving(
+            exporter.delivery, left=lambda: exporter.ledger.outbox_state.pending
+        )
+    if showing is not None and show is not None:
+        showing.cancel()
+        show(progress_of(exporter))
+    left = exporter.ledger.outbox_state.pending if exporter.delivery is not None else 0
+    if left:
+        logger.error("%d traces could not be delivered; they are kept in the ledger", left)
+    return 1 if troubles or left else 0
+
+
+def progress_of(exporter: Exporter) -> PassProgress:
+    """How far the pass has come."""
+    agents = [
+        agent for workspace in exporter.workspaces().values() for agent in workspace.agents.values()
+    ]
+    awaiting = sum(agent.awaiting_total for agent in agents)
+    pending = exporter.ledger.outbox_state.pending
+    return PassProgress(
+        done=exporter.traces_acknowledged,
+        left=awaiting + pending,
+        reading_lists=not exporter.sync.discovered
+        or any(not workspace.discovered for workspace in exporter.workspaces().values())
+        or any(agent.gaps for agent in agents),
+    )
+
+
+async def _keep_showing(exporter: Exporter, show: Show) -> None:
+    while True:
+        show(progress_of(exporter))
+        await exporter.clock.sleep(_SHOW_EVERY_S)
+
+
+async def drain_while_moving(delivery: DeliveryService, *, left: Callable[[], int]) -> None:
     """Deliver everything, for as long as some of it gets through."""
-    before = exporter.ledger.outbox_state.pending
+    before = left()
     while not await delivery.drain(deadline_s=_PATIENCE_S):
-        left = exporter.ledger.outbox_state.pending
-        if left >= before:
+        now = left()
+        if now >= before:
             return
-        before = left
+        before = now

@@ -14,10 +14,11 @@ import click
 
 from exporter import __version__
 from exporter.cli.ending import ends_well
+from exporter.cli.history import backfill, reconcile, replay
+from exporter.cli.loading import load_settings
 
 if TYPE_CHECKING:
     from exporter.convert.trace import ConvertOptions
-    from exporter.settings.model import Settings
 
 _ABOUT: Final = """\
 Conduit agent runs as OpenTelemetry traces and Prometheus metrics.
@@ -28,6 +29,7 @@ and serves counts, tokens and cost on /metrics.
 \b
 Try it, with nothing else needed:
   conduit-exporter demo
+
 \b
 Use it:
   export CONDUIT_API_TOKEN=...   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318
@@ -68,7 +70,7 @@ def run(env_file: Path | None) -> int:
     It delivers what it has fetched before it ends, within ten seconds; whatever is left lies in
     the ledger, and the next start goes on with it.
     """
-    settings = _load(env_file)
+    settings = load_settings(env_file)
     from exporter.app.daemon import serve
 
     return asyncio.run(serve(settings))
@@ -83,10 +85,15 @@ def once(env_file: Path | None) -> int:
     For a scheduled job. It keeps the request budget, so a large history takes its time; the same
     ledger makes the next pass short. Ends with 1 if anything could not be read or delivered.
     """
-    settings = _load(env_file)
+    settings = load_settings(env_file)
     from exporter.app.single import run_pass
 
     return asyncio.run(run_pass(settings))
+
+
+main.add_command(backfill)
+main.add_command(replay)
+main.add_command(reconcile)
 
 
 @main.command()
@@ -97,7 +104,7 @@ def check(env_file: Path | None) -> int:
 
     Changes nothing, and sends no trace. Costs a request for each workspace and one more.
     """
-    settings = _load(env_file)
+    settings = load_settings(env_file)
     from exporter.app.checks import check_all
 
     lines = asyncio.run(check_all(settings))
@@ -138,10 +145,10 @@ def demo(
     rate: float,
     duration: str | None,
 ) -> int:
-    """Show all of it against a simulated Conduit; nothing else is needed.
+    """Show all of it against a simulated Conduit.
 
-    A hotel group's agents are at work: runs arrive, stay in flight and end. No token is needed, no
-    file is left behind.
+    A hotel group's agents are at work: runs arrive, stay in flight and end. Nothing else is needed,
+    no token either, and no file is left behind.
     """
     from exporter import logs
     from exporter.app.demo import run_demo
@@ -218,7 +225,7 @@ def trace_id(env_file: Path | None, agent: str, run_id: str) -> int:
     Looks into the ledger where no exporter holds it; otherwise asks the API, which costs two
     requests.
     """
-    settings = _load(env_file)
+    settings = load_settings(env_file)
     from exporter.app.identify import find_trace_id
 
     answer = asyncio.run(find_trace_id(settings, agent_id=agent, run_id=run_id))
@@ -242,26 +249,15 @@ def trace_id(env_file: Path | None, agent: str, run_id: str) -> int:
 @click.pass_obj
 @ends_well
 def healthcheck(env_file: Path | None, *, ready: bool, timeout_s: float) -> int:
-    """Ask the daemon on this machine how it is, for container probes.
+    """Ask the daemon on this machine how it is.
 
-    Asks at EXPORTER_LISTEN; 0 if it is well, else 1.
+    For container probes: asks at EXPORTER_LISTEN; 0 if it is well, else 1.
     """
     from exporter.cli.probe import probe
 
     well, line = probe(os.environ, env_file, ready=ready, timeout_s=timeout_s)
     click.echo(line)
     return 0 if well else 1
-
-
-def _load(env_file: Path | None) -> "Settings":
-    """The settings, and the log as they want it."""
-    from exporter import logs
-    from exporter.delivery.endpoint import resolve_endpoint
-    from exporter.settings.loading import load
-
-    settings = load(os.environ, env_file, check_otlp=resolve_endpoint)
-    logs.configure(level=settings.log_level, style=settings.log_format, secrets=settings.secrets())
-    return settings
 
 
 def _demo_backend(

@@ -55,7 +55,7 @@ def _ask(address: ListenAddress, *, path: str, tls: bool, timeout_s: float) -> t
         status = response.status
         body = response.read(_MOST_BYTES).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as exc:
-        return False, _line(f"{url} does not answer: {exc or type(exc).__name__}")
+        return False, _line(f"{url} does not answer: {str(exc) or type(exc).__name__}")
     finally:
         connection.close()
     if status == _UNAUTHORIZED and path == "/-/healthy":

@@ -1,5 +1,7 @@
 """Workspaces, agents and how far each agent's list is read; inside a transaction of the ledger."""
 
+from dataclasses import replace
+
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -69,7 +71,9 @@ class AgentTables:
         table, gap = schema.agent, schema.gap
         agent = self._db.execute(select(table).where(table.c.no == agent_no)).one()
         lowest_gap = self._db.execute(
-            select(func.min(gap.c.lower_ns)).where(gap.c.agent_no == agent_no)
+            select(func.min(gap.c.lower_ns)).where(
+                gap.c.agent_no == agent_no, gap.c.purpose != GapPurpose.BACKFILL
+            )
         ).scalar()
         bounds = [floor_ns, agent.frontier_ns]
         if lowest_gap is not None:
@@ -79,6 +83,33 @@ class AgentTables:
         raised = min(bounds)
         self._db.execute(update(table).where(table.c.no == agent_no).values(floor_ns=raised))
         return int(raised)
+
+    def open_backfill(
+        self, agent: AgentRecord, *, since_ns: int, until_ns: int | None
+    ) -> AgentRecord:
+        """Want an agent's list below its floor read as well; the agent as it is now.
+
+        Never reaches above the floor, where runs are counted; the floor of an agent that was never
+        scanned moves up to `until_ns`, so that no run is ever on both sides. A backfill that is
+        unfinished goes on, and as far as this one reaches.
+        """
+        if agent.frontier_ns is None and until_ns is not None and until_ns > agent.floor_ns:
+            self.cover(agent.no, Coverage(floor_ns=until_ns))
+            agent = replace(agent, floor_ns=until_ns)
+        upper_ns = min(agent.floor_ns, until_ns if until_ns is not None else agent.floor_ns)
+        open_gaps = [gap for gap in self.gaps(agent.no) if gap.purpose is GapPurpose.BACKFILL]
+        if open_gaps:
+            gap = open_gaps[0]
+            if until_ns is not None and upper_ns > gap.upper_ns:
+                # Whether what lies between was read is not known any more: from the head again.
+                gap = replace(gap, upper_ns=upper_ns, cursor=None)
+            gap = replace(gap, lower_ns=min(gap.lower_ns, since_ns))
+        elif since_ns < upper_ns:
+            gap = GapRecord(None, GapPurpose.BACKFILL, since_ns, upper_ns, None)
+        else:
+            return agent
+        self.cover(agent.no, Coverage(open_gap=gap))
+        return agent
 
     def gaps(self, agent_no: int) -> list[GapRecord]:
         """What of an agent's list is still to be read, newest first."""

@@ -8,7 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from exporter.ledger import families, schema
 from exporter.ledger.compression import decompress
@@ -214,6 +223,37 @@ class OutboxTables:
             row.no, bytes(row.trace_id), decompress(row.payload), row.spans, row.ended_ns
         )
 
+    def settled(
+        self, *, since_ns: int, after_no: int, most: int, max_bytes: int
+    ) -> list[StoredTrace]:
+        """Traces that were settled since then, in the order of the outbox, behind `after_no`."""
+        rows = self._db.execute(
+            select(_trace)
+            .where(_trace.c.no > after_no, *_settled_since(since_ns))
+            .order_by(_trace.c.no)
+            .limit(most)
+        )
+        chosen: list[StoredTrace] = []
+        weight = 0
+        for row in rows:
+            weight += row.size
+            if chosen and weight > max_bytes:
+                break
+            chosen.append(
+                StoredTrace(
+                    row.no, bytes(row.trace_id), decompress(row.payload), row.spans, row.ended_ns
+                )
+            )
+        return chosen
+
+    def count_settled(self, *, since_ns: int) -> int:
+        """How many traces were settled since then; looks at every trace."""
+        return int(
+            self._db.execute(
+                select(func.count()).select_from(_trace).where(*_settled_since(since_ns))
+            ).scalar_one()
+        )
+
     def prune(self, *, settled_before_ns: int, after_no: int, window: int) -> int | None:
         """Let go of old settled traces in one window; where to go on, None at the end.
 
@@ -251,3 +291,7 @@ class OutboxTables:
     def _oldest_ns(self) -> int | None:
         row = self._oldest.first({})
         return None if row is None else int(row[0])
+
+
+def _settled_since(since_ns: int) -> tuple[ColumnElement[bool], ...]:
+    return _trace.c.state.not_in(_WAITING), _trace.c.at_ns >= since_ns

@@ -54,8 +54,8 @@ _AWAITING: Final = (
     .order_by(_run.c.urgency, _run.c.created_ns)
     .limit(bindparam("most"))
 )
-# Not counted yet: a run seen in flight, or one that could not be read when it was first shown.
-_UNCOUNTED: Final = (RunState.SEEN, RunState.UNREADABLE)
+# A run seen in flight, or one that could not be read when it was first shown.
+NOT_COUNTED: Final = (RunState.SEEN, RunState.UNREADABLE)
 _EVER: Final = -(1 << 63)
 
 
@@ -149,7 +149,7 @@ class RunTables:
         """
         run = sighting.run
         before = self._find(agent_no, run.id)
-        if before is None or before.state in _UNCOUNTED:
+        if before is None or before.state in NOT_COUNTED:
             # Asked for by its name, a run counts whenever it was created.
             page = self.record_page(agent_no, [sighting], floor_ns=_EVER, now_ns=now_ns)
             what = page.seen[0]
@@ -226,6 +226,23 @@ class RunTables:
         )
         return {Urgency(urgency): count for urgency, count in rows}
 
+    def states_of(self, agent_no: int, run_ids: Sequence[str]) -> dict[str, RunState]:
+        """How far each of these runs has come; those that were never seen are left out."""
+        rows = self._find_runs.rows({"agent": agent_no, "ids": json.dumps(list(run_ids))})
+        return {run_id: RunState(state) for run_id, state in rows}
+
+    def counted_since(self, agent_no: int, since_ns: int) -> int:
+        """How many runs created since then were counted; looks at every run of the agent."""
+        return int(
+            self._db.execute(
+                select(func.count()).where(
+                    _run.c.agent_no == agent_no,
+                    _run.c.created_ns >= since_ns,
+                    _run.c.state.not_in(NOT_COUNTED),
+                )
+            ).scalar_one()
+        )
+
     def state_of(self, agent_no: int, run_id: str) -> RunState | None:
         """How far a run has come; None if it was never seen."""
         row = self._find(agent_no, run_id)
@@ -289,7 +306,7 @@ class RunTables:
 def _fate(sighting: Sighting, state: int | None, floor_ns: int) -> tuple[Seen, RunState | None]:
     """What a sighting comes to, and the state it moves its run to, if any."""
     run = sighting.run
-    if state is not None and state not in _UNCOUNTED:
+    if state is not None and state not in NOT_COUNTED:
         return Seen.KNOWN, None
     if state is None and run.created_ns < floor_ns:
         return Seen.BELOW_FLOOR, None

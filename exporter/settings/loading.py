@@ -24,6 +24,7 @@ _NEITHER: Final = (
     "or in CONDUIT_API_TOKEN_FILE the file that holds it"
 )
 _MISSPELT: Final = 0.85
+_OTLP_NAME: Final = re.compile(rf"{PREFIX}[A-Z_]+")
 
 # Takes the OTEL_EXPORTER_OTLP_ settings by name; raises ConfigError where they make no sense.
 OtlpCheck = Callable[[Mapping[str, str]], object]
@@ -48,7 +49,7 @@ def load(
     if "CONDUIT_RUNS" in texts:
         texts.setdefault("CONDUIT_AGENTS", "")
     if check_otlp is not None:
-        problems += _otlp_problems(texts, check_otlp)
+        problems += _otlp_problems(texts, check_otlp, given)
     try:
         settings = Settings.model_validate(texts)
     except ValidationError as exc:
@@ -96,14 +97,24 @@ def _token_problems(given: Mapping[str, Given]) -> list[str]:
     return []
 
 
-def _otlp_problems(texts: Mapping[str, str], check: OtlpCheck) -> list[str]:
+def _otlp_problems(
+    texts: Mapping[str, str], check: OtlpCheck, given: Mapping[str, Given]
+) -> list[str]:
     if texts.get("OTEL_TRACES_EXPORTER", "otlp").lower() != "otlp":
         return []
     try:
         check({name: text for name, text in texts.items() if name.startswith(PREFIX)})
     except ConfigError as exc:
-        return exc.problems
+        return [_located(problem, given) for problem in exc.problems]
     return []
+
+
+def _located(problem: str, given: Mapping[str, Given]) -> str:
+    """A problem that begins with a setting's name, with the place where that was given."""
+    name = _OTLP_NAME.match(problem)
+    if name is None or name[0] not in given:
+        return problem
+    return given[name[0]].label + problem[name.end() :]
 
 
 def _validation_problems(error: ValidationError, given: Mapping[str, Given]) -> list[str]:

@@ -1,11 +1,15 @@
-"""Every setting as a row of text: for the help, the example file and the documentation.
+"""Every setting as a row of text: for the example file and the documentation.
 
 The rows come from the model alone, so none can be forgotten or described twice.
+`python -m exporter.settings.reference` writes the tables of README, and with `example` behind it
+the text of config.example.env.
 """
 
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from exporter.settings.field import Group
@@ -17,6 +21,7 @@ _WIDTH: Final = 96
 _FOR_TRACES: Final = (
     "# The same for traces alone, each above the general one; this endpoint is used as it is."
 )
+_TABLE_HEAD: Final = "| setting | default | what it does |\n| --- | --- | --- |\n"
 _EXAMPLE_HEAD: Final = """\
 # Settings of conduit-exporter. Copy this file to config.env, put your token in, then:
 #
@@ -68,6 +73,20 @@ def example_env() -> str:
     return "".join(parts)
 
 
+def settings_to_markdown() -> str:
+    """The tables of settings in README, one for each group."""
+    tables = []
+    for group, rows in groupby(reference(), key=lambda row: row.group):
+        lines = [f"| `{row.name}` | {_code(row)} | {row.description} |\n" for row in rows]
+        tables.append(f"**{group}**\n\n{_TABLE_HEAD}{''.join(lines)}")
+    return "\n".join(tables)
+
+
+def _code(row: SettingDoc) -> str:
+    """The default, as code where it is a value and not words about one."""
+    return f"`{row.default}`" if row.default and row.default == row.example else row.default
+
+
 def _comment(row: SettingDoc) -> str:
     words = row.description
     if row.default and row.default != row.example:
@@ -95,3 +114,7 @@ def _rows() -> Iterator[SettingDoc]:
             group=str(extra["group"]),
             example=default or str(extra["example"]),
         )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(example_env() if sys.argv[1:] == ["example"] else settings_to_markdown())

@@ -3,6 +3,8 @@
 import random
 from typing import Final
 
+from exporter.clock import Clock
+
 # A strict window of sixty seconds over evenly paced requests holds one more than the pace when
 # they jitter; a hundredth less leaves room for that.
 _MARGIN: Final = 0.99
@@ -42,6 +44,13 @@ class RequestBudget:
     def accepted(self) -> None:
         """Conduit answered without a 429: the next refusal starts from a short rest."""
         self._refusals = 0
+
+
+async def pay(budget: RequestBudget, clock: Clock) -> None:
+    """Wait until a request may be made, and spend it."""
+    while (wait_s := budget.ready_at() - clock.monotonic_s()) > 0:
+        await clock.sleep(wait_s)
+    budget.take(clock.monotonic_s())
 
 
 def backoff_s(failures: int, rng: random.Random) -> float:

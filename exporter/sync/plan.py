@@ -2,7 +2,7 @@
 
 The order of spending is that of the design: what feeds all metrics first (head scans, then the
 gaps they left), then details of runs that must be traced, other fresh runs, the look-back, the
-rest. Each answer carries its reason in words, for the debug log.
+rest, a backfill last. Each answer carries its reason in words, for the debug log.
 """
 
 from dataclasses import dataclass
@@ -110,16 +110,18 @@ def plan(workspace: WorkspaceState, now_s: float, *, details: bool) -> Decision:
 
     head = _head(agents, now_s)
     run = _run(agents, now_s) if details else None
-    if head is not None and (run is None or workspace.head_lead <= 1.0):
+    # A backfill waits for everything else, and its list goes first: then it is known how much.
+    live = None if run is not None and run.urgency is Urgency.BACKFILL else run
+    if head is not None and (live is None or workspace.head_lead <= 1.0):
         return head
     return (
         _gap(agents, GapPurpose.FRESH)
         or _sweep(agents, now_s)
         or _reconcile(workspace, agents, now_s)
-        or _backlog_turn(workspace, agents, run)
-        or run
-        or head
+        or _backlog_turn(workspace, agents, live)
+        or live
         or _gap(agents, GapPurpose.BACKFILL)
+        or run
         or Wait(_next_moment(workspace, now_s))
     )
 

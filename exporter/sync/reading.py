@@ -27,6 +27,7 @@ from exporter.sync.policy import RunPolicy
 from exporter.sync.recorder import Recorder
 from exporter.sync.source import Source
 from exporter.sync.state import (
+    EMPTY_PAGES_MOST,
     PAGE_MOST,
     RECONCILE_S,
     AgentState,
@@ -53,7 +54,6 @@ _SWEEP_REST_OF_AGE: Final = 0.1
 _SWEEP_REST_MOST_S: Final = 1800.0
 # What may still have shifted when the last second reading began.
 _RECONCILE_OVERLAP_NS: Final = 120 * 1_000_000_000
-_EMPTY_PAGES_MOST: Final = 50
 _MISSED_MOST: Final = 3
 _RETRY_S: Final = (30.0, 120.0, 600.0)
 
@@ -184,12 +184,17 @@ class AgentReader:
             await self._restart(agent, gap, "its cursor leads back to itself")
             return
         agent.empty_pages = 0 if page.rows else agent.empty_pages + 1
-        if agent.empty_pages > _EMPTY_PAGES_MOST:
+        if agent.empty_pages > EMPTY_PAGES_MOST:
             agent.empty_pages = 0
             raise SourceMalformed(
-                f"Conduit answered {_EMPTY_PAGES_MOST} empty pages in a row with more to come"
+                f"Conduit answered {EMPTY_PAGES_MOST} empty pages in a row with more to come"
             )
-        await self._recorder.page(agent, page, purpose=gap.purpose, coverage=cover_gap(page, gap))
+        coverage = cover_gap(page, gap)
+        if gap.purpose is GapPurpose.BACKFILL:
+            page = _within_backfill(agent, page, gap)
+        await self._recorder.page(
+            agent, page, purpose=gap.purpose, coverage=coverage, floor_ns=gap.lower_ns
+        )
 
     async def _restart(self, agent: AgentState, gap: GapRecord, why: str) -> None:
         logger.warning("agent %s: reading its list from the head again: %s", agent.id, why)
@@ -361,3 +366,19 @@ class AgentReader:
             "run %s of agent %s is quarantined (%s): %s", run_id, agent.id, reason, detail
         )
         await self._recorder.set_aside(agent, run_id, state=RunState.QUARANTINED, reason=reason)
+
+
+def _within_backfill(agent: AgentState, page: Page[Run], gap: GapRecord) -> Page[Run]:
+    """The runs of a page that a backfill may take: ended, of its range, and nobody else's.
+
+    A run that began before the floor and is still going belongs to whoever sees it end.
+    """
+    rows = [
+        run
+        for run in page.rows
+        if run.terminal
+        and gap.lower_ns <= run.created_ns < agent.floor_ns
+        and run.created_ns <= gap.upper_ns
+        and run.id not in agent.in_flight
+    ]
+    return Page(tuple(rows), page.unreadable, page.next_cursor)

@@ -45,10 +45,12 @@ class Recorder:
         *,
         purpose: GapPurpose | None,
         coverage: Coverage | None,
+        floor_ns: int | None = None,
     ) -> list[Run]:
         """Record a page of runs; the runs of it that were news. `purpose` None: a head page.
 
-        A page that shows nothing new touches no disk.
+        Runs below `floor_ns` (the agent's) are left alone. A page that shows nothing new touches no
+        disk.
         """
         urgency = Urgency.FRESH if purpose is None else _URGENCY_OF[purpose]
         if purpose is None and agent.frontier_ns is None:
@@ -67,7 +69,7 @@ class Recorder:
             for run in news
         ]
         now_ns = self._clock.now_ns()
-        floor_ns = agent.floor_ns
+        lowest_ns = agent.floor_ns if floor_ns is None else min(floor_ns, agent.floor_ns)
         recorded: PageRecorded = await self._gate.transact(
             lambda ledger: ledger.runs.record_page(
                 agent.no,
@@ -75,7 +77,7 @@ class Recorder:
                 unreadable=page.unreadable,
                 revised=len(revised),
                 coverage=coverage,
-                floor_ns=floor_ns,
+                floor_ns=lowest_ns,
                 now_ns=now_ns,
             )
         )

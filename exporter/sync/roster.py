@@ -23,6 +23,36 @@ logger = logging.getLogger("exporter.sync")
 REFRESH_S: Final = 900.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillRange:
+    """Older runs to trace and not to count, from `since_ns` on, `until_ns` left out.
+
+    `until_ns` None: up to where an agent's counting begins, which is also the most there can be.
+    """
+
+    since_ns: int
+    until_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What of the API is read.
+
+    `agents` None watches every agent; `runs` are (agent id, run id) asked for by name. With `scans`
+    False no list is read for news: what the ledger wants is fetched, and `backfill` if it is given.
+    """
+
+    agents: frozenset[str] | None
+    runs: Sequence[tuple[str, str]] = ()
+    lookback_s: float
+    scans: bool = True
+    backfill: BackfillRange | None = None
+
+    def watches(self, agent_id: str) -> bool:
+        """Whether an agent's lists are of interest, and not only single runs of it."""
+        return self.agents is None or agent_id in self.agents
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What the ledger holds of an agent."""
@@ -43,21 +73,17 @@ class Roster:
         source: Source,
         gate: LedgerGate,
         clock: Clock,
-        lookback_s: float,
+        scope: Scope,
         requests_per_minute: float,
-        agents: frozenset[str] | None,
-        runs: Sequence[tuple[str, str]],
         wants_details: bool,
     ) -> None:
-        """`agents` None watches every agent; `runs` are (agent id, run id) asked for by name."""
         self._source = source
         self._gate = gate
         self._clock = clock
-        self._lookback_s = lookback_s
+        self._scope = scope
         self._requests_per_minute = requests_per_minute
-        self._agents = agents
         self._runs: dict[str, list[str]] = {}
-        for agent_id, run_id in runs:
+        for agent_id, run_id in scope.runs:
             self._runs.setdefault(agent_id, []).append(run_id)
         self._wants_details = wants_details
 
@@ -91,19 +117,20 @@ class Roster:
 
     def missing(self, states: Mapping[str, WorkspaceState]) -> list[str]:
         """The ids of agents that the settings name and no workspace lists."""
-        named = set(self._agents or ()) | set(self._runs)
+        named = set(self._scope.agents or ()) | set(self._runs)
         return sorted(named - {agent for state in states.values() for agent in state.agents})
 
     def _is_wanted(self, agent_id: str) -> bool:
-        return self._agents is None or agent_id in self._agents or agent_id in self._runs
+        return self._scope.watches(agent_id) or agent_id in self._runs
 
     async def _watch(self, state: WorkspaceState, agent: Agent) -> None:
         known = state.agents.get(agent.id)
         if known is not None and known.name == agent.name:
             return
-        floor_ns = self._clock.now_ns() - round(self._lookback_s * 1e9)
+        floor_ns = self._clock.now_ns() - round(self._scope.lookback_s * 1e9)
+        backfill = self._scope.backfill if self._scope.watches(agent.id) else None
         found = await self._gate.transact(
-            _put_and_load(state.no, agent, floor_ns, self._runs.get(agent.id, ()))
+            _put_and_load(state.no, agent, floor_ns, self._runs.get(agent.id, ()), backfill)
         )
         if known is not None:
             known.name = agent.name
@@ -118,7 +145,7 @@ class Roster:
             name=agent.name,
             floor_ns=record.floor_ns,
             frontier_ns=record.frontier_ns,
-            scans=self._agents is None or agent.id in self._agents,
+            scans=self._scope.scans and self._scope.watches(agent.id),
             # What is read now is read a second time when it has settled.
             reconcile_due_s=self._clock.monotonic_s() + RECONCILE_S,
             gaps=found.gaps,
@@ -130,10 +157,18 @@ class Roster:
 
 
 def _put_and_load(
-    workspace_no: int, agent: Agent, floor_ns: int, named: Sequence[str]
+    workspace_no: int,
+    agent: Agent,
+    floor_ns: int,
+    named: Sequence[str],
+    backfill: BackfillRange | None,
 ) -> Callable[[Ledger], _Found]:
     def work(ledger: Ledger) -> _Found:
         record = ledger.agents.put_agent(agent, workspace_no=workspace_no, floor_ns=floor_ns)
+        if backfill is not None:
+            record = ledger.agents.open_backfill(
+                record, since_ns=backfill.since_ns, until_ns=backfill.until_ns
+            )
         return _Found(
             record=record,
             gaps=ledger.agents.gaps(record.no),

@@ -6,13 +6,14 @@ The list of workspaces belongs to none of them and is limited by token, so it is
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 from exporter.clock import Clock
 from exporter.errors import LedgerError, SourceError, SourceRateLimited
 from exporter.models import Workspace
-from exporter.sync.budget import RequestBudget, backoff_s
+from exporter.sync.budget import RequestBudget, backoff_s, pay
 from exporter.sync.roster import REFRESH_S, Roster
 from exporter.sync.source import Source
 from exporter.sync.state import WorkspaceState
@@ -81,14 +82,8 @@ class SyncService:
 
     async def run_pass(self) -> list[str]:
         """Read all that is visible now, once; what could not be read, in words."""
-        for failures in range(1, _TRIES_OF_ONE_PASS + 1):
-            try:
-                await self._discover()
-                break
-            except SourceError as exc:
-                if failures == _TRIES_OF_ONE_PASS or self._stop.is_set():
-                    return [str(exc)]
-                await self._rest(self._pause_s(exc, failures))
+        if trouble := await self._try(self._discover):
+            return [trouble]
         await asyncio.gather(*(sync.run_until_settled() for sync in self._syncs.values()))
         troubles = [
             f"workspace {name}: {sync.state.trouble or 'an agent could not be read'}"
@@ -99,6 +94,16 @@ class SyncService:
             f"agent {agent_id}: no workspace of this token lists it"
             for agent_id in self.missing_agents()
         ]
+
+    async def discover(self) -> list[str]:
+        """Find the workspaces and their agents and read nothing else; what failed, in words."""
+        if trouble := await self._try(self._discover):
+            return [trouble]
+        troubles = []
+        for name, sync in self._syncs.items():
+            if trouble := await self._try(partial(self._list_agents, sync.state)):
+                troubles.append(f"workspace {name}: {trouble}")
+        return troubles
 
     def stop(self) -> None:
         """Make no further request."""
@@ -115,12 +120,31 @@ class SyncService:
         """The ids of agents that the settings name and no workspace lists."""
         return self._roster.missing(self.workspaces)
 
+    async def _try(self, request: Callable[[], Awaitable[None]]) -> str | None:
+        """Make requests until they succeed, a few times; why they did not, in words."""
+        failures = 0
+        while True:
+            try:
+                await request()
+            except SourceError as exc:
+                failures += 1
+                if failures == _TRIES_OF_ONE_PASS or self._stop.is_set():
+                    return str(exc)
+                await self._rest(self._pause_s(exc, failures))
+            else:
+                return None
+
+    async def _list_agents(self, state: WorkspaceState) -> None:
+        while not state.discovered:
+            await pay(state.budget, self._clock)
+            await self._roster.read_agents(state)
+
     async def _discover(self) -> None:
         """Find the workspaces; names that the API does not tell are their ids."""
         found: dict[str, Workspace] = {}
         cursor: str | None = None
         while True:
-            await self._pay()
+            await pay(self._budget, self._clock)
             try:
                 page = await self._source.workspaces_page(cursor=cursor)
             except SourceError:
@@ -143,10 +167,6 @@ class SyncService:
             elif workspace_id in found:
                 known.state.name = workspace.name
         self.discovered = True
-
-    async def _pay(self) -> None:
-        await self._clock.sleep(self._budget.ready_at() - self._clock.monotonic_s())
-        self._budget.take(self._clock.monotonic_s())
 
     def _pause_s(self, error: SourceError, failures: int) -> float:
         if isinstance(error, SourceRateLimited):

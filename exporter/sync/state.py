@@ -16,6 +16,8 @@ from exporter.sync.budget import RequestBudget
 
 # A page holds at most so many runs (documented limit of `limit`).
 PAGE_MOST: Final = 100
+# So many empty pages in a row that promise more are a fault of the list.
+EMPTY_PAGES_MOST: Final = 50
 # Each page is read a second time about this long after the first, when rows have settled.
 RECONCILE_S: Final = 3600.0
 # Settled runs remembered by id, an agent: three pages, so that a head scan that shows nothing new

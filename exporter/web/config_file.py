@@ -65,10 +65,7 @@ class WebConfigFile:
         self._signature = signature
         try:
             config, context = _read(self._path)
-            if (context is None) != (self.context is None):
-                raise ConfigError(
-                    [f"{self._path}: TLS can be switched on or off by a restart alone"]
-                )
+            _check_switch(self._path, self.context, context)
         except ConfigError as error:
             self.reloaded = False
             logger.error("The web config file was not reloaded: %s", error)  # noqa: TRY400 - no bug of ours, no traceback
@@ -92,13 +89,14 @@ def _sign(path: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+def _check_switch(path: Path, before: ssl.SSLContext | None, after: ssl.SSLContext | None) -> None:
+    if (before is None) != (after is None):
+        raise ConfigError([f"{path}: TLS can be switched on or off by a restart alone"])
+
+
 def _read(path: Path) -> tuple[WebConfig, ssl.SSLContext | None]:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise ConfigError(["is larger than 1 MiB"])
-        config = parse_web_config(content.decode(), folder=path.parent)
+        config = parse_web_config(_content(path).decode(), folder=path.parent)
         return config, None if config.tls is None else make_context(config.tls)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
@@ -106,6 +104,14 @@ def _read(path: Path) -> tuple[WebConfig, ssl.SSLContext | None]:
         raise ConfigError([f"{path}: is not UTF-8"]) from error
     except ConfigError as error:
         raise ConfigError([f"{path}: {problem}" for problem in error.problems]) from None
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(["is larger than 1 MiB"])
+    return content
 
 
 def make_context(config: TlsConfig) -> ssl.SSLContext:

@@ -1,0 +1,269 @@
+"""The commands that ask Conduit and end: `check`, `once` and `trace-id`, against a simulated one."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import queue
+import re
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from exporter import logs
+from exporter.cli import main
+from exporter.clock import SystemClock
+from exporter.demo.conduit import SimulatedConduit
+from exporter.demo.runs import SECOND_NS
+from exporter.demo.server import listening_socket, serve
+from tests.demo_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
+from tests.fakes import FakeClock
+
+OURS = ("CONDUIT_", "EXPORTER_", "OTEL_")
+DEADLINE_S = 30.0
+PADDED = "00000000000000000f9c2b1d8a7e4f36"
+
+
+@pytest.fixture(autouse=True)
+def plain_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """None of the developer's settings, and the process's loggers given back as they were."""
+    for name in list(os.environ):
+        if name.startswith(OURS):
+            monkeypatch.delenv(name)
+    root = logging.getLogger()
+    levels = {name: logging.getLogger(name).level for name in logs._CHATTY}
+    handlers, level = root.handlers[:], root.level
+    yield
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, one in levels.items():
+        logging.getLogger(name).setLevel(one)
+
+
+@contextlib.contextmanager
+def serving(conduit: SimulatedConduit) -> Iterator[str]:
+    """Serve from a thread with a loop of its own: the commands bring theirs."""
+    started: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
+
+    async def session() -> None:
+        told = asyncio.Event()
+        async with serve(conduit, clock=SystemClock()) as url:
+            started.put((url, asyncio.get_running_loop(), told))
+            await told.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        served = pool.submit(asyncio.run, session())
+        url, loop, told = started.get(timeout=DEADLINE_S)
+        try:
+            yield url
+        finally:
+            loop.call_soon_threadsafe(told.set)
+            served.result(timeout=DEADLINE_S)
+
+
+@pytest.fixture
+def conduit() -> SimulatedConduit:
+    """Three runs of one agent that have just ended, the last one failed, and one in flight."""
+    now_ns = SystemClock().now_ns()
+    runs = [
+        sim_run(
+            f"ar77{at}",
+            created_ns=now_ns - (60 - 10 * at) * SECOND_NS,
+            completed_ns=now_ns - (55 - 10 * at) * SECOND_NS,
+            duration_ns=5 * SECOND_NS,
+            trace_id=f"{at + 1:032x}",
+        )
+        for at in range(3)
+    ]
+    runs[2] = runs[2]._replace(status="failed", disposition=None, error="No answer\nfrom the PMS")
+    return small_conduit(FakeClock(now_ns), *runs, requests_per_minute=100_000)
+
+
+@pytest.fixture
+def environ(conduit: SimulatedConduit, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The settings of an exporter of this Conduit, whose budget does not slow a test down."""
+    with serving(conduit) as url:
+        yield {
+            "CONDUIT_API_TOKEN": BOTH,
+            "CONDUIT_BASE_URL": url,
+            "CONDUIT_REQUESTS_PER_MINUTE": "60000",
+            "EXPORTER_LEDGER": f"sqlite:///{tmp_path / 'ledger.db'}",
+            "OTEL_TRACES_EXPORTER": "console",
+        }
+
+
+def invoke(environ: dict[str, str], *arguments: str) -> Result:
+    result = CliRunner().invoke(main, arguments, env=environ)
+    assert "Traceback" not in result.output, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+def dead_url() -> str:
+    """An address of this machine at which nobody listens."""
+    with contextlib.closing(listening_socket("127.0.0.1", 0)) as taken:
+        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def test_check_tells_all_that_a_start_needs(environ: dict[str, str], tmp_path: Path) -> None:
+    """Settings, token, workspaces, ledger, trace backend: a line each, nothing created or counted."""
+    result = invoke({**environ, "OTEL_TRACES_EXPORTER": "none"}, "check")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "ok      settings: all settings can be used",
+        f"ok      token: accepted; workspaces: {WS1}, {WS2}",
+        f"ok      workspace {WS1}: 2 agents are listed",
+        f"ok      workspace {WS2}: 1 agents are listed",
+        "ok      ledger: will be created",
+        "ok      trace backend: none: metrics only",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_tells_everything_that_fails(environ: dict[str, str], tmp_path: Path) -> None:
+    """One failure does not hide the next; the exit code is 1."""
+    dead = dead_url()
+    broken = {
+        "CONDUIT_AGENTS": f"{AG1},ag77gone",
+        "EXPORTER_LEDGER": f"sqlite:///{tmp_path}/absent/ledger.db",
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": dead,
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "2000",
+    }
+    result = invoke({**environ, **broken}, "check")
+    assert result.exit_code == 1
+    failed = [line for line in result.stdout.splitlines() if line.startswith("FAILED  ")]
+    assert failed[:2] == [
+        "FAILED  agent ag77gone: is configured, but no workspace lists it",
+        f"FAILED  ledger: {tmp_path}/absent is no folder that can be written",
+    ]
+    assert failed[2].startswith(f"FAILED  trace backend: {dead}/v1/traces: ")
+    assert len(failed) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"CONDUIT_API_TOKEN": "stranger"},
+            "Conduit API: The Conduit API does not accept the token (401",
+        ),
+        (
+            {"CONDUIT_API_TOKEN": ONE, "CONDUIT_WORKSPACES": WS2},
+            "Conduit API: The token has no access to what was asked for (403",
+        ),
+        ({"CONDUIT_API_TOKEN_FILE": "/absent"}, "The token file /absent cannot be read"),
+        ({"CONDUIT_BASE_URL": "dead"}, "Conduit API: The Conduit API cannot be reached"),
+    ],
+)
+def test_check_says_why_conduit_does_not_answer(
+    environ: dict[str, str], settings: dict[str, str], said: str
+) -> None:
+    """A wrong token, a foreign workspace, no token file, nobody there; the token is never shown."""
+    if "CONDUIT_API_TOKEN_FILE" in settings:
+        environ.pop("CONDUIT_API_TOKEN")
+    if settings.get("CONDUIT_BASE_URL") == "dead":
+        settings = {"CONDUIT_BASE_URL": dead_url()}
+    result = invoke({**environ, **settings}, "check")
+    assert result.exit_code == 1
+    assert said in result.stdout
+    assert "stranger" not in result.output
+
+
+def test_check_looks_at_a_ledger_that_is_there(environ: dict[str, str], tmp_path: Path) -> None:
+    """One that can be used is not changed; another program's is refused and left as it is."""
+    assert invoke(environ, "once").exit_code == 0
+    assert "ok      ledger: can be opened and written\n" in invoke(environ, "check").stdout
+    foreign = tmp_path / "foreign.db"
+    with contextlib.closing(sqlite3.connect(foreign)) as database:
+        database.execute("CREATE TABLE notes (text)")
+        database.commit()
+    before = foreign.read_bytes()
+    result = invoke({**environ, "EXPORTER_LEDGER": f"sqlite:///{foreign}"}, "check")
+    assert result.exit_code == 1
+    assert "is a database of another program" in result.stdout
+    assert foreign.read_bytes() == before
+
+
+def test_once_reads_and_delivers_all_that_is_visible(
+    environ: dict[str, str], conduit: SimulatedConduit
+) -> None:
+    """Each run is a trace on standard output; a second pass of the same ledger has nothing to do."""
+    result = invoke(environ, "once")
+    assert result.exit_code == 0, result.output
+    traces = [
+        json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]
+        for line in result.stdout.splitlines()
+    ]
+    assert sorted({span["traceId"] for spans in traces for span in spans}) == [
+        f"{at + 1:032x}" for at in range(3)
+    ]
+    assert BOTH not in result.output
+    details = conduit.asked.total
+    again = invoke(environ, "once")
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert conduit.asked.total - details < details
+
+
+def test_once_says_what_could_not_be_read(environ: dict[str, str]) -> None:
+    """A dead Conduit ends it with 1 and the reason, on standard error."""
+    result = invoke({**environ, "CONDUIT_BASE_URL": dead_url()}, "once")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert re.search(r" ERROR app +.*The Conduit API cannot be reached", result.stderr)
+
+
+def test_once_logs_json_on_request(environ: dict[str, str]) -> None:
+    """Every line of standard error is an object."""
+    settings = {"CONDUIT_BASE_URL": dead_url(), "EXPORTER_LOG_FORMAT": "json"}
+    lines = invoke({**environ, **settings}, "once").stderr.splitlines()
+    assert lines
+    assert {json.loads(line)["level"] for line in lines} >= {"error"}
+
+
+def test_trace_id_is_found_in_the_ledger(environ: dict[str, str]) -> None:
+    """What was traced is known without a request; the link is the operator's own."""
+    assert invoke(environ, "once").exit_code == 0
+    settings = {
+        "CONDUIT_BASE_URL": environ["CONDUIT_BASE_URL"],
+        "EXPORTER_TRACE_LINK": "http://jaeger/trace/{trace_id}",
+        "CONDUIT_API_TOKEN": "stranger",
+    }
+    result = invoke({**environ, **settings}, "trace-id", AG1, "ar771")
+    assert (result.exit_code, result.stdout) == (0, f"{2:032x}\n")
+    assert result.stderr == f"found in the ledger\nhttp://jaeger/trace/{2:032x}\n"
+
+
+def test_trace_id_is_asked_of_conduit_where_the_ledger_has_none(
+    environ: dict[str, str], conduit: SimulatedConduit, tmp_path: Path
+) -> None:
+    """No ledger yet, or one that another process holds: two requests, and nothing is created."""
+    conduit.data.add_run(sim_run("ar77x"))
+    result = invoke(environ, "trace-id", AG1, "ar77x")
+    assert (result.exit_code, result.stdout) == (0, f"{PADDED}\n")
+    assert result.stderr == "found in the Conduit API\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trace_id_of_no_run_is_an_error(environ: dict[str, str]) -> None:
+    """Conduit's own word, and exit code 1."""
+    for arguments in ((AG1, "ar77none"), ("ag77none", "ar771")):
+        result = invoke(environ, "trace-id", *arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith(
+            "error: The Conduit API does not know what was asked for (404"
+        )
+
+
+def test_settings_may_stand_in_a_file(environ: dict[str, str], tmp_path: Path) -> None:
+    """`--env-file` before the command does for all of them."""
+    file = tmp_path / "config.env"
+    file.write_text("".join(f"{name}={text}\n" for name, text in environ.items()))
+    result = CliRunner().invoke(main, ["--env-file", str(file), "trace-id", AG1, "ar770"])
+    assert (result.exit_code, result.stdout) == (0, f"{1:032x}\n")

@@ -1,0 +1,195 @@
+"""`convert`: a run's JSON as a trace, offline, whatever stands around the run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from exporter.cli import main
+
+EXAMPLE = Path(__file__).parent / "fixtures" / "run_example.json"
+TRACE_ID = "00000000000000000f9c2b1d8a7e4f36"
+START_NS, END_NS = "1775186055000000000", "1775186059213000000"
+DETAIL = ("session_id", "disposition_reason", "trigger_event_id")
+DETAIL_ONLY = (*DETAIL, "response", "reflection", "tool_trace")
+
+
+def convert(*arguments: str, stdin: str | bytes | None = None) -> Result:
+    return CliRunner().invoke(main, ["convert", *arguments], input=stdin)
+
+
+def example() -> dict[str, Any]:
+    """The documented run, bare."""
+    run: dict[str, Any] = json.loads(EXAMPLE.read_text())["data"]
+    return run
+
+
+def row(run_id: str) -> dict[str, Any]:
+    """The documented run as a row of a list."""
+    shown = {name: value for name, value in example().items() if name not in DETAIL_ONLY}
+    return {**shown, "id": run_id, "trace_id": None}
+
+
+def spans_of(result: Result) -> list[list[dict[str, Any]]]:
+    """The spans of each export request, a request a line."""
+    return [
+        json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]
+        for line in result.stdout.splitlines()
+    ]
+
+
+def attributes_of(span: dict[str, Any]) -> dict[str, Any]:
+    return {one["key"]: next(iter(one["value"].values())) for one in span["attributes"]}
+
+
+def test_the_documented_run_is_shown_as_a_tree() -> None:
+    """Id, times, tokens, cost and the one tool call, as an operator reads them."""
+    result = convert(str(EXAMPLE))
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    lines = [
+        " ".join(line.strip("\u2502\u2514\u2500 ").split()) for line in result.stdout.splitlines()
+    ]
+    assert lines[:3] == [
+        f"trace {TRACE_ID}",
+        "id from Conduit's 0f9c2b1d8a7e4f36, padded",
+        "invoke_agent",
+    ]
+    assert "time 2026-04-03 03:14:15.000 to 03:14:19.213 UTC, 4.213 s (measured)" in lines
+    assert "gen_ai.usage.input_tokens 1820" in lines
+    assert "gen_ai.usage.output_tokens 342" in lines
+    assert "conduit.run.cost_usd 0.0121" in lines
+    assert [line for line in lines if line.startswith("execute_tool")] == [
+        "execute_tool get_reservation"
+    ]
+    assert "reservation is confirmed" not in result.stdout
+    assert "res_123" not in result.stdout
+
+
+def test_the_documented_run_is_an_export_request() -> None:
+    """The same as OTLP's JSON: a root and one child, in nanoseconds."""
+    result = convert("--format", "otlp-json", str(EXAMPLE))
+    assert result.exit_code == 0
+    ((root, tool),) = spans_of(result)
+    assert (root["traceId"], tool["traceId"]) == (TRACE_ID, TRACE_ID)
+    assert (root["name"], tool["name"]) == ("invoke_agent", "execute_tool get_reservation")
+    assert (root["startTimeUnixNano"], root["endTimeUnixNano"]) == (START_NS, END_NS)
+    assert "parentSpanId" not in root
+    assert tool["parentSpanId"] == root["spanId"]
+    said = attributes_of(root)
+    assert (said["gen_ai.usage.input_tokens"], said["gen_ai.usage.output_tokens"]) == (
+        "1820",
+        "342",
+    )
+    assert said["conduit.run.cost_usd"] == 0.0121
+    assert attributes_of(tool)["conduit.tool.timing"] == "synthetic"
+
+
+@pytest.mark.parametrize("style", ["tree", "otlp-json"])
+def test_standard_input_is_the_same(style: str) -> None:
+    """`-` reads what a pipe brings."""
+    piped = convert("--format", style, "-", stdin=EXAMPLE.read_bytes())
+    assert piped.exit_code == 0
+    assert piped.stdout == convert("--format", style, str(EXAMPLE)).stdout
+
+
+def test_a_bare_run_is_the_same() -> None:
+    """The envelope `data` may be missing."""
+    assert convert("-", stdin=json.dumps(example())).stdout == convert(str(EXAMPLE)).stdout
+
+
+def test_every_run_of_a_page_is_a_trace() -> None:
+    """Rows of a list have no detail: a root each, marked as a summary."""
+    page = {"data": [row("ar1"), row("ar2")], "next_cursor": None, "has_more": False}
+    result = convert("--format", "otlp-json", "-", stdin=json.dumps(page))
+    assert result.exit_code == 0
+    traces = spans_of(result)
+    assert [len(spans) for spans in traces] == [1, 1]
+    assert len({spans[0]["traceId"] for spans in traces}) == 2
+    for (root,) in traces:
+        assert attributes_of(root)["conduit.trace.detail"] == "summary"
+
+
+def test_json_lines_are_a_trace_each() -> None:
+    """One answer or run a line, of either kind; empty lines are none."""
+    text = f"{json.dumps(row('ar1'))}\n\n{json.dumps({'data': example()})}\r\n"
+    result = convert("--format", "otlp-json", "-", stdin=text)
+    assert result.exit_code == 0
+    assert [len(spans) for spans in spans_of(result)] == [1, 2]
+
+
+def test_the_options_change_the_trace() -> None:
+    """A name for the agent, slices for instants, and content only when asked for, masked."""
+    run = {**example(), "response": "Write to jane@example.com"}
+    result = convert(
+        *("--agent-name", "Front desk", "--tool-timing", "slices", "--capture-content"),
+        *("--format", "otlp-json", "-"),
+        stdin=json.dumps(run),
+    )
+    ((root, tool),) = spans_of(result)
+    assert root["name"] == "invoke_agent Front desk"
+    assert (tool["startTimeUnixNano"], tool["endTimeUnixNano"]) == (START_NS, END_NS)
+    assert "Write to [email]" in attributes_of(root)["gen_ai.output.messages"]
+    assert "res_123" in attributes_of(tool)["gen_ai.tool.call.arguments"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "error: "),
+        ("not json", "error: "),
+        ("<html>", "error: "),
+        ("\x00\xff", "error: "),
+        ("[" * 100_000, "error: "),
+        ("12", "error: The input holds something that is no run: not an object"),
+        ('{"data": ["x"]}', "error: The input holds something that is no run: not an object"),
+        ('{"id": "ar1"}\nnot json', "error: "),
+    ],
+)
+def test_garbage_is_an_error_in_words(text: str, said: str) -> None:
+    """Exit code 1, one sentence, no traceback, and nothing on standard output."""
+    result = convert("-", stdin=text)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(said)
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_one_unreadable_run_does_not_hide_the_others() -> None:
+    """It is named with what is wrong; the rest is shown, and the exit code is 1."""
+    bad = {**row("ar-bad"), "created_at": "yesterday"}
+    page = {"data": [row("ar1"), bad, row("ar2")]}
+    result = convert("--format", "otlp-json", "-", stdin=json.dumps(page))
+    assert result.exit_code == 1
+    assert len(spans_of(result)) == 2
+    assert result.stderr.startswith("error: run ar-bad: ")
+
+
+def test_what_a_terminal_would_obey_is_shown() -> None:
+    """A name from outside cannot draw on the operator's screen."""
+    run = {**example(), "tool_trace": [{"name": "\x1b[2Jevil\r\n", "input": {}}]}
+    result = convert("-", stdin=json.dumps(run))
+    assert "\x1b" not in result.stdout
+    assert "\r" not in result.stdout
+
+
+def test_it_is_a_command_without_settings(tmp_path: Path) -> None:
+    """As a process in an empty folder, fed by a pipe; nothing is left behind."""
+    done = subprocess.run(
+        [sys.executable, "-m", "exporter", "convert", "-"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(EXAMPLE.parents[2])},
+        input=EXAMPLE.read_bytes(),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().startswith(f"trace {TRACE_ID}\n")
+    assert list(tmp_path.iterdir()) == []

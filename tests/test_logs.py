@@ -1,0 +1,286 @@
+"""Log records as lines: one record can never look like two, and no line shows a secret."""
+
+import io
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+
+from exporter import logs
+from exporter.logs import MASK, JsonFormatter, Redactor, TextFormatter, escape
+
+# CR, LF, NUL, a terminal code, C1, line separators, marks that turn the line, half a character.
+HOSTILE = "a\r\nb\x00\x1b[31mc\x85\u2028\u2029\u202e\u2066\u200f\u061c\ufeff\udc80d"
+ESCAPED = r"a\r\nb\x00\x1b[31mc\x85\u2028\u2029\u202e\u2066\u200f\u061c\ufeff\udc80d"
+SECRET = "cdt_live_hunter2"
+PASSWORD = 'p\u00e4ss"word\\hunter2'
+WHEN = "2026-11-24T01:02:03.456Z"
+WHEN_S = 1_795_482_123.4567
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Give the process's loggers back as they were."""
+    root = logging.getLogger()
+    chatty = {name: logging.getLogger(name) for name in logs._CHATTY}
+    before = (root.handlers[:], root.level, {name: one.level for name, one in chatty.items()})
+    yield
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    for name, one in chatty.items():
+        one.setLevel(before[2][name])
+
+
+def record(message: object, *values: object, **over: Any) -> logging.LogRecord:
+    """A record of `exporter.sync` at WHEN; `over` sets fields of it."""
+    made = logging.LogRecord("exporter.sync", logging.INFO, "sync.py", 1, message, values, None)
+    made.created = WHEN_S
+    for name, value in over.items():
+        setattr(made, name, value)
+    return made
+
+
+def text(made: logging.LogRecord, *secrets: str) -> str:
+    return TextFormatter(Redactor(secrets)).format(made)
+
+
+def parsed(made: logging.LogRecord, *secrets: str) -> dict[str, Any]:
+    """The record as JSON, which is one line of ASCII and valid in every reader's eyes."""
+    line = JsonFormatter(Redactor(secrets)).format(made)
+    assert line.isascii()
+    assert line.isprintable()
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is no JSON")
+
+    value: dict[str, Any] = json.loads(line, parse_constant=refuse)
+    return value
+
+
+def raised(error: Exception) -> object:
+    """What a record holds of an exception that was caught."""
+    try:
+        raise error
+    except type(error):
+        return sys.exc_info()
+
+
+class Broken:
+    """An object that cannot be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+def test_text_is_time_level_logger_message_and_fields() -> None:
+    """Columns to read down, then key=value; what is not a plain word is quoted."""
+    made = record("read %d runs", 20, agent="ag 1", pages=2, empty="", path="a=b")
+    assert text(made) == (
+        f'{WHEN} INFO  sync      read 20 runs agent="ag 1" pages=2 empty="" path="a=b"'
+    )
+
+
+def test_json_is_one_object_with_the_same() -> None:
+    """Fields keep their types; one that is called like ours gets an underscore."""
+    made = record("read %d runs", 20, agent="ag 1", pages=2, level="own", time=None)
+    assert parsed(made) == {
+        "time": WHEN,
+        "level": "info",
+        "logger": "sync",
+        "message": "read 20 runs",
+        "agent": "ag 1",
+        "pages": 2,
+        "level_": "own",
+        "time_": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("level", "shown", "named"),
+    [
+        (logging.DEBUG, "DEBUG", "debug"),
+        (logging.WARNING, "WARN ", "warning"),
+        (logging.ERROR, "ERROR", "error"),
+        (logging.CRITICAL, "FATAL", "critical"),
+        (35, "Level 35", "level 35"),
+    ],
+)
+def test_levels_are_words(level: int, shown: str, named: str) -> None:
+    """Five columns in text, Python's own names in JSON."""
+    made = record("x", levelno=level, levelname=logging.getLevelName(level))
+    assert text(made).startswith(f"{WHEN} {shown} sync ")
+    assert parsed(made)["level"] == named
+
+
+def test_loggers_of_others_keep_their_names() -> None:
+    """Only our own package's name is left out."""
+    made = record("x", name="uvicorn.error")
+    assert " uvicorn.error x" in text(made)
+    assert parsed(made)["logger"] == "uvicorn.error"
+
+
+def test_one_record_is_one_line_whatever_it_holds() -> None:
+    """In the message, in values, in names of fields and of the logger: all is written out."""
+    made = record(f"{HOSTILE} %s", HOSTILE, name=f"exporter.{HOSTILE}", agent=HOSTILE)
+    made.__dict__[HOSTILE] = 1
+    line = text(made)
+    assert line.splitlines() == [line]
+    assert line.count(ESCAPED) == 4
+    assert r"a\r\nb\u0000\u001b" in line
+    assert parsed(made)["message"] == f"{HOSTILE} {HOSTILE}"
+    assert parsed(made)["agent"] == HOSTILE
+
+
+def test_readable_text_of_every_alphabet_stays_readable() -> None:
+    """Only what a terminal would obey is written out."""
+    assert escape("Z\u00fcrich \u6771\u4eac \U0001f3e8") == "Z\u00fcrich \u6771\u4eac \U0001f3e8"
+    assert 'city="Z\u00fcrich See"' in text(record("x", city="Z\u00fcrich See"))
+
+
+def test_tracebacks_follow_indented() -> None:
+    """No line of one begins like a record; in JSON they are a field."""
+    failure = raised(ValueError(f"broken\n{WHEN} ERROR sync forged\r{HOSTILE}"))
+    made = record("failed", exc_info=failure, stack_info="Stack:\n  here")
+    first, *rest = text(made).split("\n")
+    assert first == f"{WHEN} INFO  sync      failed"
+    assert len(rest) >= 5
+    assert all(line.startswith("    ") for line in rest)
+    assert any("ValueError: broken" in line for line in rest)
+    assert rest[-1] == "      here"
+    assert "\x1b" not in text(made)
+    assert parsed(made)["exception"].startswith("Traceback (most recent call last):")
+    assert parsed(made)["exception"].endswith("Stack:\n  here")
+
+
+def test_no_traceback_where_there_was_no_exception() -> None:
+    """`exc_info=True` outside of an except block adds nothing."""
+    made = record("x", exc_info=(None, None, None))
+    assert text(made).endswith("sync      x")
+    assert "exception" not in parsed(made)
+
+
+def test_a_record_that_cannot_be_filled_in_is_still_a_line() -> None:
+    """A wrong placeholder, and a message or value that cannot be shown."""
+    assert "%d runs (its values could not be filled in)" in text(record("%d runs", "many"))
+    assert "%s (its values could not be filled in)" in text(record("%s", Broken()))
+    assert "<Broken> (its values could not be filled in)" in text(record(Broken()))
+    assert "value=<Broken>" in text(record("x", value=Broken()))
+    assert parsed(record("x", value=Broken()))["value"] == "<Broken>"
+
+
+def test_json_takes_values_of_every_kind() -> None:
+    """What JSON has no form for becomes text, and the line stays valid."""
+    loop: list[Any] = []
+    loop.append(loop)
+    assert parsed(record("x", value={1, 2}))["value"] == "{1, 2}"
+    assert parsed(record("x", value=float("nan"), n=1))["value"] == "nan"
+    assert parsed(record("x", value={("a", 1): 2}))["value"] == "{('a', 1): 2}"
+    assert parsed(record("x", value=loop))["value"] == "[[...]]"
+    assert parsed(record("x", value={"a": [1, None]}))["value"] == {"a": [1, None]}
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        SECRET,
+        f"https://h/?token={SECRET}&x=1",
+        {"token": SECRET},
+        PASSWORD,
+        {"password": PASSWORD},
+        "p%C3%A4ss%22word%5Chunter2",
+    ],
+)
+def test_known_secrets_are_masked_in_every_spelling(shown: object) -> None:
+    """As they are, quoted by Python or JSON, percent-encoded: in messages, fields, tracebacks."""
+    failure = raised(ValueError(shown))
+    made = record("sent %s and %r", shown, shown, value=shown, exc_info=failure)
+    for line in (text(made, SECRET, PASSWORD), json.dumps(parsed(made, SECRET, PASSWORD))):
+        assert "hunter2" not in line
+        assert line.count(MASK) >= 4
+
+
+def test_of_two_secrets_the_longer_is_masked_whole() -> None:
+    """One secret may be the beginning of another."""
+    assert Redactor(["abcdef", "abcdef123"]).mask("abcdef123 abcdef") == f"{MASK} {MASK}"
+
+
+@pytest.mark.parametrize(
+    ("line", "masked"),
+    [
+        ("Authorization: Bearer abcdef.123-456", f"Authorization: Bearer {MASK}"),
+        ("{'authorization': 'bearer  abcdefgh'}", f"{{'authorization': 'bearer  {MASK}'}}"),
+        ("authorization=Bearer%20abcdefgh,x=1", f"authorization=Bearer%20{MASK},x=1"),
+        ('"Authorization": "Basic dXNlcjpwYXNz"', f'"Authorization": "Basic {MASK}"'),
+        ("the basic authorization of a bearer", "the basic authorization of a bearer"),
+    ],
+)
+def test_credentials_of_headers_are_masked_unknown_as_they_are(line: str, masked: str) -> None:
+    """Whatever stands where a header has its credentials is taken for a secret."""
+    assert Redactor().mask(line) == masked
+    assert parsed(record(line))["message"] == masked
+
+
+def test_the_redactor_does_not_show_what_it_knows() -> None:
+    """Neither repr nor str; and an empty secret masks nothing."""
+    assert "hunter2" not in repr(Redactor([SECRET]))
+    assert Redactor([""]).mask("a b") == "a b"
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_the_whole_process_logs_one_way(style: Literal["text", "json"]) -> None:
+    """Every logger goes to the one stream; a second call replaces the first."""
+    first, stream = io.StringIO(), io.StringIO()
+    logs.configure(style=style, stream=first)
+    logs.configure(style=style, stream=stream, secrets=[SECRET])
+    logging.getLogger("exporter.sync").info("read %s", SECRET)
+    logging.getLogger("uvicorn.error").warning("from elsewhere")
+    assert first.getvalue() == ""
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2
+    assert MASK in lines[0]
+    if style == "json":
+        assert [json.loads(line)["logger"] for line in lines] == ["sync", "uvicorn.error"]
+
+
+def test_the_level_decides_and_libraries_stay_quiet() -> None:
+    """At debug our own lines appear, but none of a library that would tell of every request."""
+    stream = io.StringIO()
+    logs.configure(level="debug", stream=stream)
+    logging.getLogger("exporter.sync").debug("ours")
+    logging.getLogger("httpx").info("HTTP Request: GET ...")
+    logging.getLogger("httpcore.connection").debug("send_request_headers")
+    assert [line.split()[-1] for line in stream.getvalue().splitlines()] == ["ours"]
+    logs.configure(level="error", stream=stream)
+    logging.getLogger("exporter.sync").warning("left out")
+    logging.getLogger("httpx").warning("left out")
+    assert "left out" not in stream.getvalue()
+
+
+def test_warnings_of_python_are_lines_too() -> None:
+    """A library's warning does not break into the log as bare text."""
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=False)
+        logging.captureWarnings(capture=True)
+        warnings.warn("old\nthing", UserWarning, stacklevel=1)
+    (line,) = stream.getvalue().splitlines()
+    assert " WARN  py.warnings " in line
+    assert r"UserWarning: old\nthing" in line
+
+
+def test_the_log_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard output is the commands' own."""
+    logs.configure()
+    logging.getLogger("exporter.app").info("started")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.endswith(" INFO  app       started\n")
