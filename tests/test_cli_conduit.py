@@ -1,4 +1,4 @@
-"""The commands that ask Conduit and end: `check`, `once` and `trace-id`, against a simulated one."""
+"""The commands that ask Conduit and end: `check`, `once`, `trace-id`, against a simulated one."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import queue
-import re
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from exporter.clock import SystemClock
 from exporter.demo.conduit import SimulatedConduit
 from exporter.demo.runs import SECOND_NS
 from exporter.demo.server import listening_socket, serve
+from exporter.ledger.database import Database
 from tests.demo_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
 from tests.fakes import FakeClock
 
@@ -112,7 +112,7 @@ def dead_url() -> str:
 
 
 def test_check_tells_all_that_a_start_needs(environ: dict[str, str], tmp_path: Path) -> None:
-    """Settings, token, workspaces, ledger, trace backend: a line each, nothing created or counted."""
+    """Settings, token, workspaces, ledger, trace backend: a line each; nothing is created."""
     result = invoke({**environ, "OTEL_TRACES_EXPORTER": "none"}, "check")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
@@ -194,7 +194,7 @@ def test_check_looks_at_a_ledger_that_is_there(environ: dict[str, str], tmp_path
 def test_once_reads_and_delivers_all_that_is_visible(
     environ: dict[str, str], conduit: SimulatedConduit
 ) -> None:
-    """Each run is a trace on standard output; a second pass of the same ledger has nothing to do."""
+    """Each run is a trace on standard output; a second pass finds nothing to do."""
     result = invoke(environ, "once")
     assert result.exit_code == 0, result.output
     traces = [
@@ -212,19 +212,15 @@ def test_once_reads_and_delivers_all_that_is_visible(
 
 
 def test_once_says_what_could_not_be_read(environ: dict[str, str]) -> None:
-    """A dead Conduit ends it with 1 and the reason, on standard error."""
-    result = invoke({**environ, "CONDUIT_BASE_URL": dead_url()}, "once")
+    """The rest is read and delivered; it ends with 1 and the reason, as JSON if that was asked."""
+    settings = {"CONDUIT_AGENTS": f"{AG1},ag77gone", "EXPORTER_LOG_FORMAT": "json"}
+    result = invoke({**environ, **settings}, "once")
     assert result.exit_code == 1
-    assert result.stdout == ""
-    assert re.search(r" ERROR app +.*The Conduit API cannot be reached", result.stderr)
-
-
-def test_once_logs_json_on_request(environ: dict[str, str]) -> None:
-    """Every line of standard error is an object."""
-    settings = {"CONDUIT_BASE_URL": dead_url(), "EXPORTER_LOG_FORMAT": "json"}
-    lines = invoke({**environ, **settings}, "once").stderr.splitlines()
-    assert lines
-    assert {json.loads(line)["level"] for line in lines} >= {"error"}
+    assert len(result.stdout.splitlines()) == 3
+    told = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [(one["logger"], one["message"]) for one in told if one["level"] == "error"] == [
+        ("app", "agent ag77gone: no workspace of this token lists it")
+    ]
 
 
 def test_trace_id_is_found_in_the_ledger(environ: dict[str, str]) -> None:
@@ -243,12 +239,24 @@ def test_trace_id_is_found_in_the_ledger(environ: dict[str, str]) -> None:
 def test_trace_id_is_asked_of_conduit_where_the_ledger_has_none(
     environ: dict[str, str], conduit: SimulatedConduit, tmp_path: Path
 ) -> None:
-    """No ledger yet, or one that another process holds: two requests, and nothing is created."""
+    """There is no ledger yet, and none is created."""
     conduit.data.add_run(sim_run("ar77x"))
     result = invoke(environ, "trace-id", AG1, "ar77x")
     assert (result.exit_code, result.stdout) == (0, f"{PADDED}\n")
     assert result.stderr == "found in the Conduit API\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_trace_id_leaves_a_held_ledger_alone(environ: dict[str, str]) -> None:
+    """The daemon's ledger is its own while it runs: Conduit is asked instead."""
+    assert invoke(environ, "once").exit_code == 0
+    held = Database(url=environ["EXPORTER_LEDGER"], base_url=environ["CONDUIT_BASE_URL"])
+    try:
+        result = invoke(environ, "trace-id", AG1, "ar771")
+        assert "ok      ledger: is held by a running exporter\n" in invoke(environ, "check").stdout
+    finally:
+        held.close()
+    assert (result.stdout, result.stderr) == (f"{2:032x}\n", "found in the Conduit API\n")
 
 
 def test_trace_id_of_no_run_is_an_error(environ: dict[str, str]) -> None:

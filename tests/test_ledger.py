@@ -13,7 +13,7 @@ from exporter.ledger.compression import compress, decompress
 from exporter.ledger.database import Database
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.outbox import Settlement
-from exporter.ledger.records import Coverage, GapRecord, Seen, Sighting
+from exporter.ledger.records import AgentRecord, Coverage, GapRecord, Seen, Sighting
 from exporter.ledger.schema import GapPurpose, RunState, TraceState, Urgency
 from exporter.ledger.totals import TotalKey
 from exporter.models import Agent, Unreadable, Workspace
@@ -368,3 +368,68 @@ def test_retention_lets_go_of_settled_traces_alone(ledger: Ledger) -> None:
     prune(51)
     assert ledger.transact([lambda one: one.traces.find(1, "a")]) == [None]
     assert ledger.transact([lambda one: one.traces.find(1, "b")])[0] is not None
+
+
+def test_a_gap_that_is_recorded_twice_is_one(ledger: Ledger) -> None:
+    """The repeat of a page whose commit had an unknown outcome opens no second gap."""
+    opened = Coverage(frontier_ns=20, open_gap=GapRecord(None, GapPurpose.FRESH, 10, 20, "c"))
+
+    first, again = (ledger.transact([lambda one: one.agents.cover(1, opened)])[0] for _ in "12")
+
+    assert first == again
+    assert len(ledger.transact([lambda one: one.agents.gaps(1)])[0]) == 1
+
+
+def test_a_backfill_ends_where_counting_begins(ledger: Ledger) -> None:
+    """Above the floor runs are counted; an agent that was never scanned counts from its end on."""
+    scanned = ledger.transact([_scanned_agent])[0]
+    never = ledger.transact([_never_scanned_agent])[0]
+
+    def gaps_of(agent_no: int) -> list[tuple[int, int]]:
+        found = ledger.transact([lambda one: one.agents.gaps(agent_no)])[0]
+        return [(gap.lower_ns, gap.upper_ns) for gap in found]
+
+    assert scanned.floor_ns == 100
+    assert gaps_of(scanned.no) == [(10, 100)]
+    assert never.floor_ns == 150
+    assert gaps_of(never.no) == [(10, 150)]
+
+
+def _scanned_agent(ledger: Ledger) -> AgentRecord:
+    added = _watched(ledger, "ag2")
+    ledger.agents.cover(added.no, Coverage(frontier_ns=200))
+    return ledger.agents.open_backfill(_watched(ledger, "ag2"), since_ns=10, until_ns=150)
+
+
+def _never_scanned_agent(ledger: Ledger) -> AgentRecord:
+    return ledger.agents.open_backfill(_watched(ledger, "ag3"), since_ns=10, until_ns=150)
+
+
+def _watched(ledger: Ledger, agent_id: str) -> AgentRecord:
+    return ledger.agents.put_agent(Agent(agent_id, "ws1", "A"), workspace_no=1, floor_ns=100)
+
+
+def test_an_unfinished_backfill_goes_on_and_reaches_as_far_as_the_next(ledger: Ledger) -> None:
+    """The cursor is kept, unless the new one asks for more at the upper end."""
+
+    def asked(since_ns: int, until_ns: int | None) -> list[tuple[int, int, str | None]]:
+        def work(one: Ledger) -> list[GapRecord]:
+            one.agents.open_backfill(_watched(one, "ag2"), since_ns=since_ns, until_ns=until_ns)
+            return one.agents.gaps(2)
+
+        found = ledger.transact([work])[0]
+        return [(gap.lower_ns, gap.upper_ns, gap.cursor) for gap in found]
+
+    assert asked(50, None) == [(50, 100, None)]
+    read = Coverage(open_gap=GapRecord(1, GapPurpose.BACKFILL, 50, 70, "c"))
+    ledger.transact([lambda one: one.agents.cover(2, read)])
+    assert asked(50, None) == [(50, 70, "c")]
+    assert asked(30, 60) == [(30, 70, "c")]
+    assert asked(50, 90) == [(30, 90, None)]
+
+
+def test_a_backfill_does_not_hold_retention_back(ledger: Ledger) -> None:
+    """Its gap lies below the floor, where nothing is counted."""
+    ledger.transact([_scanned_agent])
+
+    assert ledger.transact([lambda one: one.agents.raise_floor(2, 180)])[0] == 180

@@ -1,102 +1,19 @@
 """Hours and days of the whole exporter in simulated time: nothing lost, nothing twice."""
 
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exporter.convert.ids import trace_id_of
 from exporter.delivery.outcome import Outcome, Refused, Unavailable
 from exporter.demo import faults
 from exporter.demo.answers import Endpoint, Failure
-from exporter.demo.directory import Scenario, SimAgent, SimWorkspace
-from exporter.demo.generator import Disorder, GeneratedRuns, RunProfile
+from exporter.demo.generator import Disorder
 from exporter.demo.scenario import DEMO_TOKEN, hospitality
 from exporter.ledger import families
+from tests.simulation.scenarios import HOUR_S, agents, assert_exact, settle
 from tests.simulation.world import World, percentile
-
-HOUR_S = 3600.0
-ONE_WORKSPACE = "j57sim"
-
-
-def agents(
-    count: int = 1,
-    *,
-    per_hour: float = 60,
-    history_s: float = 0,
-    disorder: Disorder | None = None,
-    duration_s: tuple[float, float, float] = (2.0, 6.0, 60.0),
-) -> Callable[[int], Scenario]:
-    """A scenario of one workspace whose agents get so many runs an hour each."""
-
-    def make(start_ns: int) -> Scenario:
-        profile = RunProfile(
-            runs_per_hour=per_hour,
-            duration_s=duration_s,
-            disorder=disorder or Disorder(),
-            dispositions={"resolved": 8, "escalated": 1, None: 1},
-        )
-        return Scenario(
-            workspaces=[SimWorkspace(ONE_WORKSPACE, "Simulated")],
-            agents=[
-                SimAgent(
-                    id=f"ag77{number:028d}",
-                    workspace_id=ONE_WORKSPACE,
-                    name=f"Agent {number}",
-                    runs=GeneratedRuns(
-                        agent_id=f"ag77{number:028d}",
-                        seed=number,
-                        start_ns=start_ns - round(history_s * 1e9),
-                        profile=profile,
-                    ),
-                )
-                for number in range(count)
-            ],
-            tokens={"token": (ONE_WORKSPACE,)},
-        )
-
-    return make
-
-
-async def settle(world: World, *, most_s: float = 2 * HOUR_S) -> None:
-    """Let time pass until every run that has ended is delivered; nothing may stay behind."""
-    for _ in range(int(most_s / 30)):
-        truth = world.conduit.data.truth()
-        assert world.exporter is not None
-        if (
-            world.sums().get(families.RUNS, 0) >= len(truth.run_ids)
-            and world.exporter.ledger.outbox_state.pending == 0
-            and not any(
-                agent.awaiting_total or agent.ended
-                for workspace in world.exporter.workspaces().values()
-                for agent in workspace.agents.values()
-            )
-        ):
-            return
-        await world.sleep(30)
-
-
-def assert_exact(world: World) -> None:
-    """The totals are the truth, every trace is visible, none changed, no detail came twice."""
-    truth = world.conduit.data.truth()
-    sums = world.sums()
-    assert sums.get(families.RUNS, 0) == len(truth.run_ids)
-    tokens = sum(truth.input_tokens.values()) + sum(truth.output_tokens.values())
-    assert sums.get(families.TOKENS, 0) == tokens
-    assert sums.get(families.COST_USD, 0) == sum(truth.cost_usd.values())
-    assert sums.get(families.UNPRICED, 0) == sum(truth.unpriced.values())
-    expected = {
-        trace_id_of(
-            raw=world.conduit.data.run(run_id).trace_id,
-            workspace_id=ONE_WORKSPACE,
-            run_id=run_id,
-        )
-        for run_id in truth.run_ids
-    }
-    assert world.backend.traces == expected
-    assert world.backend.changed == []
 
 
 def test_an_ordinary_hour_is_counted_and_traced_exactly(tmp_path: Path) -> None:

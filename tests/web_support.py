@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from exporter.clock import Clock, SystemClock
 from exporter.metrics.exposition import new_registry
 from exporter.metrics.reading import Source
+from exporter.web.auth import Executor
 from exporter.web.config_file import WebConfigFile
 from exporter.web.connections import WebLimits
 from exporter.web.guard import Guard
@@ -105,6 +106,7 @@ def make_app(
     readiness: Callable[[], Readiness] = Readiness,
     status: Callable[[], StatusView] = make_status,
     app: ASGIApp | None = None,
+    executor: Executor = inline,
 ) -> Guard:
     """The whole application; `app` stands in for the pages."""
     clock = clock or SystemClock()
@@ -116,7 +118,7 @@ def make_app(
         config_file=config_file or WebConfigFile(None, clock=clock),
         limits=limits or WebLimits(),
         clock=clock,
-        executor=inline,
+        executor=executor,
     )
 
 

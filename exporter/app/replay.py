@@ -6,6 +6,7 @@ counted once. A replay that is broken off is simply made again, for its bytes ar
 
 import asyncio
 import logging
+import random
 import signal
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,7 +113,14 @@ async def run_replay(settings: Settings, *, since_ns: int, show: Show) -> Replay
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as pool:
         gate = LedgerGate(ledger, executor=in_thread(pool), clock=clock, rng=system_rng())
         work = asyncio.ensure_future(
-            replay(gate, sender=sender, clock=clock, since_ns=since_ns, show=show)
+            replay(
+                gate,
+                sender=sender,
+                clock=clock,
+                rng=system_rng(),
+                since_ns=since_ns,
+                show=show,
+            )
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, work.cancel)
@@ -124,7 +132,13 @@ async def run_replay(settings: Settings, *, since_ns: int, show: Show) -> Replay
 
 
 async def replay(
-    gate: LedgerGate, *, sender: Sender, clock: Clock, since_ns: int, show: Show
+    gate: LedgerGate,
+    *,
+    sender: Sender,
+    clock: Clock,
+    rng: random.Random,
+    since_ns: int,
+    show: Show,
 ) -> ReplayReport:
     """Send again for as long as anything gets through."""
     outbox = ReplayOutbox(gate, since_ns=since_ns)
@@ -132,7 +146,7 @@ async def replay(
         outbox=outbox,
         sender=sender,
         clock=clock,
-        rng=system_rng(),
+        rng=rng,
         on_delivered=lambda _traces, _now_ns: None,
     )
     found = await outbox.count()

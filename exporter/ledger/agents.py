@@ -154,6 +154,10 @@ class AgentTables:
         if gap.no is not None:
             self._db.execute(update(schema.gap).where(schema.gap.c.no == gap.no).values(**values))
             return gap.no
+        same = [schema.gap.c[name] == values[name] for name in values if name != "cursor"]
+        if (number := self._db.execute(select(schema.gap.c.no).where(*same)).scalar()) is not None:
+            # The page is recorded a second time, after a commit of unknown outcome.
+            return int(number)
         added = self._db.execute(insert(schema.gap).values(**values)).inserted_primary_key
         if added is None:
             raise LedgerUnavailable("The ledger gave no number for a new gap")

@@ -46,6 +46,8 @@ class LedgerGate:
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
         self.fault: LedgerError | None = None
+        # Commits whose outcome was unknown: what callers remember may be behind what was committed.
+        self.doubts = 0
 
     async def transact(self, work: Work[R]) -> R:
         """Do `work` in a transaction and return its result once that is committed.
@@ -119,6 +121,7 @@ class LedgerGate:
         if self.fault is None:
             logger.error("%s; nothing new is fetched until it does", fault)
         self.fault = fault
+        self.doubts += 1
         most = min(_RETRY_MOST_S, _RETRY_FIRST_S * 2 ** min(failures - 1, 10))
         await self._clock.sleep(self._rng.uniform(most / 2, most))
         try:

@@ -115,6 +115,26 @@ class Roster:
         state.agents_due_s = self._clock.monotonic_s() + REFRESH_S
         state.discovered = True
 
+    async def reload(self, state: WorkspaceState) -> None:
+        """Take over again what the ledger holds of every agent. Raises LedgerError.
+
+        For when a commit's outcome was unknown: its repeat finds everything done and cannot tell
+        what was new. No request about the workspace may be under way.
+        """
+        found = await self._gate.transact(
+            lambda ledger: {agent.id: _load(ledger, agent.no) for agent in state.agents.values()}
+        )
+        for agent_id, (gaps, in_flight, awaiting) in found.items():
+            agent = state.agents[agent_id]
+            agent.gaps = gaps
+            agent.in_flight = {
+                run.id: agent.in_flight.get(run.id, InFlight(run.created_ns, ""))
+                for run in in_flight
+            }
+            agent.awaiting = awaiting if self._wants_details else {}
+            agent.window, agent.window_stale = [], True
+            agent.head_digest = None
+
     def missing(self, states: Mapping[str, WorkspaceState]) -> list[str]:
         """The ids of agents that the settings name and no workspace lists."""
         named = set(self._scope.agents or ()) | set(self._runs)
@@ -169,11 +189,12 @@ def _put_and_load(
             record = ledger.agents.open_backfill(
                 record, since_ns=backfill.since_ns, until_ns=backfill.until_ns
             )
+        gaps, in_flight, awaiting = _load(ledger, record.no)
         return _Found(
             record=record,
-            gaps=ledger.agents.gaps(record.no),
-            in_flight=ledger.runs.in_flight(record.no),
-            awaiting=ledger.runs.awaiting_counts(record.no),
+            gaps=gaps,
+            in_flight=in_flight,
+            awaiting=awaiting,
             unsettled=[
                 run_id
                 for run_id in named
@@ -183,3 +204,14 @@ def _put_and_load(
         )
 
     return work
+
+
+def _load(
+    ledger: Ledger, agent_no: int
+) -> tuple[list[GapRecord], list[InFlightRun], dict[Urgency, int]]:
+    """What is still to be done for an agent."""
+    return (
+        ledger.agents.gaps(agent_no),
+        ledger.runs.in_flight(agent_no),
+        ledger.runs.awaiting_counts(agent_no),
+    )

@@ -76,6 +76,7 @@ class WorkspaceSync:
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._doubts = parts.gate.doubts
 
     async def run(self) -> None:
         """Work until `stop`."""
@@ -130,8 +131,14 @@ class WorkspaceSync:
         """Take one decision and act on it, or wait for the moment of the next."""
         parts, state = self._parts, self.state
         now_s = parts.clock.monotonic_s()
-        if len(self._tasks) >= _MOST_IN_FLIGHT:
+        in_doubt = self._doubts != parts.gate.doubts
+        if len(self._tasks) >= (1 if in_doubt else _MOST_IN_FLIGHT):
             await self._wait(None)
+            return
+        if in_doubt:
+            doubts = parts.gate.doubts
+            await parts.roster.reload(state)
+            self._doubts = doubts
             return
         decision = plan(state, now_s, details=self._details_allowed())
         if isinstance(decision, Wait):

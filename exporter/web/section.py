@@ -3,6 +3,7 @@
 Never repeats a value of the document in a message: it may be a secret.
 """
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
@@ -12,6 +13,8 @@ import yaml
 from exporter.errors import ConfigError
 
 _KIND_NAMES: Final = {str: "string", bool: "boolean", int: "whole number", list: "list"}
+# What the parser quotes of the file (an alias, a tag), but not its names of tokens, `'<...>'`.
+_QUOTED: Final = re.compile(r"""(["'])(?!<[a-z ]+>\1).*\1""", re.DOTALL)
 
 
 class Section:
@@ -100,9 +103,10 @@ def load_yaml(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.MarkedYAMLError as error:
-        # The error's own text quotes the file.
+        # The error's own text quotes the file, where a password may begin like an alias.
+        problem = _QUOTED.sub("...", error.problem or "")
         mark = error.problem_mark
         line = "" if mark is None else f"line {mark.line + 1}: "
-        raise ConfigError([f"{line}not YAML: {error.problem}"]) from None
+        raise ConfigError([f"{line}not YAML: {problem}"]) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([f"not YAML: {type(error).__name__}"]) from None

@@ -67,6 +67,15 @@ class WebServer:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{scheme}://{host}:{self._port}"
 
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self._table)
+
+    async def emptied(self) -> None:
+        """Wait until there is no connection."""
+        await self._table.emptied()
+
     async def start(self) -> None:
         """Listen; raises OSError where the address is taken or not this machine's."""
         loop = asyncio.get_running_loop()

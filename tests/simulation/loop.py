@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 
 
-class Killed(BaseException):
-    """The process ends here, between two steps, as kill -9 ends it."""
+class Killed(KeyboardInterrupt):
+    """The process ends here, as kill -9 ends it.
+
+    Of the one kind that asyncio lets through at once, from whatever task it is raised in.
+    """
 
 
 class DeadlockError(RuntimeError):

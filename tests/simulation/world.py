@@ -8,9 +8,9 @@ what the disk would hold; the next life opens the copy.
 import asyncio
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from exporter.app.assembly import Exporter
 from exporter.clock import Clock
@@ -19,10 +19,13 @@ from exporter.demo.directory import Scenario
 from exporter.demo.transport import SimulatedTransport
 from exporter.ledger import families
 from exporter.settings.loading import load
-from tests.fakes import START_NS, inline
+from exporter.sync.roster import Scope
+from tests.fakes import START_NS
 from tests.simulation.backend import SimulatedBackend
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import Killed, VirtualClock, VirtualLoop, run_virtually
 
+R = TypeVar("R")
 Script = Callable[["World"], Any]
 
 
@@ -52,6 +55,7 @@ class World:
             requests_per_minute=limit,
         )
         self.backend = SimulatedBackend(clock=self.clock, rng=random.Random(seed + 1))
+        self.disk = SimulatedDisk()
         self.latency_s = latency_s
         self.environ = {
             "CONDUIT_API_TOKEN": token,
@@ -74,7 +78,7 @@ class World:
         finally:
             self.clock.end()
 
-    def open(self, *, once: bool = False) -> Exporter:
+    def open(self, *, scope: Scope | None = None, once: bool = False) -> Exporter:
         """An exporter of this world, not started."""
         exporter = Exporter(
             load(self.environ),
@@ -84,11 +88,45 @@ class World:
                 self.conduit, clock=self.clock, rng=self.rng, latency_s=self.latency_s
             ),
             sender=self.backend,
-            executor=inline,
+            executor=self.disk,
+            scope=scope,
             once=once,
         )
         self._listen(exporter)
         return exporter
+
+    def run_alone(self, errand: Callable[[Exporter], Awaitable[R]], **how: Any) -> R:
+        """Let an exporter do one thing, as a command does, and close it; `how` goes to `open`."""
+
+        async def live() -> R:
+            exporter = self.exporter = self.open(**how)
+            try:
+                return await errand(exporter)
+            finally:
+                await exporter.close()
+
+        self.lives += 1
+        self.loop = VirtualLoop(self.seed + self.lives)
+        self.clock.begin(self.loop)
+        try:
+            return run_virtually(self.loop, live(), on_killed=self._bury)
+        finally:
+            self.clock.end()
+
+    def run_until_death_at_commit(
+        self, script: Script, *, before: int | None = None, after: int | None = None
+    ) -> bool:
+        """Let an exporter live until a commit, counted from its start; False if it ended first."""
+        calls = self.disk.calls
+        self.disk.killed_before = None if before is None else calls + before
+        self.disk.killed_after = None if after is None else calls + after
+        try:
+            self.run(script)
+        except Killed:
+            return True
+        finally:
+            self.disk.killed_before = self.disk.killed_after = None
+        return False
 
     async def _live(self, script: Script) -> Any:
         exporter = self.exporter = self.open()

@@ -1,0 +1,49 @@
+"""The disk under the ledger: each commit in order, a fault or a death placed at any of them."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from exporter.errors import LedgerUnavailable
+from tests.fakes import inline
+from tests.simulation.loop import Killed
+
+R = TypeVar("R")
+
+# Asked with the number of the call; True: the disk fails at it.
+Fault = Callable[[int], bool]
+
+
+class SimulatedDisk:
+    """Implements the ledger's `Executor`: runs each call at once, or fails it as ordered.
+
+    A call is a commit, but for the reading of the totals after a fault and the closing at the end.
+    `before` faults leave nothing written; after an `after` fault all of it is written and nobody is
+    told. A death at a call leaves what the disk holds before or after it.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.struck = 0
+        self.before: list[Fault] = []
+        self.after: list[Fault] = []
+        self.killed_before: int | None = None
+        self.killed_after: int | None = None
+
+    def __call__(self, call: Callable[[], R], /) -> Awaitable[R]:
+        return inline(lambda: self._run(call))
+
+    def _run(self, call: Callable[[], R]) -> R:
+        self.calls += 1
+        if self.calls == self.killed_before:
+            raise Killed
+        self._strike(self.before, "no space left on device")
+        result = call()
+        if self.calls == self.killed_after:
+            raise Killed
+        self._strike(self.after, "input/output error")
+        return result
+
+    def _strike(self, faults: list[Fault], reason: str) -> None:
+        if any(fault(self.calls) for fault in faults):
+            self.struck += 1
+            raise LedgerUnavailable(f"The ledger's disk failed: {reason}")

@@ -1,0 +1,170 @@
+"""`run` and `demo` as processes: they start, answer, and end in an orderly way when told to."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Timer
+
+import httpx
+import pytest
+
+from exporter.demo.scenario import DEMO_TOKEN
+
+ROOT = Path(__file__).parent.parent
+OURS = ("CONDUIT_", "EXPORTER_", "OTEL_")
+DEADLINE_S = 60.0
+
+
+class Process:
+    """A command that runs, with what it has said so far; killed where it outlives the deadline."""
+
+    def __init__(self, *arguments: str, cwd: Path, **environ: str) -> None:
+        plain = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
+        self.lines: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=cwd,
+            env={**plain, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._killer = Timer(DEADLINE_S, self._process.kill)
+        self._killer.start()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first line, from here on, that the pattern is found in."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if found := re.search(pattern, line):
+                return found
+        pytest.fail(f"it ended without {pattern!r}:\n" + "\n".join(self.lines))
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Tell it to end, and hear it to its last line; the exit code."""
+        self._process.send_signal(number)
+        return self.finish()
+
+    def finish(self) -> int:
+        rest, _ = self._process.communicate(timeout=DEADLINE_S)
+        self._killer.cancel()
+        self.lines += rest.splitlines()
+        return self._process.returncode
+
+    def abandon(self) -> None:
+        self._killer.cancel()
+        self._process.kill()
+        self._process.communicate(timeout=DEADLINE_S)
+
+
+@contextlib.contextmanager
+def started(*arguments: str, cwd: Path, **environ: str) -> Iterator[Process]:
+    process = Process(*arguments, cwd=cwd, **environ)
+    try:
+        yield process
+    finally:
+        process.abandon()
+
+
+def get(url: str) -> httpx.Response:
+    return httpx.get(url, timeout=DEADLINE_S, trust_env=False)
+
+
+def test_the_demo_shows_all_of_it(tmp_path: Path) -> None:
+    """Metrics, pages and traces in seconds; Ctrl-C ends it with 0, and nothing is left behind."""
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    command = ("-m", "exporter", "demo", "--listen", "127.0.0.1:0")
+    with started(*command, cwd=tmp_path, TMPDIR=str(scratch)) as demo:
+        url = demo.wait_for(r"Metrics +(http://127\.0\.0\.1:\d+)/metrics")[1]
+        trace = demo.wait_for(r"^trace ([0-9a-f]{32})  .* tokens  .* USD")[1]
+        assert re.fullmatch("[0-9a-f]{32}", trace)
+        metrics = get(f"{url}/metrics")
+        page = get(f"{url}/")
+        healthy = get(f"{url}/-/healthy")
+        assert demo.end(signal.SIGINT) == 0
+    assert metrics.status_code == 200
+    assert "conduit_exporter_build_info{" in metrics.text
+    assert 'conduit_up{workspace_id="' in metrics.text
+    assert (page.status_code, healthy.status_code) == (200, 200)
+    assert page.headers["content-type"].startswith("text/html")
+    said = "\n".join(demo.lines)
+    assert "A hotel group at work: 2 workspaces, 5 agents, a simulated Conduit at" in said
+    assert "Traceback" not in said
+    assert DEMO_TOKEN not in said
+    assert list(scratch.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [scratch]
+
+
+def test_the_demo_ends_by_itself_after_its_duration(tmp_path: Path) -> None:
+    """`--duration` is for those who only look; its exit code is 0."""
+    command = ("-m", "exporter", "demo", "--listen", "127.0.0.1:0", "--duration", "1s")
+    with started(*command, cwd=tmp_path) as demo:
+        assert demo.finish() == 0
+    assert "Traceback" not in "\n".join(demo.lines)
+
+
+def test_a_taken_port_is_told_in_words(tmp_path: Path) -> None:
+    """The setting, the address and why; exit code 2."""
+    with started("-m", "exporter", "demo", "--listen", "127.0.0.1:0", cwd=tmp_path) as first:
+        taken = first.wait_for(r"Metrics +http://(127\.0\.0\.1:\d+)/metrics")[1]
+        with started("-m", "exporter", "demo", "--listen", taken, cwd=tmp_path) as second:
+            assert second.finish() == 2
+        assert first.end() == 0
+    said = "\n".join(second.lines)
+    assert f"error: EXPORTER_LISTEN: {taken} cannot be used: Address already in use" in said
+    assert "Traceback" not in said
+
+
+def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
+    """Ready after its first scan; SIGTERM ends it with 0, its ledger is free for the next start."""
+    conduit_command = ("-m", "exporter.demo", "--listen", "127.0.0.1:0", "--history", "60")
+    with started(*conduit_command, cwd=tmp_path) as conduit:
+        conduit_url = conduit.wait_for(r"Simulated Conduit at (\S+), token")[1]
+        environ = {
+            "CONDUIT_API_TOKEN": DEMO_TOKEN,
+            "CONDUIT_BASE_URL": conduit_url,
+            "CONDUIT_REQUESTS_PER_MINUTE": "60000",
+            "EXPORTER_LISTEN": "127.0.0.1:0",
+            "EXPORTER_POLL_INTERVAL": "500ms",
+            "OTEL_TRACES_EXPORTER": "console",
+        }
+        for _ in range(2):
+            with started("-m", "exporter", "run", cwd=tmp_path, **environ) as daemon:
+                url = daemon.wait_for(r"INFO .* serving .* on (http://\S+)")[1]
+                daemon.wait_for(r'^\{"resourceSpans"')
+                assert get(f"{url}/-/healthy").status_code == 200
+                assert get(f"{url}/metrics").status_code == 200
+                assert daemon.end() == 0
+            said = "\n".join(daemon.lines)
+            assert re.search(r"INFO .* stopping: what is fetched is delivered", said)
+            assert "Traceback" not in said
+            assert DEMO_TOKEN not in said
+    assert min(one.name for one in tmp_path.iterdir()) == "conduit-exporter.db"
+
+
+def test_a_second_daemon_on_one_ledger_is_refused(tmp_path: Path) -> None:
+    """It says what to do, ends with 1, and the first goes on."""
+    environ = {
+        "CONDUIT_API_TOKEN": DEMO_TOKEN,
+        "CONDUIT_BASE_URL": "http://127.0.0.1:9",
+        "EXPORTER_LISTEN": "127.0.0.1:0",
+        "OTEL_TRACES_EXPORTER": "none",
+    }
+    with started("-m", "exporter", "run", cwd=tmp_path, **environ) as first:
+        url = first.wait_for(r"serving .* on (http://\S+)")[1]
+        with started("-m", "exporter", "run", cwd=tmp_path, **environ) as second:
+            assert second.finish() == 1
+        assert get(f"{url}/-/healthy").status_code == 200
+        assert get(f"{url}/-/ready").status_code == 503
+        assert first.end() == 0
+    assert second.lines[-1] == (
+        "error: Another process holds the ledger (one exporter a file: stop the other one, "
+        "or set EXPORTER_LEDGER to another file)"
+    )
