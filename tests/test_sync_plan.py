@@ -245,3 +245,28 @@ def test_a_rest_lasts_as_long_as_was_asked() -> None:
     assert budget.ready_at() == 130.0
     assert 0.5 <= backoff_s(1, rng) <= 1.0
     assert 30.0 <= backoff_s(50, rng) <= 60.0
+
+
+def test_a_backfill_waits_for_everything_else() -> None:
+    """Its pages and its details come last, however long it has waited."""
+    parts = waiting(Urgency.BACKLOG, Urgency.BACKFILL)
+    asked = agent(gaps=gap(GapPurpose.BACKFILL), **parts)
+    decision = decide(workspace(asked))
+    assert isinstance(decision, ReadRun)
+    assert decision.urgency is Urgency.BACKLOG
+
+
+def test_of_a_backfill_the_list_is_read_before_the_details() -> None:
+    """A page is a hundred runs: soon it is known how much there is to fetch."""
+    asked = agent(gaps=gap(GapPurpose.BACKFILL), **waiting(Urgency.BACKFILL))
+    assert isinstance(decide(workspace(asked)), ReadGap)
+    asked.gaps = []
+    decision = decide(workspace(asked))
+    assert isinstance(decision, ReadRun)
+    assert decision.urgency is Urgency.BACKFILL
+
+
+def test_a_head_scan_goes_before_a_backfill_whatever_its_share() -> None:
+    """The share of head scans protects details that are wanted now, and a backfill is not."""
+    due = agent(head_due_s=NOW_S, **waiting(Urgency.BACKFILL))
+    assert isinstance(decide(workspace(due, head_lead=2.0)), ReadHead)
