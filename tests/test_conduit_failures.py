@@ -9,7 +9,7 @@ import httpcore
 import httpx
 import pytest
 
-from exporter.conduit.failures import error_for_status, parse_retry_after, quote, source_errors
+from exporter.conduit.failures import error_for_status, rest_asked, source_errors
 from exporter.errors import (
     SourceError,
     SourceForbidden,
@@ -242,22 +242,12 @@ def test_retry_after_is_honoured_within_reason(
 
 def test_no_retry_after_is_not_absurd() -> None:
     """It only leaves the waiting to the caller."""
-    assert parse_retry_after(httpx.Headers(), now_ns=START_NS) == (None, False)
+    assert rest_asked(httpx.Headers(), now_ns=START_NS) == (None, False)
 
 
 def test_a_date_counts_from_the_answers_own_clock() -> None:
     """Our clock may be a day wrong."""
     headers = httpx.Headers({"retry-after": "Fri, 03 Apr 2026 03:04:45 GMT", "date": START_DATE})
-    assert parse_retry_after(headers, now_ns=START_NS + 86_400 * 10**9) == (30.0, False)
+    assert rest_asked(headers, now_ns=START_NS + 86_400 * 10**9) == (30.0, False)
     headers["date"] = "garbage"
-    assert parse_retry_after(headers, now_ns=START_NS) == (30.0, False)
-
-
-def test_a_quote_is_short_printable_and_without_the_secret() -> None:
-    """Logs and terminals get nothing that acts on them."""
-    assert quote("a\r\n\x1b[31mb\u202ec\ud800") == r"a\r\n\x1b[31mb\u202ec\ud800"
-    assert quote("é ok") == "é ok"
-    assert quote("x" * 201) == "x" * 200 + "..."
-    assert quote("x" * 200) == "x" * 200
-    assert quote("bad token tok_secret!", secret="tok_secret") == "bad token [token]!"
-    assert "tok" not in quote("x" * 196 + "tok_secret", secret="tok_secret").replace("[tok", "")
+    assert rest_asked(headers, now_ns=START_NS) == (30.0, False)

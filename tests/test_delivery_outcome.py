@@ -11,7 +11,6 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from exporter.delivery.outcome import (
-    MOST_ANSWER_BYTES,
     Accepted,
     Invalid,
     Outcome,
@@ -20,9 +19,8 @@ from exporter.delivery.outcome import (
     outcome_of_grpc,
     outcome_of_http,
     outcome_of_no_answer,
-    parse_retry_after,
-    quote,
 )
+from exporter.quoting import quote
 from tests.fakes import START_NS
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
@@ -248,7 +246,7 @@ def test_retry_after_is_passed_on(status: int) -> None:
         ("Fri, 03 Apr 2026 03:05:15 GMT", 60.0),
         ("Friday, 03-Apr-26 03:05:15 GMT", 60.0),
         ("Fri, 03 Apr 2026 03:05:15", 60.0),
-        ("Fri, 03 Apr 2026 03:00:00 GMT", 0.0),
+        ("Fri, 03 Apr 2026 03:00:00 GMT", None),
         ("Fri, 03 Apr 9999 03:00:00 GMT", 3600.0),
         ("Fri, 99 Apr 2026 03:00:00 GMT", None),
         ("Fri, 03 Apr 99999999999999999999 03:00:00 GMT", None),
@@ -256,7 +254,7 @@ def test_retry_after_is_passed_on(status: int) -> None:
 )
 def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
     """An hour at most; what makes no sense counts as not said."""
-    assert parse_retry_after({"retry-after": text}, now_ns=START_NS) == seconds
+    assert asked({"retry-after": text}) == seconds
 
 
 def test_a_date_counts_from_the_answers_own_date() -> None:
@@ -265,8 +263,15 @@ def test_a_date_counts_from_the_answers_own_date() -> None:
         "retry-after": "Thu, 01 Jan 1970 00:01:30 GMT",
         "date": "Thu, 01 Jan 1970 00:01:00 GMT",
     }
-    assert parse_retry_after(headers, now_ns=START_NS) == 30.0
-    assert parse_retry_after(headers | {"date": "today"}, now_ns=START_NS) == 0.0
+    assert asked(headers) == 30.0
+    assert asked(headers | {"date": "today"}) is None
+
+
+def asked(headers: dict[str, str]) -> float | None:
+    """What an answer that asks for fewer requests asks for."""
+    outcome = outcome_of_http(429, headers, b"", now_ns=START_NS)
+    assert isinstance(outcome, Unavailable)
+    return outcome.retry_after_s
 
 
 FATAL = [
@@ -425,24 +430,3 @@ def test_a_partial_success_that_repeats_a_secret_is_not_quoted() -> None:
     """Nor by way of a success."""
     body = partial(1, f"for {SECRET}")
     assert http(200, body, PROTOBUF, SECRET) == Accepted(1, "for [hidden]")
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("  a\r\n b\t", "a b"),
-        ("x" * 300, "x" * 200 + "..."),
-        ("\x1b[31mred", r"\x1b[31mred"),
-        ("\u202egnp", r"\u202egnp"),
-        ("Übergröße", "Übergröße"),
-        ("a" * MOST_ANSWER_BYTES, "a" * 200 + "..."),
-    ],
-)
-def test_foreign_text_is_one_short_printable_line(text: str, shown: str) -> None:
-    """Nothing in it can write a line of its own or turn the terminal red."""
-    assert quote(text) == shown
-
-
-def test_the_longest_secret_is_hidden_first_and_tiny_ones_not_at_all() -> None:
-    """Hiding `ab` everywhere would hide the message."""
-    assert quote("Bearer abcdef", ["abcdef", "Bearer abcdef", "er"]) == "[hidden]"

@@ -149,7 +149,7 @@ def test_commands_and_options_that_are_named_exist(name: str) -> None:
     others = {"--help", "--build", "--enable-feature=exemplar-storage", "--require-hashes"}
     for code in re.findall(r"`(--[a-z][^`]*)`", text_of(name)):
         assert code.split()[0] in known | others, code
-    calls = r"^(?:conduit-exporter|python -m exporter) ([a-z-][^\n#]*)"
+    calls = r"^(?:conduit-exporter|\S*python -m exporter) ([a-z-][^\n#]*)"
     for call in re.findall(calls, in_code(name), re.MULTILINE):
         words = re.sub(r"--env-file \S+", "", call).split()
         command = main.commands.get(words[0])

@@ -21,10 +21,11 @@ from exporter.clock import Clock
 from exporter.conduit import parsing
 from exporter.conduit.body import ACCEPTED_ENCODING, read_body
 from exporter.conduit.decoding import decode_json
-from exporter.conduit.failures import ELSEWHERE, error_for_status, quote, source_errors
+from exporter.conduit.failures import ELSEWHERE, error_for_status, source_errors
 from exporter.conduit.token import TokenSource
 from exporter.errors import ConfigError, SourceError, SourceMalformed, SourceRejected
 from exporter.models import Agent, HeadPage, Page, Run, RunDetail, Unreadable, Workspace
+from exporter.quoting import quote
 
 # The most rows that the API puts on a page.
 PAGE_MOST: Final = 100
@@ -231,7 +232,7 @@ class ConduitClient:
         try:
             return decode_json(body)
         except SourceMalformed as exc:
-            kind = quote(headers.get("content-type", "no content type"), secret=secret)
+            kind = quote(headers.get("content-type", "no content type"), [secret])
             raise SourceMalformed(
                 f"{exc.message} ({kind})",
                 hint=ELSEWHERE,

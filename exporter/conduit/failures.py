@@ -7,8 +7,6 @@ short, escaped and without the token; nothing here decides whether a request is 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -25,11 +23,11 @@ from exporter.errors import (
     SourceUnauthorized,
     SourceUnavailable,
 )
+from exporter.quoting import quote
+from exporter.retry_after import parse_retry_after
 
 LONGEST_RETRY_AFTER_S: Final = 3600.0
 
-_LONGEST_QUOTE: Final = 200
-_HIDDEN: Final = "[token]"
 # The hint for an answer that may not come from Conduit.
 ELSEWHERE: Final = "is a proxy in the way, or CONDUIT_BASE_URL wrong?"
 
@@ -106,16 +104,16 @@ def error_for_status(
     `text` is what the body's `error` says, if it says anything; `secret` is kept out of what is
     quoted from the answer.
     """
-    said = f"{status}: {quote(text, secret=secret)}" if text else f"{status}"
+    said = f"{status}: {quote(text, [secret])}" if text else f"{status}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        retry_after_s, absurd = parse_retry_after(headers, now_ns=now_ns)
+        retry_after_s, absurd = rest_asked(headers, now_ns=now_ns)
         return SourceRateLimited(
             f"The Conduit API asked for fewer requests ({said})",
             retry_after_s=retry_after_s,
             absurd=absurd,
         )
     if _FIRST_REDIRECT <= status < _FIRST_CLIENT_ERROR:
-        target = quote(headers.get("location", "").split("?")[0], secret=secret)
+        target = quote(headers.get("location", "").split("?")[0], [secret])
         whither = f" to {target}" if target else ""
         return SourceUnavailable(
             f"The answer is a redirect{whither}, which is not followed ({status})",
@@ -128,35 +126,19 @@ def error_for_status(
     return error(f"{message} ({said})", hint=f"it is a web page: {ELSEWHERE}" if foreign else None)
 
 
-def parse_retry_after(headers: httpx.Headers, *, now_ns: int) -> tuple[float | None, bool]:
-    """Retry-After in seconds, None where it says nothing usable, and whether it is absurd.
+def rest_asked(headers: httpx.Headers, *, now_ns: int) -> tuple[float | None, bool]:
+    """How long to rest by Retry-After, None where it says nothing usable, and whether it is absurd.
 
-    A date counts from the answer's own Date where there is one, so that a clock which is wrong
-    here or there does no harm. More than an hour is cut to an hour.
+    More than an hour is cut to an hour.
     """
-    text = headers.get("retry-after")
-    if text is None:
+    if "retry-after" not in headers:
         return None, False
-    seconds = _to_seconds(text)
-    if seconds is None:
-        until_s = _to_epoch_s(text)
-        if until_s is None:
-            return None, True
-        sent_s = _to_epoch_s(headers.get("date", ""))
-        seconds = until_s - (now_ns / 1e9 if sent_s is None else sent_s)
+    seconds = parse_retry_after(headers, now_ns=now_ns)
+    if seconds is None or seconds < 0:
+        return None, True
     if seconds > LONGEST_RETRY_AFTER_S:
         return LONGEST_RETRY_AFTER_S, True
-    return (seconds, False) if seconds >= 0 else (None, True)
-
-
-def quote(text: str, *, secret: str = "") -> str:
-    """Foreign text for a message: short, printable, without `secret`."""
-    if secret:
-        text = text.replace(secret, _HIDDEN)
-    cut = text[:_LONGEST_QUOTE]
-    # What cannot be printed is escaped: line ends, terminal codes, marks that turn text around.
-    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut)
-    return f"{shown}..." if len(text) > _LONGEST_QUOTE else shown
+    return seconds, False
 
 
 def _meaning_of_status(status: int, *, foreign: bool) -> tuple[type[SourceError], str]:
@@ -171,21 +153,3 @@ def _hint(reason: str) -> str | None:
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return "the certificate is not signed by an authority that is trusted here, or not valid"
     return None
-
-
-def _to_seconds(text: str) -> float | None:
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if "_" not in text else None
-
-
-def _to_epoch_s(text: str) -> float | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    # An HTTP-date is in GMT, whether or not it says so.
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()

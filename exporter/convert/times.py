@@ -6,28 +6,18 @@ without a time of day may be a guest's check-in, a small number a counter. It ne
 
 import math
 import re
-from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-SECOND_NS: Final = 1_000_000_000
+from exporter.times import SECOND_NS, calendar_to_ns, epoch_to_ns, zone_to_minutes
 
-_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
-_YEARS: Final = range(1970, 2201)
 _LONGEST_TEXT: Final = 64
-_LEAP_SECOND: Final = 60
-_HOURS: Final = range(24)
-_SIXTY: Final = range(60)
 _INSTANT: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?"
-    r" ?(?:[Zz]|([+-]\d\d):?(\d\d)?)?",
+    r" ?(?:[Zz]|([+-])(\d\d):?(\d\d)?)?",
     re.ASCII,
 )
 _EPOCH_TEXT: Final = re.compile(r"\d{9,19}(?:\.\d{1,9})?", re.ASCII)
-# Seconds until the year 5138, then milliseconds, microseconds, nanoseconds; nothing before 1973.
-_EPOCH_LEAST: Final = 10**8
-_EPOCH_UNITS: Final = ((10**11, SECOND_NS), (10**14, 1_000_000), (10**17, 1_000), (10**19, 1))
-_LAST_NS: Final = (date(_YEARS[-1] + 1, 1, 1).toordinal() - _EPOCH_DAY) * 86_400 * SECOND_NS
 _LONGEST_DURATION_NS: Final = 366 * 86_400 * SECOND_NS
 
 
@@ -41,9 +31,9 @@ def instant_ns(value: Any) -> int | None:
             return None
         if found := _INSTANT.fullmatch(value):
             return _calendar_ns(found)
-        return _epoch_ns(Decimal(value)) if _EPOCH_TEXT.fullmatch(value) else None
+        return epoch_to_ns(Decimal(value)) if _EPOCH_TEXT.fullmatch(value) else None
     number = _number(value)
-    return None if number is None else _epoch_ns(number)
+    return None if number is None else epoch_to_ns(number)
 
 
 def duration_ns(value: Any, *, unit_ns: int) -> int | None:
@@ -64,37 +54,12 @@ def _number(value: Any) -> int | Decimal | None:
     return value if isinstance(value, int) else None
 
 
-def _epoch_ns(number: int | Decimal) -> int | None:
-    if number < _EPOCH_LEAST:
-        return None
-    for limit, unit_ns in _EPOCH_UNITS:
-        if number < limit:
-            whole = int(number)
-            # The fraction alone is scaled, so that the decimal context rounds nothing away.
-            instant = whole * unit_ns + int((number - whole) * unit_ns)
-            return instant if instant < _LAST_NS else None
-    return None
-
-
 def _calendar_ns(found: re.Match[str]) -> int | None:
-    year, month, day, hour, minute, second, fraction, zone_hours, zone_minutes = found.groups()
-    seconds, fraction_ns = int(second or 0), int((fraction or "0")[:9].ljust(9, "0"))
-    if seconds == _LEAP_SECOND:
-        seconds, fraction_ns = 59, SECOND_NS - 1
-    try:
-        days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
-    except ValueError:
+    *calendar, fraction, sign, zone_hours, zone_minutes = found.groups()
+    east_minutes = zone_to_minutes(sign, zone_hours, zone_minutes) if sign is not None else 0
+    if east_minutes is None:
         return None
-    if int(year) not in _YEARS or int(hour) not in _HOURS or int(minute) not in _SIXTY:
-        return None
-    if seconds not in _SIXTY:
-        return None
-    if abs(int(zone_hours or 0)) not in _HOURS or int(zone_minutes or 0) not in _SIXTY:
-        return None
-    offset_minutes = int(zone_hours or 0) * 60
-    # "-00:30" is half an hour west: the sign belongs to the minutes as well.
-    east = not (zone_hours or "+").startswith("-")
-    offset_minutes += int(zone_minutes or 0) * (1 if east else -1)
-    minutes = (days * 24 + int(hour)) * 60 + int(minute) - offset_minutes
-    instant = (minutes * 60 + seconds) * SECOND_NS + fraction_ns
-    return instant if 0 <= instant < _LAST_NS else None
+    instant = calendar_to_ns(
+        (int(part or 0) for part in calendar), fraction=fraction or "", east_minutes=east_minutes
+    )
+    return None if instant is None else instant[0]

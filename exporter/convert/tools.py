@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from exporter.convert.bounds import is_tag
-from exporter.convert.times import SECOND_NS, duration_ns, instant_ns
+from exporter.convert.times import duration_ns, instant_ns
+from exporter.times import SECOND_NS
 
 UNKNOWN: Final = "unknown"
 OTHER_ERROR: Final = "_OTHER"

@@ -11,7 +11,8 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from exporter.convert.otlp import payload_to_otlp_json
-from exporter.delivery.outcome import Accepted, Invalid, Outcome, Unavailable, quote
+from exporter.delivery.outcome import Accepted, Invalid, Outcome, Unavailable
+from exporter.quoting import quote
 
 _DESTINATION: Final = "the console"
 

@@ -21,10 +21,10 @@ from exporter.delivery.outcome import (
     Unavailable,
     outcome_of_http,
     outcome_of_no_answer,
-    quote,
 )
 from exporter.delivery.tls import tls_context
 from exporter.errors import DeliveryError
+from exporter.quoting import quote
 
 _KEEPALIVE_S: Final = 55.0
 _CONNECTIONS: Final = 2

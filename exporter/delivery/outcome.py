@@ -5,11 +5,8 @@ sends, waits or decides what becomes of a trace.
 """
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -19,13 +16,11 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from exporter.delivery.backoff import LONGEST_WAIT_S
+from exporter.quoting import quote
+from exporter.retry_after import parse_retry_after
 
 # A larger answer is not read to its end; no sensible one comes near.
 MOST_ANSWER_BYTES: Final = 64 * 1024
-
-_LONGEST_QUOTE: Final = 200
-_SHORTEST_SECRET: Final = 4
-_HIDDEN: Final = "[hidden]"
 
 _PROTOBUF_TYPES: Final = frozenset(("", "application/x-protobuf", "application/protobuf"))
 _JSON_TYPE: Final = "application/json"
@@ -143,7 +138,7 @@ def outcome_of_http(
     said = quote(message if message is not None else _text(body, kind), secrets)
     reason = f"{status} {_phrase(status)}".strip() + (f": {said}" if said else "")
     if status in _RETRYABLE:
-        return Unavailable(reason, parse_retry_after(headers, now_ns=now_ns))
+        return Unavailable(reason, _asked_s(headers, now_ns))
     if status in _ABOUT_CONTENT:
         return Invalid(reason, certain=status == _TOO_LARGE or message is not None)
     hint = _HINTS.get(status)
@@ -177,34 +172,10 @@ def outcome_of_grpc(
     return Refused(f"{reason} ({hint})" if hint else reason)
 
 
-def parse_retry_after(headers: Mapping[str, str], *, now_ns: int) -> float | None:
-    """Retry-After in seconds, an hour at most, None where it says nothing usable.
-
-    A date counts from the answer's own Date where there is one, so that a clock that is wrong
-    here or there does no harm.
-    """
-    text = headers.get("retry-after", "").strip()
-    try:
-        seconds = math.nan if "_" in text else float(text)
-    except ValueError:
-        until_s = _to_epoch_s(text)
-        if until_s is None:
-            return None
-        sent_s = _to_epoch_s(headers.get("date", ""))
-        seconds = max(0.0, until_s - (now_ns / 1e9 if sent_s is None else sent_s))
-    if math.isnan(seconds) or seconds < 0:
-        return None
-    return min(seconds, LONGEST_WAIT_S)
-
-
-def quote(text: str, secrets: Iterable[str] = ()) -> str:
-    """Foreign text for a message: one short printable line without any of `secrets`."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, _HIDDEN)
-    line = " ".join(text[: 4 * _LONGEST_QUOTE].split())
-    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
-    return f"{shown[:_LONGEST_QUOTE]}..." if len(shown) > _LONGEST_QUOTE else shown
+def _asked_s(headers: Mapping[str, str], now_ns: int) -> float | None:
+    """Retry-After in seconds, an hour at most, None where it says nothing usable."""
+    seconds = parse_retry_after(headers, now_ns=now_ns)
+    return None if seconds is None or seconds < 0 else min(seconds, LONGEST_WAIT_S)
 
 
 def _success(body: bytes | None, kind: str, said: str, secrets: Iterable[str]) -> Outcome:
@@ -323,13 +294,3 @@ def _retry_delay_s(trailers: Iterable[tuple[str, str | bytes]]) -> float | None:
         return None
     delay_s = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
     return min(delay_s, LONGEST_WAIT_S) if found and delay_s >= 0 else None
-
-
-def _to_epoch_s(text: str) -> float | None:
-    try:
-        moment = parsedate_to_datetime(text)
-        # An HTTP-date is in GMT, whether or not it says so.
-        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        return (moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
