@@ -116,7 +116,7 @@ def plan(workspace: WorkspaceState, now_s: float, *, details: bool) -> Decision:
         return head
     return (
         _gap(agents, GapPurpose.FRESH)
-        or _sweep(agents, now_s)
+        or _sweep(agents, now_s, details=details)
         or _reconcile(workspace, agents, now_s)
         or _backlog_turn(workspace, agents, live)
         or live
@@ -170,7 +170,10 @@ def _gap(agents: list[AgentState], purpose: GapPurpose) -> ReadGap | None:
     return ReadGap(agent.id, gap, f"runs of its {purpose.name.lower()} are still to be counted")
 
 
-def _sweep(agents: list[AgentState], now_s: float) -> ReadStatus | None:
+def _sweep(
+    agents: list[AgentState], now_s: float, *, details: bool
+) -> ReadStatus | ReadRun | None:
+    """The cheaper way to learn what became of the runs in flight that head pages do not show."""
     for agent in agents:
         if Slot.SWEEP in agent.busy:
             continue
@@ -181,6 +184,13 @@ def _sweep(agents: list[AgentState], now_s: float) -> ReadStatus | None:
             )
         if agent.has_fallen and agent.sweep_due_s <= now_s and (fallen := agent.fallen()):
             statuses = sweep_statuses({run.status for run in fallen.values()})
+            if details and len(fallen) <= len(statuses):
+                # As many get-runs as pages, and one that has ended is settled by its own.
+                for run_id in fallen:
+                    if _may_fetch(agent, run_id, now_s):
+                        reason = f"{len(fallen)} in flight off its head: no dearer than a page"
+                        return ReadRun(agent.id, run_id, Urgency.MUST, reason)
+                continue
             return ReadStatus(
                 agent.id,
                 statuses[0],

@@ -252,13 +252,8 @@ class AgentReader:
     def _end_sweep(self, agent: AgentState, sweep: Sweep, *, complete: bool) -> None:
         """Runs that no page of a complete sweep showed have ended."""
         agent.sweep = None
-        youngest_ns = max((run.created_ns for run in agent.fallen().values()), default=0)
-        age_s = max(0, self._clock.now_ns() - youngest_ns) / 1e9
-        rest_s = max(
-            _SWEEP_REST_S + _SWEEP_REST_PER_PAGE_S * max(0, sweep.pages - 1),
-            min(_SWEEP_REST_MOST_S, age_s * _SWEEP_REST_OF_AGE),
-        )
-        agent.sweep_due_s = self._clock.monotonic_s() + max(self._poll_s, rest_s)
+        rest_s = self._sweep_rest_s(agent, pages=sweep.pages)
+        agent.sweep_due_s = self._clock.monotonic_s() + rest_s
         if not complete:
             return
         for run_id in sweep.started - sweep.seen:
@@ -267,6 +262,16 @@ class AgentReader:
                 # At a seam between pages a row may have slipped through: the next sweep tells.
                 continue
             agent.ended[run_id] = run.created_ns
+
+    def _sweep_rest_s(self, agent: AgentState, *, pages: int) -> float:
+        """How long to wait before runs off the head are looked for again."""
+        youngest_ns = max((run.created_ns for run in agent.fallen().values()), default=0)
+        age_s = max(0, self._clock.now_ns() - youngest_ns) / 1e9
+        return max(
+            self._poll_s,
+            _SWEEP_REST_S + _SWEEP_REST_PER_PAGE_S * max(0, pages - 1),
+            min(_SWEEP_REST_MOST_S, age_s * _SWEEP_REST_OF_AGE),
+        )
 
     # --- a second reading --------------------------------------------------------------------
 
@@ -334,7 +339,9 @@ class AgentReader:
             # Listed as ended and yet going on, or asked for by name: ask again, ever more rarely.
             await self._recorder.detail(agent, run, urgency=request.urgency, trace=None)
             agent.ended.pop(run_id, None)
-            self._again_later(agent, run_id, delays=(self._poll_s,))
+            fallen = run_id in agent.fallen()
+            rest_s = self._sweep_rest_s(agent, pages=1) if fallen else self._poll_s
+            self._again_later(agent, run_id, delays=(rest_s,))
             return
         trace, quarantine = None, None
         if self._policy.sight(
