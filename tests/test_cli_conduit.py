@@ -119,7 +119,7 @@ def test_check_tells_all_that_a_start_needs(environ: dict[str, str], tmp_path: P
         "ok      settings: all settings can be used",
         f"ok      token: accepted; workspaces: {WS1}, {WS2}",
         f"ok      workspace {WS1}: 2 agents are listed",
-        f"ok      workspace {WS2}: 1 agents are listed",
+        f"ok      workspace {WS2}: 1 agent is listed",
         "ok      ledger: will be created",
         "ok      trace backend: none: metrics only",
     ]

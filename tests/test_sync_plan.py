@@ -160,10 +160,40 @@ def test_a_full_outbox_stops_details_alone() -> None:
 
 def test_a_sweep_looks_for_runs_that_fell_off_the_head() -> None:
     """One status page tells of a hundred runs, for the price of one get-run."""
-    fallen = agent(in_flight={"ar9": InFlight(5, "running")}, head_oldest_ns=50, has_fallen=True)
-    decision = decide(workspace(fallen))
+    decision = decide(workspace(off_the_head(running=2)))
     assert isinstance(decision, ReadStatus)
     assert decision.status == "running"
+
+
+def test_a_single_run_off_the_head_is_asked_for_by_name() -> None:
+    """That costs what a page costs, and when it has ended nothing more."""
+    decision = decide(workspace(off_the_head(running=1)))
+    assert isinstance(decision, ReadRun)
+    assert decision.reason == "1 in flight off its head: no dearer than a page"
+
+
+def test_runs_whose_status_is_not_known_take_two_pages_or_two_get_runs() -> None:
+    """After a restart a run may be accepted or running, and each has a list of its own."""
+    assert isinstance(decide(workspace(off_the_head(unknown=2))), ReadRun)
+    assert isinstance(decide(workspace(off_the_head(unknown=3))), ReadStatus)
+
+
+def test_a_run_that_was_asked_for_rests_like_a_sweep() -> None:
+    """Its retry tells when it is worth a request again; until then there is nothing to do."""
+    single = off_the_head(running=1, retries={"ar0": Retry(1, NOW_S + 30)})
+    assert isinstance(decide(workspace(single)), Wait)
+
+
+def test_with_a_full_outbox_a_page_tells_of_a_single_run_too() -> None:
+    """Its trace could not be written."""
+    assert isinstance(decide(workspace(off_the_head(running=1)), details=False), ReadStatus)
+
+
+def off_the_head(*, running: int = 0, unknown: int = 0, **over: Any) -> AgentState:
+    """An agent with so many runs in flight that head pages do not show."""
+    statuses = ["running"] * running + [""] * unknown
+    runs = {f"ar{number}": InFlight(5, status) for number, status in enumerate(statuses)}
+    return agent(in_flight=runs, head_oldest_ns=50, has_fallen=True, **over)
 
 
 def test_a_second_reading_takes_a_tenth_of_the_budget_at_most() -> None:

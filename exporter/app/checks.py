@@ -63,7 +63,7 @@ async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:
         for workspace_id in settings.workspaces or listed:
             agents = {one.id for one in await _every(partial(client.agents_page, workspace_id))}
             wanted -= agents
-            yield CheckLine(f"workspace {workspace_id}", f"{len(agents)} agents are listed")
+            yield CheckLine(f"workspace {workspace_id}", _listed(len(agents)))
         for agent_id in sorted(wanted):
             yield CheckLine(
                 f"agent {agent_id}", "is configured, but no workspace lists it", ok=False
@@ -84,6 +84,10 @@ async def _every(read: Callable[..., Awaitable[Page[T]]]) -> list[T]:
         if page.next_cursor == cursor:
             break
     return rows
+
+
+def _listed(agents: int) -> str:
+    return "1 agent is listed" if agents == 1 else f"{agents} agents are listed"
 
 
 def _accepted(listed: list[str]) -> str:

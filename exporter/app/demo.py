@@ -27,6 +27,7 @@ _POLL_INTERVAL: Final = "5s"
 # Conduit's documented limit, which the simulation keeps: here nobody else needs a part of it.
 _REQUESTS_PER_MINUTE: Final = "118"
 _DOCUMENTED_LIMIT: Final = 120
+_SMALLEST_USD: Final = 0.0001
 
 Print = Callable[[str], object]
 
@@ -111,11 +112,15 @@ def trace_line(spans: Iterable[Span]) -> str:
     tokens = (said.get("gen_ai.usage.input_tokens"), said.get("gen_ai.usage.output_tokens"))
     counted = "- tokens" if None in tokens else f"{tokens[0]} + {tokens[1]} tokens"
     cost = said.get("conduit.run.cost_usd")
-    price = "unpriced" if cost is None else f"{cost:.4f} USD"
+    price = "unpriced" if cost is None else _price(float(cost))
     outcome = said.get("conduit.run.disposition") or said["conduit.run.status"]
     names = ", ".join(span.name.removeprefix("execute_tool ") for span in tools) or "no tools"
     agent = said.get("gen_ai.agent.name", "")
     return (
-        f"trace {root.trace_id.hex()}  {agent:<21}  {seconds:6.1f} s  {counted:>21}  {price:>10}  "
+        f"trace {root.trace_id.hex()}  {agent:<21}  {seconds:6.1f} s  {counted:>21}  {price:>12}  "
         f"{outcome:<21}  {names}"
     )
+
+
+def _price(usd: float) -> str:
+    return "< 0.0001 USD" if 0 < usd < _SMALLEST_USD else f"{usd:.4f} USD"

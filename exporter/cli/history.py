@@ -50,7 +50,9 @@ class _Moment(click.ParamType[int]):
 @click.pass_obj
 @ends_well
 def backfill(env_file: Path | None, *, since: int, until: int | None) -> int:
-    """Trace runs from before the look-back; they are not added to the counters.
+    """Trace runs from before the look-back.
+
+    They are not added to the counters.
 
     The daemon on the same ledger has to be stopped meanwhile. Broken off, the same call goes on
     where it was, and so does the daemon, after everything else. With a ledger of its own
@@ -79,10 +81,10 @@ def backfill(env_file: Path | None, *, since: int, until: int | None) -> int:
 @click.pass_obj
 @ends_well
 def replay(env_file: Path | None, *, since: int) -> int:
-    """Send traces again from the ledger, without any request to Conduit.
+    """Send traces again from the ledger.
 
-    For a trace backend that lost them: the bytes are those of the first time. The ledger keeps
-    traces for EXPORTER_RETENTION. The daemon has to be stopped meanwhile.
+    For a trace backend that lost them: the bytes are those of the first time, and Conduit is not
+    asked. The ledger keeps traces for EXPORTER_RETENTION. The daemon has to be stopped meanwhile.
     """
     settings = load_settings(env_file)
     from exporter.app.replay import run_replay
@@ -102,7 +104,7 @@ def replay(env_file: Path | None, *, since: int) -> int:
 @click.pass_obj
 @ends_well
 def reconcile(env_file: Path | None, *, since: int, dry_run: bool) -> int:
-    """Compare what Conduit lists with the ledger, print the difference and repair it.
+    """Compare Conduit with the ledger, and repair it.
 
     Reads every page since then, a hundred runs a request; runs that are missing are counted and
     traced. The daemon does the same by itself, slowly. It has to be stopped meanwhile.

@@ -37,6 +37,11 @@ class Database:
     """One open connection to a ledger that is ours, current and whole."""
 
     def __init__(self, *, url: str, base_url: str) -> None:
+        if not is_sqlite(url):
+            raise LedgerRefused(
+                "A ledger on PostgreSQL is not supported by this version",
+                hint="set EXPORTER_LEDGER to sqlite:///PATH",
+            )
         self._path = sqlite_path(url)
         self._engine = _sqlite_engine(url, self._path)
         try:
@@ -127,10 +132,15 @@ class translated:  # noqa: N801 - reads as a clause: `with translated():`
             raise LedgerUnavailable(f"The ledger's disk failed: {error}") from error
 
 
+def is_sqlite(url: str) -> bool:
+    """Whether a ledger's URL names a SQLite file."""
+    return make_url(url).get_backend_name() == "sqlite"
+
+
 def sqlite_path(url: str) -> Path | None:
-    """The file of a SQLite URL; None for a ledger in memory."""
+    """The file of a SQLite URL; None for a ledger in memory or elsewhere."""
     database = make_url(url).database
-    return Path(database) if database and database != ":memory:" else None
+    return Path(database) if is_sqlite(url) and database and database != ":memory:" else None
 
 
 def _ledger_error(error: SQLAlchemyError | sqlite3.Error) -> LedgerError:

@@ -117,8 +117,8 @@ class Settings(OtlpSettings):
         SecretStr, PlainValidator(lambda text: SecretStr(addresses.parse_ledger_url(text)))
     ] = setting(
         "EXPORTER_LEDGER",
-        "Where the exporter remembers what it counted and delivered: "
-        "sqlite:///PATH or postgresql://USER@HOST/DATABASE",
+        "Where the exporter remembers what it counted and delivered: sqlite:///PATH "
+        "(postgresql://USER@HOST/DATABASE is reserved for replicas, and refused by this version)",
         group=Group.LEDGER,
         default="sqlite:///conduit-exporter.db",
     )

@@ -170,9 +170,7 @@ def _gap(agents: list[AgentState], purpose: GapPurpose) -> ReadGap | None:
     return ReadGap(agent.id, gap, f"runs of its {purpose.name.lower()} are still to be counted")
 
 
-def _sweep(
-    agents: list[AgentState], now_s: float, *, details: bool
-) -> ReadStatus | ReadRun | None:
+def _sweep(agents: list[AgentState], now_s: float, *, details: bool) -> ReadStatus | ReadRun | None:
     """The cheaper way to learn what became of the runs in flight that head pages do not show."""
     for agent in agents:
         if Slot.SWEEP in agent.busy:
