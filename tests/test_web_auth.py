@@ -153,6 +153,7 @@ def test_equal_guesses_are_one_check() -> None:
         executor = Counting(held=True)
         auth = BasicAuth(executor=executor)
         tasks = [asyncio.create_task(auth.judge(basic("alice", "x"), USERS)) for _ in range(8)]
+        await asyncio.wait(tasks, timeout=0)
         executor.released.set()
         await asyncio.gather(*tasks)
         return executor.checks

@@ -1,4 +1,4 @@
-"""What clients may take: time, bytes and connections; and how the server ends."""
+"""What clients may take: time, bytes and connections."""
 
 import asyncio
 import resource
@@ -9,24 +9,20 @@ from typing import Any
 
 import pytest
 
-from exporter.web.connections import WebLimits
-from exporter.web.listening import open_listeners
+from exporter.web.connections import BACKLOG, WebLimits
 from exporter.web.server import WebServer
-from tests.web_support import Answer, Client, Gate, ask, connected, running, small_window
+from tests.web_support import (
+    Answer,
+    Client,
+    Gate,
+    address_of,
+    ask,
+    connected,
+    running,
+    small_window,
+)
 
 SOON_S = 0.2
-
-
-def has_ipv6() -> bool:
-    """Whether this machine can listen on IPv6's loopback."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 
 def answers_to(*requests: bytes, limits: WebLimits | None = None, **parts: Any) -> bytes:
@@ -117,6 +113,12 @@ def test_a_body_is_never_taken_for_a_request() -> None:
     assert second.status == 404
 
 
+def test_a_body_that_is_none_ends_the_connection() -> None:
+    """What follows it could be taken for a request; nothing is answered any more."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert answers_to(head + b"nonsense\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+
+
 def test_nobody_is_told_to_go_on_with_a_body() -> None:
     """Who asks first before sending it is refused without."""
 
@@ -183,6 +185,22 @@ def test_an_idle_connection_is_closed() -> None:
     answer, rest, idle_s = asyncio.run(scenario())
     assert (answer.status, rest) == (200, b"")
     assert idle_s > 0.9
+
+
+def test_an_answer_that_was_taken_has_no_deadline_left() -> None:
+    """A scraper that rests longer than an answer may take keeps its connection."""
+
+    async def scenario() -> tuple[bool, int]:
+        limits = WebLimits(response_s=SOON_S)
+        async with running(limits=limits) as server, connected(server) as client:
+            await client.ask()
+            closed = asyncio.create_task(server.emptied())
+            await asyncio.wait({closed}, timeout=2 * SOON_S)
+            was_closed = closed.done()
+            closed.cancel()
+            return was_closed, (await client.ask()).status
+
+    assert asyncio.run(scenario()) == (False, 200)
 
 
 class Flood:
@@ -289,6 +307,26 @@ def test_a_thousand_scrapers_at_once_are_answered_or_sent_away() -> None:
     assert statuses.count(200) >= 64
 
 
+def test_a_request_that_is_there_already_is_answered() -> None:
+    """However many connections wait to be accepted: none gives way before it was read."""
+
+    async def scenario() -> list[bytes]:
+        async with running() as server:
+            # The kernel takes all of it before the server's loop runs again.
+            crowd = [socket.create_connection(address_of(server)) for _ in range(BACKLOG)]
+            for one in crowd:
+                one.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            clients = [Client(*await asyncio.open_connection(sock=one)) for one in crowd]
+            received = [await client.rest() for client in clients]
+            for client in clients:
+                await client.close()
+            return received
+
+    received = asyncio.run(scenario())
+    assert len(received) > WebLimits().connections
+    assert all(one.endswith(b"\r\n\r\nHealthy\n") for one in received)
+
+
 def test_who_comes_when_all_are_busy_is_told_to_come_again() -> None:
     """An answer under way is never given up for a new client."""
 
@@ -310,115 +348,6 @@ def test_who_comes_when_all_are_busy_is_told_to_come_again() -> None:
     refused, answers = asyncio.run(scenario())
     assert refused.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert [one.body for one in answers] == [b"done", b"done"]
-
-
-def test_an_answer_under_way_is_finished_before_the_end() -> None:
-    """The idle go at once, new ones find nobody, and the answer closes its connection."""
-
-    async def scenario() -> tuple[bytes, bytes]:
-        gate = Gate()
-        async with (
-            running(app=gate) as server,
-            connected(server) as idle,
-            connected(server) as busy,
-        ):
-            busy.request()
-            await gate.asked.acquire()
-            stopping = asyncio.create_task(server.stop())
-            gone = await idle.rest()
-            with pytest.raises(ConnectionError):
-                await ask(server)
-            assert not stopping.done()
-            gate.opened.set()
-            answer = await busy.rest()
-            await stopping
-            return gone, answer
-
-    gone, answer = asyncio.run(scenario())
-    assert gone == b""
-    assert answer.endswith(b"\r\n\r\ndone")
-
-
-def test_an_answer_that_does_not_end_is_cut_off_at_the_end() -> None:
-    """Stopping takes no longer than the time to drain."""
-
-    async def scenario() -> bytes:
-        gate = Gate()
-        limits = WebLimits(drain_s=SOON_S)
-        async with running(limits=limits, app=gate) as server, connected(server) as client:
-            client.request()
-            await gate.asked.acquire()
-            await server.stop()
-            return await client.rest()
-
-    assert asyncio.run(scenario()) == b""
-
-
-def test_stopping_twice_is_stopping_once() -> None:
-    """Also before anything was started."""
-
-    async def scenario() -> None:
-        async with running() as server:
-            await server.stop()
-            await server.stop()
-
-    asyncio.run(scenario())
-
-
-def test_every_address_of_a_name_has_the_same_port() -> None:
-    """The one that was free on the first of them."""
-
-    async def scenario() -> set[int]:
-        listeners = await open_listeners("localhost", 0)
-        try:
-            return {one.getsockname()[1] for one in listeners}
-        finally:
-            for one in listeners:
-                one.close()
-
-    assert len(asyncio.run(scenario())) == 1
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("127.0.0.1", "http://127.0.0.1:"),
-        pytest.param("::1", "http://[::1]:", marks=needs_ipv6),
-    ],
-)
-def test_the_url_is_the_real_one(host: str, url: str) -> None:
-    """With the port that the system chose, and IPv6 in brackets."""
-
-    async def scenario() -> str:
-        async with running(host=host) as server:
-            assert (await ask(server)).status == 200
-            return server.url
-
-    found = asyncio.run(scenario())
-    assert found.startswith(url)
-    assert not found.endswith(":0")
-
-
-@needs_ipv6
-def test_all_of_ipv6_takes_ipv4_as_well() -> None:
-    """As servers in Go do with the same address."""
-
-    async def scenario() -> int:
-        async with running(host="::") as server:
-            port = server.url.rpartition(":")[2]
-            reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
-            client = Client(reader, writer)
-            try:
-                return (await client.ask()).status
-            finally:
-                await client.close()
-
-    assert asyncio.run(scenario()) == 200
-
-
-def address_of(server: WebServer) -> tuple[str, int]:
-    host, _, port = server.url.removeprefix("http://").rpartition(":")
-    return host, int(port)
 
 
 @asynccontextmanager

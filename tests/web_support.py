@@ -224,6 +224,12 @@ async def ask(
         return await client.ask(target, method, **headers)
 
 
+def address_of(server: WebServer) -> tuple[str, int]:
+    """Where a server on loopback listens."""
+    host, _, port = server.url.removeprefix("http://").rpartition(":")
+    return host, int(port)
+
+
 def small_window() -> socket.socket:
     """A socket that takes little before it is read."""
     client = socket.socket()

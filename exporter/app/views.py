@@ -47,14 +47,14 @@ def status(exporter: Exporter) -> StatusView:
             oldest_ns=outbox.oldest_ns,
         ),
         ledger=LedgerView(
-            location=_location(exporter.settings.ledger_url.get_secret_value()),
+            location=ledger_location(exporter.settings.ledger_url.get_secret_value()),
             stored_bytes=ledger.size_bytes,
             problem=None if fault is None else str(fault),
         ),
     )
 
 
-def _location(url: str) -> str:
+def ledger_location(url: str) -> str:
     """The ledger's address without a password, which may stand among the options as well."""
     return make_url(url).set(query={}).render_as_string(hide_password=True)
 

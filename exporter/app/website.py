@@ -76,5 +76,4 @@ def open_website(
 
 
 def _readings(config_file: WebConfigFile) -> Iterator[Reading]:
-    if config_file.reloaded is not None:
-        yield Reading(WEB_CONFIG_RELOADED, (), int(config_file.reloaded))
+    yield Reading(WEB_CONFIG_RELOADED, (), int(bool(config_file.reloaded)))

@@ -19,6 +19,9 @@ from exporter.web.listening import open_listeners
 from exporter.web.protocol import BoundedProtocol
 from exporter.web.tls import TlsDoor
 
+# So many are accepted in one turn of the loop: a crowd must not push those out of the table whose
+# request is there already and was not read yet.
+_AT_ONCE: Final = 16
 # How long connections that were cut off may take to be gone.
 _FAREWELL_S: Final = 1.0
 
@@ -82,8 +85,10 @@ class WebServer:
         listeners = await open_listeners(self._host, self._port)
         try:
             for listener in listeners:
-                server = await loop.create_server(self._door, sock=listener, backlog=BACKLOG)
+                server = await loop.create_server(self._door, sock=listener, backlog=_AT_ONCE)
                 self._servers.append(server)
+                # The queue of the kernel may be longer than what is taken from it in one go.
+                listener.listen(BACKLOG)
         except OSError:
             # Two programs can bind a port at once, and one of them learns of it here.
             await self.stop()

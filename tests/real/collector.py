@@ -64,6 +64,8 @@ class Collector:
         )
         # A GET is refused with 405, but only once the receiver is there.
         self.process.wait_http(f"{self.otlp_http}/v1/traces")
+        # Earlier it does not listen for signals yet: a SIGTERM would kill it.
+        self.process.wait_log("Everything is ready")
 
     def stop(self) -> None:
         if self._process is not None:

@@ -9,6 +9,7 @@ import pytest
 from tests.real import processes
 from tests.real.collector import Collector
 from tests.real.container import Images
+from tests.real.exporter import Exporter
 from tests.real.jaeger import Jaeger
 from tests.real.prometheus import Prometheus
 
@@ -80,6 +81,21 @@ def start_prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
     yield start
     for prometheus in started:
         prometheus.stop()
+
+
+@pytest.fixture
+def new_exporter(tmp_path: Path) -> Iterator[Callable[..., Exporter]]:
+    """Makes an exporter with a ledger of its own; takes what Exporter takes beyond its folder."""
+    made: list[Exporter] = []
+
+    def make(*args: Any, **options: Any) -> Exporter:
+        exporter = Exporter(tmp_path / f"exporter-{len(made)}", *args, **options)
+        made.append(exporter)
+        return exporter
+
+    yield make
+    for exporter in made:
+        exporter.kill()
 
 
 @pytest.fixture(scope="session")

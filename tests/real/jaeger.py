@@ -14,6 +14,10 @@ import yaml
 from tests.real import parts, processes
 from tests.real.processes import Process, eventually, free_port, loopback_client
 
+MOST_TRACES = 100_000
+WARNINGS = "@jaeger@warnings"
+FAR_FUTURE_US = 4_102_444_800_000_000  # 2100
+
 
 @dataclass(frozen=True)
 class Span:
@@ -32,6 +36,8 @@ class Span:
     events: tuple[Mapping[str, Any], ...]
     resource: Mapping[str, Any]
     scope: str
+    scope_version: str = ""
+    warnings: tuple[str, ...] = ()  # what Jaeger has to say about it
 
 
 class Jaeger:
@@ -97,7 +103,7 @@ class Jaeger:
         result = response.json()["result"]
         return sorted(
             (
-                _span(span, scope=scope.get("scope", {}), resource=resource.get("resource", {}))
+                _span(span, scope=scope, resource=resource.get("resource", {}))
                 # Where Jaeger dropped a resend's copies, it leaves their empty holders.
                 for resource in result["resourceSpans"]
                 for scope in resource.get("scopeSpans", ())
@@ -106,19 +112,28 @@ class Jaeger:
             key=lambda span: (span.start_ns, span.span_id),
         )
 
+    def trace_ids(self, service: str) -> list[str]:
+        """Ids of every trace of a service, whenever it was; each once."""
+        found = self._get(
+            "/api/traces", service=service, start=0, end=FAR_FUTURE_US, limit=MOST_TRACES
+        )["data"]
+        assert len(found) < MOST_TRACES
+        # This API leaves out the upper half of an id where it is zero.
+        return [trace["traceID"].zfill(32) for trace in found]
+
     def trace_json(self, trace_id: str) -> Any:
         """The trace as Jaeger's page reads it, `/api/traces`; warnings of Jaeger are in it."""
         return self._get(f"/api/traces/{trace_id}")["data"][0]
 
-    def _get(self, path: str) -> Any:
-        return self._client.get(path).raise_for_status().json()
+    def _get(self, path: str, **params: str | int) -> Any:
+        return self._client.get(path, params=params).raise_for_status().json()
 
     def _config(self) -> Mapping[str, Any]:
         http = self.otlp_http.removeprefix("http://")
         return {
             "extensions": {
                 "healthcheckv2": {"use_v2": True, "http": {"endpoint": self._health}},
-                "jaeger_storage": {"backends": {"memory": {"memory": {"max_traces": 100_000}}}},
+                "jaeger_storage": {"backends": {"memory": {"memory": {"max_traces": MOST_TRACES}}}},
                 "jaeger_query": {
                     "storage": {"traces": "memory"},
                     "enable_tracing": False,  # or each query sends spans of Jaeger itself
@@ -149,6 +164,7 @@ def _span(
     span: Mapping[str, Any], *, scope: Mapping[str, Any], resource: Mapping[str, Any]
 ) -> Span:
     status = span.get("status", {})
+    attributes = _attributes(span)
     return Span(
         trace_id=span["traceId"],
         span_id=span["spanId"],
@@ -159,10 +175,12 @@ def _span(
         end_ns=int(span["endTimeUnixNano"]),
         status_code=status.get("code", 0),
         status_message=status.get("message", ""),
-        attributes=_attributes(span),
+        attributes=attributes,
         events=tuple(span.get("events", ())),
         resource=_attributes(resource),
-        scope=scope.get("name", ""),
+        scope=scope.get("scope", {}).get("name", ""),
+        scope_version=scope.get("scope", {}).get("version", ""),
+        warnings=tuple(attributes.pop(WARNINGS, ())),
     )
 
 
@@ -174,6 +192,8 @@ def _value(value: Mapping[str, Any]) -> Any:
     match dict(value):
         case {"intValue": number}:
             return int(number)
+        case {"doubleValue": number}:
+            return float(number)
         case {"arrayValue": array}:
             return [_value(item) for item in array.get("values", ())]
         case {"kvlistValue": pairs}:

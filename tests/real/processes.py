@@ -46,14 +46,13 @@ class Process:
     ) -> None:
         self.name = log.stem
         self.log = log
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN_PREFIXES)}
         with _appended(log) as output:
             self._popen = subprocess.Popen(
                 [str(part) for part in argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=inherited | dict(env or {}),
+                env=inherited_environment() | dict(env or {}),
                 cwd=cwd,
                 start_new_session=True,
             )
@@ -159,6 +158,11 @@ def eventually(read: Callable[[], T | None], *, what: str, timeout_s: float) -> 
         if time.monotonic() >= deadline:
             raise NotInTime(f"not within {timeout_s:g} s: {what}")
         time.sleep(POLL_S)
+
+
+def inherited_environment() -> dict[str, str]:
+    """The environment of the tests without the settings of the exporter and of OpenTelemetry."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN_PREFIXES)}
 
 
 def alive(pid: int) -> bool:

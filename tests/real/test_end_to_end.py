@@ -1,0 +1,153 @@
+"""The daemon as a process between a simulated Conduit and the real trace backends.
+
+What Jaeger shows is compared with the conversion of the same JSON, span by span.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from exporter.convert.otlp import SCHEMA_URL
+from exporter.convert.spans import SpanKind
+from tests.real.collector import Collector
+from tests.real.conduit import EXAMPLE, Conduit, example_row, hotel
+from tests.real.expectation import as_sent, assert_traces, expected_series, expected_traces
+from tests.real.exporter import Exporter
+from tests.real.jaeger import Jaeger
+from tests.real.odd_runs import place_odd_runs
+
+pytestmark = pytest.mark.real
+
+EXAMPLE_TRACE = "00000000000000000f9c2b1d8a7e4f36"
+# 2026-04-03T03:14:15.000Z and 2026-04-03T03:14:19.213Z
+EXAMPLE_START_NS, EXAMPLE_END_NS = 1_775_186_055_000_000_000, 1_775_186_059_213_000_000
+LONG_AGO = {"EXPORTER_LOOKBACK": "3650d"}
+
+
+@pytest.fixture
+def conduit() -> Iterator[Conduit]:
+    """A busy hotel group with ten minutes of history, and runs of every odd kind."""
+    with Conduit(hotel(rate=2.0, history_s=600.0)) as simulated:
+        simulated.call(place_odd_runs)
+        yield simulated
+
+
+@pytest.fixture
+def jaeger(start_jaeger: Callable[[], Jaeger]) -> Jaeger:
+    """A Jaeger of the test's own: the same simulation gives the same trace ids."""
+    return start_jaeger()
+
+
+def settle(exporter: Exporter, conduit: Conduit) -> None:
+    """Let it read what there is and what arrives, then stop time and the daemon."""
+    exporter.start()
+    conduit.freeze()
+    runs = conduit.ended_runs()
+    exporter.wait_settled(expected_series(conduit), traces=len(runs))
+    assert exporter.stop() == 0
+
+
+def test_simulation_shows_the_documented_example(conduit: Conduit) -> None:
+    """The example run of these tests is the published one, field by field."""
+    example = conduit.call(
+        lambda simulated: simulated.handle(
+            "GET",
+            f"/v1/agents/{example_row()['agent_id']}/runs/{example_row()['id']}",
+            {},
+            {"authorization": f"Bearer {conduit.token}"},
+        )
+    )
+
+    assert json.loads(example.body) == json.loads(EXAMPLE.read_text())
+
+
+def test_jaeger_shows_every_run_as_it_was_converted(
+    jaeger: Jaeger, conduit: Conduit, new_exporter: Callable[..., Exporter]
+) -> None:
+    """Over http/protobuf every ended run arrives, equal in every field, and none is sent twice."""
+    exporter = new_exporter(
+        conduit,
+        otlp_http=jaeger.otlp_http,
+        OTEL_SERVICE_NAME="end-to-end-http",
+        **LONG_AGO,
+    )
+    settle(exporter, conduit)
+
+    options = replace(exporter.options, service_name="end-to-end-http")
+    expected = expected_traces(conduit.ended_runs(), options)
+    assert_traces(jaeger, expected, service="end-to-end-http")
+    assert conduit.fetched_twice() == {}
+
+
+def test_jaeger_shows_the_documented_example(
+    jaeger: Jaeger, conduit: Conduit, new_exporter: Callable[..., Exporter]
+) -> None:
+    """The documented run: its trace id, its times, tokens and cost, and the one tool call in it."""
+    exporter = new_exporter(
+        conduit,
+        otlp_http=jaeger.otlp_http,
+        CONDUIT_RUNS=f"{example_row()['agent_id']}/{example_row()['id']}",
+    )
+    exporter.launch()
+    root, tool = map(as_sent, jaeger.trace(EXAMPLE_TRACE, spans=2))
+    assert exporter.stop() == 0
+
+    assert (root.name, root.kind) == ("invoke_agent Front desk", SpanKind.CLIENT)
+    assert (root.parent_span_id, root.status_code) == ("", 0)
+    assert (root.start_ns, root.end_ns) == (EXAMPLE_START_NS, EXAMPLE_END_NS)
+    assert root.attributes["gen_ai.usage.input_tokens"] == 1820
+    assert root.attributes["gen_ai.usage.output_tokens"] == 342
+    assert root.attributes["conduit.run.cost_usd"] == 0.0121
+    assert root.attributes["conduit.trace.id"] == "0f9c2b1d8a7e4f36"
+    assert root.resource == {"service.name": "conduit"}
+    assert (tool.name, tool.kind) == ("execute_tool get_reservation", SpanKind.INTERNAL)
+    assert (tool.parent_span_id, tool.trace_id) == (root.span_id, EXAMPLE_TRACE)
+    assert EXAMPLE_START_NS <= tool.start_ns == tool.end_ns <= EXAMPLE_END_NS
+    assert tool.attributes["conduit.tool.timing"] == "synthetic"
+    assert "res_123" not in str((root, tool))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "compression"),
+    [("grpc", "none"), ("grpc", "gzip"), ("http/protobuf", "gzip")],
+    ids=["grpc", "grpc-gzip", "http-gzip"],
+)
+def test_collector_passes_on_every_run_as_it_was_converted(
+    jaeger: Jaeger,
+    conduit: Conduit,
+    start_collector: Callable[..., Collector],
+    new_exporter: Callable[..., Exporter],
+    *,
+    protocol: str,
+    compression: str,
+) -> None:
+    """Through a Collector, with content, every span arrives whole and goes over the wire once."""
+    collector = start_collector(forward_to=jaeger.otlp_grpc)
+    service = f"end-to-end-{protocol}-{compression}"
+    grpc = protocol == "grpc"
+    exporter = new_exporter(
+        conduit,
+        otlp_http=f"http://{collector.otlp_grpc}" if grpc else collector.otlp_http,
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        OTEL_EXPORTER_OTLP_COMPRESSION=compression,
+        OTEL_RESOURCE_ATTRIBUTES=f"service.name={service},deployment.environment.name=b%C3%BCro",
+        EXPORTER_CAPTURE_CONTENT="true",
+        EXPORTER_TOOL_TIMING="slices",
+        **LONG_AGO,
+    )
+    settle(exporter, conduit)
+
+    options = replace(
+        exporter.options,
+        service_name=service,
+        resource_attributes=(("deployment.environment.name", "büro"),),
+        capture_content=True,
+        tool_timing="slices",
+    )
+    expected = expected_traces(conduit.ended_runs(), options)
+    assert_traces(jaeger, expected, service=service)
+    sent = collector.printed_span_ids()
+    assert f"ScopeSpans SchemaURL: {SCHEMA_URL}\n" in collector.process.log_text()
+    assert sorted(sent) == sorted(span.span_id for spans in expected.values() for span in spans)

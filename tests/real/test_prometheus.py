@@ -1,0 +1,127 @@
+"""A real Prometheus scrapes the daemon and answers with the exact sums of the simulated API."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.real.conduit import Conduit, hotel
+from tests.real.expectation import SUMS, expected_series
+from tests.real.exporter import Exporter, Series
+from tests.real.jaeger import Jaeger
+from tests.real.odd_runs import place_odd_runs
+from tests.real.processes import eventually
+from tests.real.prometheus import Prometheus, Sample, promtool
+
+pytestmark = pytest.mark.real
+
+FOREIGN_LABELS = ("__name__", "instance", "job")
+
+
+@pytest.fixture
+def conduit() -> Iterator[Conduit]:
+    """A busy hotel group with a minute of history, and runs of every odd kind."""
+    with Conduit(hotel(rate=20.0, history_s=60.0)) as simulated:
+        simulated.call(place_odd_runs)
+        yield simulated
+
+
+def series_of(samples: list[Sample]) -> dict[Series, float]:
+    """The samples that are not zero, by name and the exporter's own labels."""
+    return {
+        (
+            sample.labels["__name__"],
+            frozenset(
+                (name, value) for name, value in sample.labels.items() if name not in FOREIGN_LABELS
+            ),
+        ): sample.value
+        for sample in samples
+        if sample.value
+    }
+
+
+def exemplars_of(prometheus: Prometheus) -> list[Mapping[str, Any]]:
+    """Every exemplar that Prometheus keeps of the runs' durations."""
+    return [
+        exemplar
+        for series in prometheus.query_exemplars("conduit_run_duration_seconds_bucket")
+        for exemplar in series["exemplars"]
+    ]
+
+
+def test_prometheus_answers_with_the_exact_sums(
+    start_jaeger: Callable[[], Jaeger],
+    start_prometheus: Callable[..., Prometheus],
+    conduit: Conduit,
+    new_exporter: Callable[..., Exporter],
+) -> None:
+    """PromQL gives every sum of the API to the last digit; exemplars are traces in Jaeger."""
+    jaeger = start_jaeger()
+    exporter = new_exporter(conduit, otlp_http=jaeger.otlp_http, EXPORTER_LOOKBACK="3650d")
+    prometheus = start_prometheus(targets=[exporter.address])
+    exporter.start()
+    prometheus.wait_for("sum(conduit_runs_total) > 100")
+    conduit.freeze()
+    expected = expected_series(conduit)
+    exporter.wait_settled(expected, traces=len(conduit.ended_runs()))
+
+    selector = f'{{__name__=~"{"|".join(SUMS)}"}}'
+    prometheus.wait_for(selector, until=lambda samples: series_of(samples) == expected)
+
+    truth = conduit.truth()
+    (cost,) = prometheus.query("sum(conduit_run_cost_usd_total)")
+    assert math.isclose(cost.value, sum(map(float, truth.cost_usd.values())), rel_tol=1e-15)
+    (runs,) = prometheus.query("sum(conduit_runs_total)")
+    (timed,) = prometheus.query('sum(conduit_run_duration_seconds_bucket{le="+Inf"})')
+    assert runs.value == truth.runs.total()
+    assert timed.value == runs.value - sum(
+        run.detail.run.duration_ns is None for run in conduit.ended_runs()
+    )
+    assert prometheus.query("count(conduit_agent_info)")[0].value == 6
+    assert {sample.value for sample in prometheus.query("conduit_up")} == {1.0}
+
+    # A trace is an exemplar once it was delivered, so a scrape later than the sums.
+    exemplars = eventually(
+        lambda: found if len(found := exemplars_of(prometheus)) > 5 else None,
+        what="exemplars in Prometheus",
+        timeout_s=20.0,
+    )
+    for exemplar in exemplars:
+        root = jaeger.spans(exemplar["labels"]["trace_id"])[0]
+        seconds = (root.end_ns - root.start_ns) / 1e9
+        assert math.isclose(float(exemplar["value"]), seconds, abs_tol=1e-3)
+
+
+def test_prometheus_scrapes_openmetrics(
+    start_prometheus: Callable[..., Prometheus],
+    conduit: Conduit,
+    new_exporter: Callable[..., Exporter],
+) -> None:
+    """What Prometheus asks for by itself is answered as OpenMetrics, and its target is healthy."""
+    exporter = new_exporter(conduit, OTEL_TRACES_EXPORTER="none")
+    exporter.start()
+    prometheus = start_prometheus(targets=[exporter.address])
+    prometheus.wait_for("conduit_exporter_build_info")
+
+    (target,) = prometheus.targets()
+    assert (target["health"], target["lastError"]) == ("up", "")
+    accepted = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2"
+    answer = exporter.get("/metrics", Accept=accepted)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.text.endswith("# EOF\n")
+
+
+def test_promtool_accepts_a_live_scrape(
+    start_jaeger: Callable[[], Jaeger], conduit: Conduit, new_exporter: Callable[..., Exporter]
+) -> None:
+    """`promtool check metrics` finds no fault with the text format of a daemon at work."""
+    exporter = new_exporter(conduit, otlp_http=start_jaeger().otlp_http, EXPORTER_LOOKBACK="3650d")
+    exporter.start()
+    conduit.freeze()
+    exporter.wait_settled(expected_series(conduit))
+
+    answer = exporter.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    judged = promtool("check", "metrics", stdin=answer.text)
+    assert (judged.returncode, judged.stdout + judged.stderr) == (0, "")
