@@ -4,6 +4,7 @@ Times are nanoseconds since the Unix epoch, UTC. Money is an exact decimal of US
 that Conduit left null is None: unknown, never zero.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Generic, TypeVar
@@ -114,10 +115,13 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class HeadPage:
-    """The first page of an agent's list; equal digests stand for answers of the same bytes.
+    """The first page of an agent's list, and what makes the next reading of it cheap.
 
-    `page` None: the answer is that of the digest the caller knew, and was not parsed again.
+    `digest` stands for the answer's bytes; None: to be read again whatever they are. `page`
+    None: the answer is the one that the caller knew. `read` are the answer's rows as they were
+    written and as they were understood, by id.
     """
 
-    digest: bytes
+    digest: bytes | None
     page: Page[Run] | None
+    read: Mapping[str, tuple[Any, Run]]

@@ -1,15 +1,23 @@
 """Workspaces, agents and how far each agent's list is read; inside a transaction of the ledger."""
 
 from dataclasses import replace
+from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from exporter.errors import LedgerUnavailable
 from exporter.ledger import schema
+from exporter.ledger.prepared import Prepared
 from exporter.ledger.records import AgentRecord, Coverage, GapRecord
 from exporter.ledger.schema import GapPurpose
 from exporter.models import Agent, Workspace
+
+_MOVE_FRONTIER: Final = (
+    update(schema.agent)
+    .where(schema.agent.c.no == bindparam("agent"))
+    .values(frontier_ns=bindparam("to"))
+)
 
 
 class AgentTables:
@@ -17,6 +25,7 @@ class AgentTables:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self._move_frontier = Prepared(connection, _MOVE_FRONTIER)
 
     def put_workspace(self, workspace: Workspace) -> int:
         """Note a workspace and its present name; the number that stands for it."""
@@ -130,14 +139,13 @@ class AgentTables:
 
     def cover(self, agent_no: int, coverage: Coverage) -> int | None:
         """Move the reading of an agent's list; the number of the gap that is left open, if any."""
-        changes = {
-            name: value
-            for name in ("frontier_ns", "floor_ns")
-            if (value := getattr(coverage, name)) is not None
-        }
-        if changes:
+        if coverage.frontier_ns is not None:
+            self._move_frontier.run({"agent": agent_no, "to": coverage.frontier_ns})
+        if coverage.floor_ns is not None:
             self._db.execute(
-                update(schema.agent).where(schema.agent.c.no == agent_no).values(**changes)
+                update(schema.agent)
+                .where(schema.agent.c.no == agent_no)
+                .values(floor_ns=coverage.floor_ns)
             )
         if coverage.closed_gap is not None:
             self._db.execute(delete(schema.gap).where(schema.gap.c.no == coverage.closed_gap))

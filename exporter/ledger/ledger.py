@@ -30,6 +30,8 @@ _PUT_TOTAL: Final = _ADD_TOTAL.on_conflict_do_update(
     index_elements=["family", "agent_no", "label1", "label2"],
     set_={"value": _ADD_TOTAL.excluded.value},
 )
+# Commits between two looks at the file's size.
+_MEASURED_EVERY: Final = 16
 
 
 class Ledger:
@@ -51,6 +53,7 @@ class Ledger:
         self.totals = Totals()
         self.outbox_state = OutboxState()
         self.size_bytes = 0
+        self._commits = 0
         self.reload()
 
     def seen_labels(self, family: str) -> list[tuple[int, str]]:
@@ -96,5 +99,7 @@ class Ledger:
             raise
         self.totals.apply(values)
         self.outbox_state = self.traces.staged
-        self.size_bytes = self._database.size_bytes()
+        self._commits += 1
+        if self._commits % _MEASURED_EVERY == 0:
+            self.size_bytes = self._database.size_bytes()
         return results

@@ -36,13 +36,23 @@ class Instruments:
         self.count_delay = _histogram(COUNT_DELAY, registry)
         self.trace_delay = _histogram(TRACE_DELAY, registry)
         self.label_overflow = _counter(LABEL_OVERFLOW, registry)
+        # By endpoint and status: few of either.
+        self._requests: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         for label in bounded_labels:
             self.label_overflow.labels(label)
 
     def api_request(self, endpoint: str, code: str, seconds: float) -> None:
         """A request to the Conduit API has ended."""
-        self.api_requests.labels(endpoint, label_value(code)).inc()
-        self.api_request_duration.labels(endpoint).observe(seconds)
+        series = self._requests.get((endpoint, code))
+        if series is None:
+            # Looking a series up by its labels costs more than counting.
+            series = self._requests[endpoint, code] = (
+                self.api_requests.labels(endpoint, label_value(code)),
+                self.api_request_duration.labels(endpoint),
+            )
+        requests, duration = series
+        requests.inc()
+        duration.observe(seconds)
 
     def expect_workspace(self, workspace_id: str) -> None:
         """Let the series of a workspace exist, at zero if it is new."""

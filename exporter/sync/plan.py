@@ -182,13 +182,14 @@ def _sweep(agents: list[AgentState], now_s: float, *, details: bool) -> ReadStat
             )
         if agent.has_fallen and agent.sweep_due_s <= now_s and (fallen := agent.fallen()):
             statuses = sweep_statuses({run.status for run in fallen.values()})
-            if details and len(fallen) <= len(statuses):
-                # As many get-runs as pages, and one that has ended is settled by its own.
-                for run_id in fallen:
-                    if _may_fetch(agent, run_id, now_s):
-                        reason = f"{len(fallen)} in flight off its head: no dearer than a page"
-                        return ReadRun(agent.id, run_id, Urgency.MUST, reason)
-                continue
+            if details and len(fallen) <= len(statuses) and fallen.keys().isdisjoint(agent.retries):
+                # As many get-runs as pages, and one that has ended is settled by its own. Once: a
+                # run that is still going may go on for long.
+                waiting = [run_id for run_id in fallen if run_id not in agent.fetching]
+                if not waiting:
+                    continue
+                reason = f"{len(fallen)} in flight off its head: no dearer than a page"
+                return ReadRun(agent.id, waiting[0], Urgency.MUST, reason)
             return ReadStatus(
                 agent.id,
                 statuses[0],

@@ -11,7 +11,7 @@ from exporter.clock import Clock
 from exporter.errors import SourceMalformed, SourceNotFound
 from exporter.ledger.records import GapRecord
 from exporter.ledger.schema import GapPurpose, RunState
-from exporter.models import Page, Run, Unreadable
+from exporter.models import HeadPage, Page, Run, Unreadable
 from exporter.sync.coverage import cover_gap, cover_head, oldest_and_newest, restart_gap
 from exporter.sync.plan import (
     ReadAgain,
@@ -41,10 +41,13 @@ logger = logging.getLogger("exporter.sync")
 
 # An agent without news for so many polls is polled less and less, down to a quarter of the pace;
 # sooner where other runs wait for the requests.
-_PATIENCE_POLLS: Final = 8.0
+_PATIENCE_POLLS: Final = 2.0
 _PATIENCE_POLLS_WHEN_SCARCE: Final = 1.0
 _IDLE_MOST: Final = 4.0
-_HEAD_LEAST: Final = 20
+# How long a head page may be. Few lengths: a page of another length is another answer, and would
+# be parsed though nothing is new.
+_HEAD_LENGTHS: Final = (10, 20, 50, PAGE_MOST)
+_HEAD_MARGIN: Final = 5
 # The rest after a sweep of one page, and how much more for each further page: about a hundredth of
 # the requests of an agent whose runs in flight fill pages.
 _SWEEP_REST_S: Final = 30.0
@@ -101,14 +104,14 @@ class AgentReader:
     async def _head(self, workspace: WorkspaceState, agent: AgentState, limit: int) -> None:
         started_s = self._clock.monotonic_s()
         head = await self._source.head_page(
-            workspace_id=workspace.id, agent_id=agent.id, limit=limit, known=agent.head_digest
+            workspace_id=workspace.id, agent_id=agent.id, limit=limit, known=agent.head
         )
         news: list[Run] = []
         if head.page is not None:
             news = await self._record_head(agent, head.page)
         # Whoever is missing from a page is missed once more at every reading of it.
         missing = any(run.missed for run in agent.in_flight.values())
-        agent.head_digest = None if missing else head.digest
+        agent.head = HeadPage(None if missing else head.digest, None, head.read)
         agent.head_read = True
         agent.last_poll_ns = self._clock.now_ns()
         self._note_activity(agent, started_s, news)
@@ -165,8 +168,8 @@ class AgentReader:
             run.missed += 1
             if run.missed >= _MISSED_MOST:
                 agent.ended[run_id] = run.created_ns
-        wanted = PAGE_MOST if agent.has_fallen else deepest + 2 * news + _HEAD_LEAST
-        agent.head_limit = max(_HEAD_LEAST, min(PAGE_MOST, wanted))
+        wanted = PAGE_MOST if agent.has_fallen else deepest + 2 * news + _HEAD_MARGIN
+        agent.head_limit = next(one for one in _HEAD_LENGTHS if one >= min(wanted, PAGE_MOST))
 
     # --- gaps --------------------------------------------------------------------------------
 
@@ -339,9 +342,9 @@ class AgentReader:
             # Listed as ended and yet going on, or asked for by name: ask again, ever more rarely.
             await self._recorder.detail(agent, run, urgency=request.urgency, trace=None)
             agent.ended.pop(run_id, None)
-            fallen = run_id in agent.fallen()
-            rest_s = self._sweep_rest_s(agent, pages=1) if fallen else self._poll_s
-            self._again_later(agent, run_id, delays=(rest_s,))
+            if run_id in agent.fallen():
+                agent.sweep_due_s = self._clock.monotonic_s() + self._sweep_rest_s(agent, pages=1)
+            self._again_later(agent, run_id, delays=(self._poll_s,))
             return
         trace, quarantine = None, None
         if self._policy.sight(

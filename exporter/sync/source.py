@@ -26,9 +26,9 @@ class Source(Protocol):
         """Runs of an agent, newest first."""
 
     async def head_page(
-        self, *, workspace_id: str, agent_id: str, limit: int, known: bytes | None
+        self, *, workspace_id: str, agent_id: str, limit: int, known: HeadPage | None
     ) -> HeadPage:
-        """The newest runs of an agent; `known` is the digest of the last answer."""
+        """The newest runs of an agent; `known` is the last answer."""
 
     async def run(self, *, workspace_id: str, agent_id: str, run_id: str) -> RunDetail | Unreadable:
         """One run whole."""

@@ -196,7 +196,7 @@ class WorkspaceSync:
                 agent.fetching.add(request.run_id)
             else:
                 agent.busy.add(_SLOT_OF[type(request)])
-        task = asyncio.create_task(self._perform(request), name=f"{state.id} {request}")
+        task = asyncio.create_task(self._perform(request), name=type(request).__name__)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 

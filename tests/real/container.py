@@ -129,7 +129,23 @@ class Images:
             with ContainerProcess(
                 [*self._command("run"), *options, container, "--", *argv], log=log
             ) as process:
+                process.container = container
                 yield process
+
+    def run_in(
+        self,
+        process: "ContainerProcess",
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float = 60.0,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command beside a container's program, as `docker exec` and health checks do."""
+        return self._run(
+            *("run", *_options(env, None), process.container, "--", *command),
+            check=False,
+            timeout_s=timeout_s,
+        )
 
     def _make_base(self, image: str) -> None:
         debootstrap = parts.require("debootstrap", hint=HINT)
@@ -204,6 +220,8 @@ class ContainerProcess(Process):
 
     buildah turns a SIGTERM into the program's immediate end, where an engine delivers it.
     """
+
+    container = ""
 
     def signal(self, number: signal.Signals) -> None:
         if self.returncode is None:

@@ -1,13 +1,18 @@
 """The container image: built from deploy/Dockerfile, small, unprivileged, and it runs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-import exporter
+import exporter as package
+from tests.real.conduit import Conduit, hotel
 from tests.real.container import Images
+from tests.real.expectation import assert_traces, expected_series, expected_traces
+from tests.real.exporter import Exporter
+from tests.real.jaeger import Jaeger
+from tests.real.processes import free_port
 from tests.real.prometheus import promtool
 
 pytestmark = pytest.mark.real
@@ -68,7 +73,7 @@ def test_image_tells_its_version(images: Images, image: str) -> None:
     result = images.run(image, ["--version"])
 
     assert result.returncode == 0, result.stderr
-    assert exporter.__version__ in result.stdout
+    assert package.__version__ in result.stdout
 
 
 def test_image_runs_the_demo(images: Images, image: str) -> None:
@@ -76,6 +81,37 @@ def test_image_runs_the_demo(images: Images, image: str) -> None:
     result = images.run(image, ["demo", "--duration", "5s"])
 
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_image_runs_the_daemon(
+    images: Images, image: str, start_jaeger: Callable[[], Jaeger], tmp_path: Path
+) -> None:
+    """The daemon in the image reads, counts and delivers; it is healthy, and ends on SIGTERM."""
+    jaeger = start_jaeger()
+    with Conduit(hotel(rate=2.0, history_s=120.0)) as conduit:
+        conduit.freeze()
+        exporter = Exporter(tmp_path, conduit, otlp_http=jaeger.otlp_http)
+        env = {name: text for name, text in exporter.env.items() if name != "EXPORTER_LEDGER"}
+        health_check = images.config(image)["Healthcheck"]["Test"][1:]
+        with images.started(image, env=env, log=tmp_path / "exporter.log") as process:
+            process.wait_http(
+                f"http://{exporter.address}/-/ready", ready=lambda got: got.is_success
+            )
+            runs = conduit.ended_runs()
+            exporter.wait_settled(expected_series(conduit), traces=len(runs))
+            probed = images.run_in(process, health_check, env)
+            assert (probed.returncode, "200" in probed.stdout) == (0, True), probed.stderr
+            assert process.stop() == 0, process.tail()
+    assert_traces(jaeger, expected_traces(runs, exporter.options), service="conduit")
+
+
+def test_health_check_fails_without_a_daemon(images: Images, image: str) -> None:
+    """The image's health check says unhealthy where nothing listens."""
+    health_check = images.config(image)["Healthcheck"]["Test"][1:]
+    env = {"EXPORTER_LISTEN": f"127.0.0.1:{free_port()}"}
+    probed = images.run(image, health_check[1:], env)
+
+    assert probed.returncode == 1, probed.stdout + probed.stderr
 
 
 def test_image_is_configured_for_a_sidecar(images: Images, image: str) -> None:
@@ -95,7 +131,7 @@ def test_image_is_labelled(images: Images, image: str) -> None:
     """Labels tell version, revision and licence."""
     labels = images.config(image)["Labels"]
 
-    assert labels["org.opencontainers.image.version"] == exporter.__version__
+    assert labels["org.opencontainers.image.version"] == package.__version__
     assert labels["org.opencontainers.image.revision"] == REVISION
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
 

@@ -1,0 +1,65 @@
+"""What a newcomer does first: clone, `make demo`. Installs the pins from the package index."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.real.processes import Process, alive, eventually, free_port, loopback_client
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).parent.parent.parent
+INSTALL_S = 300.0
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone of the last commit with what the working tree has on top, nothing ignored."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    folder = tmp_path / "conduit-exporter"
+    git("clone", "--quiet", "--no-hardlinks", ROOT, folder)
+    for name in git("ls-files", "-z", cwd=folder).split("\0"):
+        if name and not (ROOT / name).exists():
+            (folder / name).unlink()
+    for name in git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def git(*arguments: str | Path, cwd: Path = ROOT) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=cwd, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_make_demo_runs_in_a_fresh_clone(clone: Path, tmp_path: Path) -> None:
+    """One command installs, welcomes, shows traces and serves /metrics, and ends by itself."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    demo = ["make", "demo", f"ARGS=--duration 8s --listen 127.0.0.1:{port}"]
+    with Process(demo, log=tmp_path / "demo.log", cwd=clone) as process:
+        process.wait_log("A hotel group at work", timeout_s=INSTALL_S)
+        answer = process.wait_http(f"{url}/metrics", ready=lambda got: got.is_success)
+        assert "# TYPE conduit_runs_total counter" in answer.text
+        assert "conduit_exporter_build_info{" in answer.text
+        with loopback_client(url) as client:
+            assert client.get("/").status_code == 200
+        shown = eventually(
+            lambda: re.search(r"^trace [0-9a-f]{32} .+ tokens .+$", process.log_text(), re.M),
+            what="a trace in the terminal",
+            timeout_s=20.0,
+        )
+        assert shown
+        assert process.wait(timeout_s=30.0) == 0, process.tail()
+
+    log = process.log_text()
+    assert "Installing the dependencies into .venv, once..." in log
+    assert f"Metrics   {url}/metrics" in log
+    assert "Traceback" not in log
+    assert not alive(process.pid)
+    assert git("status", "--porcelain", "--ignored", cwd=clone).count(".db") == 0
