@@ -178,9 +178,11 @@ def test_runs_whose_status_is_not_known_take_two_pages_or_two_get_runs() -> None
     assert isinstance(decide(workspace(off_the_head(unknown=3))), ReadStatus)
 
 
-def test_a_run_that_was_asked_for_rests_like_a_sweep() -> None:
-    """Its retry tells when it is worth a request again; until then there is nothing to do."""
-    single = off_the_head(running=1, retries={"ar0": Retry(1, NOW_S + 30)})
+def test_a_run_that_was_asked_for_is_looked_for_on_pages_from_then_on() -> None:
+    """It was still going, and may be for long: its detail is asked for once more, when it ended."""
+    single = off_the_head(running=1, retries={"ar0": Retry(1, NOW_S)})
+    assert isinstance(decide(workspace(single)), ReadStatus)
+    single.sweep_due_s = NOW_S + 30
     assert isinstance(decide(workspace(single)), Wait)
 
 
