@@ -13,6 +13,7 @@ pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parent.parent.parent
 INSTALL_S = 300.0
+TRACE_LINE = re.compile(r"^trace [0-9a-f]{32} .+ tokens .+$", re.MULTILINE)
 
 
 @pytest.fixture
@@ -44,17 +45,14 @@ def test_make_demo_runs_in_a_fresh_clone(clone: Path, tmp_path: Path) -> None:
     demo = ["make", "demo", f"ARGS=--duration 8s --listen 127.0.0.1:{port}"]
     with Process(demo, log=tmp_path / "demo.log", cwd=clone) as process:
         process.wait_log("A hotel group at work", timeout_s=INSTALL_S)
-        answer = process.wait_http(f"{url}/metrics", ready=lambda got: got.is_success)
-        assert "# TYPE conduit_runs_total counter" in answer.text
-        assert "conduit_exporter_build_info{" in answer.text
+        process.wait_http(f"{url}/metrics", ready=lambda got: "conduit_runs_total{" in got.text)
         with loopback_client(url) as client:
             assert client.get("/").status_code == 200
-        shown = eventually(
-            lambda: re.search(r"^trace [0-9a-f]{32} .+ tokens .+$", process.log_text(), re.M),
+        eventually(
+            lambda: TRACE_LINE.search(process.log_text()),
             what="a trace in the terminal",
             timeout_s=20.0,
         )
-        assert shown
         assert process.wait(timeout_s=30.0) == 0, process.tail()
 
     log = process.log_text()
