@@ -275,3 +275,23 @@ def test_settings_may_stand_in_a_file(environ: dict[str, str], tmp_path: Path) -
     file.write_text("".join(f"{name}={text}\n" for name, text in environ.items()))
     result = CliRunner().invoke(main, ["--env-file", str(file), "trace-id", AG1, "ar770"])
     assert (result.exit_code, result.stdout) == (0, f"{1:032x}\n")
+
+
+def test_check_reads_the_web_config_file(environ: dict[str, str], tmp_path: Path) -> None:
+    """What the daemon would refuse at its start is said before."""
+    web = tmp_path / "web.yml"
+    web.write_text("basic_auth_users: {alice: secret}\n")
+    with_file = {
+        **environ,
+        "OTEL_TRACES_EXPORTER": "none",
+        "EXPORTER_WEB_CONFIG_FILE": str(web),
+    }
+
+    refused = invoke(with_file, "check")
+    assert refused.exit_code == 1
+    assert "FAILED  web config:" in refused.stdout
+    assert "is not a bcrypt hash" in refused.stdout
+    assert "secret" not in refused.stdout
+
+    web.write_text("{}\n")
+    assert f"ok      web config: {web} can be used" in invoke(with_file, "check").stdout

@@ -60,7 +60,9 @@ def test_a_measured_tool_is_read_against_its_run() -> None:
     item = {"name": "pay", "started_at": "2026-04-03T03:04:16Z", "duration_ms": 1500.25}
     line = next(line for line in tree_of(item) if "(measured)" in line and "03:04:16" in line)
 
-    assert line.split("  ")[-1].strip() == "03:04:16.000 to 03:04:17.500250 UTC, 1.500250 s (measured)"
+    assert (
+        line.split("  ")[-1].strip() == "03:04:16.000 to 03:04:17.500250 UTC, 1.500250 s (measured)"
+    )
 
 
 def test_times_show_what_they_hold_and_no_more() -> None:

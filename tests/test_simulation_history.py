@@ -9,6 +9,7 @@ from exporter.app.reconcile import reconcile
 from exporter.app.replay import replay
 from exporter.app.single import PassProgress, complete_pass
 from exporter.convert.ids import trace_id_of
+from exporter.delivery.outcome import Unavailable
 from exporter.demo.answers import Endpoint
 from exporter.ledger import families
 from exporter.sync.comparison import Difference
@@ -305,3 +306,29 @@ def test_the_runs_of_the_simulation_have_ids_of_their_own(tmp_path: Path) -> Non
 
     assert len(trace_ids(world)) == len(truth.run_ids)
     assert trace_id_of(raw=None, workspace_id=ONE_WORKSPACE, run_id="x") not in trace_ids(world)
+
+
+def test_once_gives_up_where_the_outbox_is_full_and_nothing_leaves_it(tmp_path: Path) -> None:
+    """A dead backend ends the pass with 1; what is in the ledger goes out with the next one."""
+    world = World(
+        tmp_path,
+        scenario=agents(1, per_hour=700, history_s=6 * HOUR_S),
+        token="token",
+        settings={"CONDUIT_REQUESTS_PER_MINUTE": "6000", "EXPORTER_OUTBOX_LIMIT": "1MiB"},
+        limit=10_000,
+    )
+    dead = True
+    world.backend.before.append(
+        lambda _: Unavailable("connection refused", answered=False) if dead else None
+    )
+
+    assert world.run_alone(complete_pass, once=True) == 1
+    assert world.exporter is not None
+    fetched = world.conduit.asked.answers[Endpoint.RUN, 200]
+    assert 0 < fetched < world.sums()[families.RUNS]
+
+    dead = False
+    wanted = trace_ids(world)
+    assert world.run_alone(complete_pass, once=True) == 0
+    assert wanted <= world.backend.traces
+    assert world.conduit.asked.fetched_twice == {}

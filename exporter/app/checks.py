@@ -1,4 +1,7 @@
-"""`check`: settings, token, ledger and trace backend, a line each, in the order of the flow."""
+"""`check`: settings, token, ledger and trace backend, a line each, in the order of the flow.
+
+Changes nothing, sends no trace, and lists no more than the daemon's own start would.
+"""
 
 import asyncio
 import os
@@ -14,10 +17,11 @@ from exporter.clock import SystemClock
 from exporter.conduit.client import ConduitClient
 from exporter.conduit.transport import open_transport
 from exporter.delivery.outcome import Accepted
-from exporter.errors import ExporterError, LedgerLocked
+from exporter.errors import ConfigError, ExporterError, LedgerLocked
 from exporter.ledger.database import Database, sqlite_path
 from exporter.models import Page
 from exporter.settings.model import Settings
+from exporter.web.config_file import WebConfigFile
 
 T = TypeVar("T")
 
@@ -37,10 +41,21 @@ async def check_all(settings: Settings) -> list[CheckLine]:
     """Look at everything that a start needs; changes nothing and sends no trace."""
     lines = [CheckLine("settings", "all settings can be used")]
     lines += [CheckLine("settings", warning) for warning in warnings_of(settings)]
+    lines += _check_web_config(settings)
     lines += [line async for line in _check_conduit(settings)]
     lines.append(await asyncio.to_thread(_check_ledger, settings))
     lines.append(await _check_backend(settings))
     return lines
+
+
+def _check_web_config(settings: Settings) -> list[CheckLine]:
+    if settings.web_config_file is None:
+        return []
+    try:
+        WebConfigFile(settings.web_config_file, clock=SystemClock())
+    except ConfigError as exc:
+        return [CheckLine("web config", problem, ok=False) for problem in exc.problems]
+    return [CheckLine("web config", f"{settings.web_config_file} can be used")]
 
 
 async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:

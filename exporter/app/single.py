@@ -72,9 +72,9 @@ async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
     delivering = None
     if exporter.delivery is not None:
         delivering = asyncio.create_task(exporter.delivery.run(stop), name="delivery")
-    showing = None
+    watching = [asyncio.create_task(_give_up_when_full(exporter), name="full outbox")]
     if show is not None:
-        showing = asyncio.create_task(_keep_showing(exporter, show), name="progress")
+        watching.append(asyncio.create_task(_keep_showing(exporter, show), name="progress"))
     try:
         troubles = await exporter.sync.run_pass()
     except ExporterError as exc:
@@ -87,8 +87,9 @@ async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
         await drain_while_moving(
             exporter.delivery, left=lambda: exporter.ledger.outbox_state.pending
         )
-    if showing is not None and show is not None:
-        showing.cancel()
+    for task in watching:
+        task.cancel()
+    if show is not None:
         show(progress_of(exporter))
     left = exporter.ledger.outbox_state.pending if exporter.delivery is not None else 0
     if left:
@@ -116,6 +117,20 @@ async def _keep_showing(exporter: Exporter, show: Show) -> None:
     while True:
         show(progress_of(exporter))
         await exporter.clock.sleep(_SHOW_EVERY_S)
+
+
+async def _give_up_when_full(exporter: Exporter) -> None:
+    """Stop reading once the outbox is full and the backend takes nothing of it any more."""
+    before = -1
+    while True:
+        await exporter.clock.sleep(_PATIENCE_S)
+        outbox, taken = exporter.ledger.outbox_state, exporter.traces_acknowledged
+        full = outbox.stored_bytes >= exporter.settings.outbox_limit_bytes
+        if full and taken == before:
+            logger.error("the outbox is full and the trace backend takes nothing: giving up")
+            exporter.sync.stop()
+            return
+        before = taken
 
 
 async def drain_while_moving(delivery: DeliveryService, *, left: Callable[[], int]) -> None:

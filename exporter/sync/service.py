@@ -85,8 +85,13 @@ class SyncService:
         if trouble := await self._try(self._discover):
             return [trouble]
         await asyncio.gather(*(sync.run_until_settled() for sync in self._syncs.values()))
+        unsaid = (
+            "stopped before all of it was read"
+            if self._stop.is_set()
+            else "an agent could not be read"
+        )
         troubles = [
-            f"workspace {name}: {sync.state.trouble or 'an agent could not be read'}"
+            f"workspace {name}: {sync.state.trouble or unsaid}"
             for name, sync in self._syncs.items()
             if not sync.settled
         ]

@@ -29,8 +29,8 @@ LOOKBACK: Final = {"EXPORTER_LOOKBACK": "3650d"}
 
 @pytest.fixture
 def busy() -> Iterator[Conduit]:
-    """About thirty new runs a second."""
-    with Conduit(hotel(rate=120.0, history_s=20.0, seed=7)) as simulated:
+    """Ten new runs a second."""
+    with Conduit(hotel(rate=40.0, history_s=60.0, seed=7)) as simulated:
         yield simulated
 
 
