@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from exporter.convert.spans import Span, SpanKind, StatusCode, Trace
 from exporter.convert.trace import ConvertOptions
 from tests.conduit_support import http_answer, serving
 from tests.fakes import START_NS
+from tests.real import parts
 
 LIMIT_S = 30
 DROP = b""
@@ -137,9 +137,8 @@ class Certificates:
 
 
 def make_certificates(folder: Path) -> Certificates:
-    """Make them with openssl."""
-    openssl = shutil.which("openssl")
-    assert openssl is not None, "these tests make their certificates with openssl"
+    """Make them with openssl; without it whoever needs them is skipped."""
+    openssl = str(parts.require("openssl", hint="it makes the certificates of these tests"))
     new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
     signed = f"{new} -CA ca.crt -CAkey ca.key"
     here = "subjectAltName=IP:127.0.0.1,DNS:localhost"

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import shutil
 import ssl
 import subprocess
 import zlib
@@ -34,6 +33,7 @@ from tests.conduit_support import (
     serving,
 )
 from tests.fakes import FakeClock
+from tests.real import parts
 
 BODY = as_json(page_of({"id": "ws1", "name": "Hotel"}))
 PAGE = Page((Workspace("ws1", "Hotel"),), (), None)
@@ -294,8 +294,7 @@ def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 that signs itself, with its key in the same file."""
-    openssl = shutil.which("openssl")
-    assert openssl is not None, "these tests make their certificate with openssl"
+    openssl = parts.require("openssl", hint="it makes the certificate of these tests")
     folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
         f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Final, NamedTuple
 
 from exporter.demo.runs import MS_NS, RunContent, SimRun
@@ -22,7 +22,7 @@ _NULL: Final = "null"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Endpoint(Enum):
+class Endpoint(StrEnum):
     """The five documented endpoints."""
 
     WORKSPACES = "workspaces"

@@ -6,7 +6,7 @@ named `_s` are monotonic seconds, times named `_ns` are Conduit's.
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
 from exporter.ledger.records import AwaitedRun, GapRecord
@@ -29,7 +29,7 @@ _RECENT_MOST: Final = 3 * PAGE_MOST
 WINDOW_MOST: Final = 64
 
 
-class Slot(Enum):
+class Slot(StrEnum):
     """What an agent can have under way once each."""
 
     HEAD = "head"
