@@ -194,8 +194,8 @@ def test_with_a_full_outbox_a_page_tells_of_a_single_run_too() -> None:
 def off_the_head(*, running: int = 0, unknown: int = 0, **over: Any) -> AgentState:
     """An agent with so many runs in flight that head pages do not show."""
     statuses = ["running"] * running + [""] * unknown
-    runs = {f"ar{number}": InFlight(5, status) for number, status in enumerate(statuses)}
-    return agent(in_flight=runs, head_oldest_ns=50, has_fallen=True, **over)
+    runs = {f"ar{number}": InFlight(5, status, deep=True) for number, status in enumerate(statuses)}
+    return agent(in_flight=runs, has_fallen=True, **over)
 
 
 def test_a_second_reading_takes_a_tenth_of_the_budget_at_most() -> None:

@@ -108,7 +108,7 @@ class AgentReader:
         )
         news: list[Run] = []
         if head.page is not None:
-            news = await self._record_head(agent, head.page)
+            news = await self._record_head(agent, head.page, limit)
         # Whoever is missing from a page is missed once more at every reading of it.
         missing = any(run.missed for run in agent.in_flight.values())
         agent.head = HeadPage(None if missing else head.digest, None, head.read)
@@ -117,13 +117,13 @@ class AgentReader:
         self._note_activity(agent, started_s, news)
         self._schedule_head(workspace, agent, started_s)
 
-    async def _record_head(self, agent: AgentState, page: Page[Run]) -> list[Run]:
+    async def _record_head(self, agent: AgentState, page: Page[Run], limit: int) -> list[Run]:
         known = {run.id for run in page.rows if run.id in agent.recent or run.id in agent.in_flight}
         coverage = cover_head(
             page, floor_ns=agent.floor_ns, frontier_ns=agent.frontier_ns, known=known
         )
         news = await self._recorder.page(agent, page, purpose=None, coverage=coverage)
-        self._note_depth(agent, page, len(news))
+        self._note_depth(agent, page, len(news), limit)
         return news
 
     def _note_activity(self, agent: AgentState, started_s: float, news: list[Run]) -> None:
@@ -147,28 +147,33 @@ class AgentReader:
         stretch = min(_IDLE_MOST, max(1.0, idle_polls / patience))
         agent.head_due_s = started_s + self._poll_s * stretch
 
-    def _note_depth(self, agent: AgentState, page: Page[Run], news: int) -> None:
-        """Size the next head page: the runs in flight it should show, and what may be new."""
+    def _note_depth(self, agent: AgentState, page: Page[Run], news: int, limit: int) -> None:
+        """Size the next head page: the runs in flight it should show, and what may be new.
+
+        A run that not even the longest page shows is deep, and no reason for long pages any more.
+        """
         ends = oldest_and_newest(page)
-        agent.head_oldest_ns = ends[0] if ends and page.next_cursor is not None else None
+        oldest = ends[0] if ends and page.next_cursor is not None else None
         deepest = max(
             (place + 1 for place, run in enumerate(page.rows) if run.id in agent.in_flight),
             default=0,
         )
-        oldest = agent.head_oldest_ns
         shown = {run.id for run in page.rows}
-        agent.has_fallen = False
+        longer = agent.has_fallen = False
         for run_id, run in agent.in_flight.items():
             if run_id in shown or run_id in agent.ended:
+                run.deep = False
                 continue
             if oldest is not None and run.created_ns < oldest:
-                agent.has_fallen = True
+                run.deep = run.deep or limit == PAGE_MOST
+                agent.has_fallen = agent.has_fallen or run.deep
+                longer = longer or not run.deep
                 continue
             # It should be on this page and is not: deleted, or not visible for a moment.
             run.missed += 1
             if run.missed >= _MISSED_MOST:
                 agent.ended[run_id] = run.created_ns
-        wanted = PAGE_MOST if agent.has_fallen else deepest + 2 * news + _HEAD_MARGIN
+        wanted = PAGE_MOST if longer else deepest + 2 * news + _HEAD_MARGIN
         agent.head_limit = next(one for one in _HEAD_LENGTHS if one >= min(wanted, PAGE_MOST))
 
     # --- gaps --------------------------------------------------------------------------------
@@ -261,8 +266,12 @@ class AgentReader:
             return
         for run_id in sweep.started - sweep.seen:
             run = agent.in_flight.get(run_id)
-            if run is None or any(low <= run.created_ns <= high for low, high in sweep.seams):
-                # At a seam between pages a row may have slipped through: the next sweep tells.
+            if run is None:
+                continue
+            if not run.at_seam and any(low <= run.created_ns <= high for low, high in sweep.seams):
+                # A row may have slipped through between two pages. If the next sweep does not show
+                # it either, its get-run tells: where nothing moves, a seam stays where it is.
+                run.at_seam = True
                 continue
             agent.ended[run_id] = run.created_ns
 

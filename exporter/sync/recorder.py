@@ -154,6 +154,7 @@ class Recorder:
             return True
         known.status = run.status
         known.missed = 0
+        known.at_seam = False
         return False
 
     def _learn(
@@ -169,9 +170,12 @@ class Recorder:
         for sighting, what in zip(sightings, seen, strict=True):
             run = sighting.run
             if what is Seen.IN_FLIGHT:
-                if run.id not in agent.in_flight:
+                known = agent.in_flight.get(run.id)
+                if known is None:
                     fresh.append(run)
-                agent.in_flight[run.id] = InFlight(run.created_ns, run.status)
+                    agent.in_flight[run.id] = InFlight(run.created_ns, run.status)
+                else:
+                    known.status = run.status
                 continue
             agent.recent.add(run.id, run)
             agent.in_flight.pop(run.id, None)

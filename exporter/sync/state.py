@@ -76,11 +76,17 @@ def fingerprint(run: Run) -> int:
 
 @dataclass(slots=True)
 class InFlight:
-    """A run that had not ended when it was last seen."""
+    """A run that had not ended when it was last seen.
+
+    `deep`: it has fallen off the longest head page, so that head pages tell of it no more.
+    """
 
     created_ns: int
     status: str
     missed: int = 0
+    deep: bool = False
+    # Whether a sweep did not show it, at a place where it may have slipped through.
+    at_seam: bool = False
 
 
 @dataclass(slots=True)
@@ -139,15 +145,13 @@ class AgentState:
     # When it last showed life: a new run, one that ended, one in flight.
     active_s: float = float("-inf")
     head_limit: int = PAGE_MOST
-    # The oldest run of the last full head page; older runs in flight have fallen off the head.
-    head_oldest_ns: int | None = None
     last_poll_ns: int | None = None
     failures: int = 0
     rest_until_s: float = float("-inf")
     cursor_restarts: int = 0
     empty_pages: int = 0
 
-    # Whether any run in flight is older than that; kept so that no decision has to look for it.
+    # Whether any run in flight is deep; kept so that no decision has to look for it.
     has_fallen: bool = False
     sweep: Sweep | None = None
     sweep_due_s: float = float("-inf")
@@ -192,13 +196,10 @@ class AgentState:
 
     def fallen(self) -> dict[str, InFlight]:
         """The runs in flight that head pages no longer show."""
-        oldest = self.head_oldest_ns
-        if oldest is None:
-            return {}
         return {
             run_id: run
             for run_id, run in self.in_flight.items()
-            if run.created_ns < oldest and run_id not in self.ended
+            if run.deep and run_id not in self.ended
         }
 
 
