@@ -72,7 +72,7 @@ def test_killed_daemon_counts_and_traces_every_run_once(
         assert killed_after(process, rng.uniform(*LIFE_S)) == -signal.SIGKILL, process.tail()
         before, delivered = delivered, len(jaeger.trace_ids("conduit"))
         assert delivered >= before
-    assert delivered > 100, "the daemon was killed too early to be at work"
+    assert delivered > 20, "the daemon was killed too early to be at work"
 
     exporter.start()
     busy.freeze()
