@@ -64,6 +64,24 @@ def restart_gap(gap: GapRecord) -> Coverage:
     return Coverage(open_gap=GapRecord(gap.no, gap.purpose, gap.lower_ns, gap.upper_ns, None))
 
 
+def within_backfill(
+    page: Page[Run], gap: GapRecord, *, floor_ns: int, in_flight: Collection[str]
+) -> Page[Run]:
+    """The runs of a page that a backfill may take: ended, of its range, and nobody else's.
+
+    A run that began before the floor and is still going belongs to whoever sees it end.
+    """
+    rows = [
+        run
+        for run in page.rows
+        if run.terminal
+        and gap.lower_ns <= run.created_ns < floor_ns
+        and run.created_ns <= gap.upper_ns
+        and run.id not in in_flight
+    ]
+    return Page(tuple(rows), page.unreadable, page.next_cursor)
+
+
 _BEYOND_NS = (1 << 63) - 1
 
 

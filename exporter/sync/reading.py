@@ -12,7 +12,13 @@ from exporter.errors import SourceMalformed, SourceNotFound
 from exporter.ledger.records import GapRecord
 from exporter.ledger.schema import GapPurpose, RunState
 from exporter.models import HeadPage, Page, Run, Unreadable
-from exporter.sync.coverage import cover_gap, cover_head, oldest_and_newest, restart_gap
+from exporter.sync.coverage import (
+    cover_gap,
+    cover_head,
+    oldest_and_newest,
+    restart_gap,
+    within_backfill,
+)
 from exporter.sync.plan import (
     ReadAgain,
     ReadAgents,
@@ -21,7 +27,6 @@ from exporter.sync.plan import (
     ReadRun,
     ReadStatus,
     Request,
-    sweep_statuses,
 )
 from exporter.sync.policy import RunPolicy
 from exporter.sync.recorder import Recorder
@@ -33,9 +38,9 @@ from exporter.sync.state import (
     AgentState,
     Reconcile,
     Retry,
-    Sweep,
     WorkspaceState,
 )
+from exporter.sync.sweeping import Sweeper
 
 logger = logging.getLogger("exporter.sync")
 
@@ -48,13 +53,6 @@ _IDLE_MOST: Final = 4.0
 # be parsed though nothing is new.
 _HEAD_LENGTHS: Final = (10, 20, 50, PAGE_MOST)
 _HEAD_MARGIN: Final = 5
-# The rest after a sweep of one page, and how much more for each further page: about a hundredth of
-# the requests of an agent whose runs in flight fill pages.
-_SWEEP_REST_S: Final = 30.0
-_SWEEP_REST_PER_PAGE_S: Final = 100.0
-# A run that has been going for long is looked for ever more rarely.
-_SWEEP_REST_OF_AGE: Final = 0.1
-_SWEEP_REST_MOST_S: Final = 1800.0
 # What may still have shifted when the last second reading began.
 _RECONCILE_OVERLAP_NS: Final = 120 * 1_000_000_000
 _MISSED_MOST: Final = 3
@@ -82,6 +80,9 @@ class AgentReader:
         self._rng = rng
         self._poll_s = poll_interval_s
         self._once = once
+        self._sweeper = Sweeper(
+            source=source, recorder=recorder, clock=clock, poll_interval_s=poll_interval_s
+        )
 
     async def read(self, workspace: WorkspaceState, agent: AgentState, request: Request) -> None:
         """Make a request of the plan and record its answer."""
@@ -91,7 +92,7 @@ class AgentReader:
             case ReadGap(gap=gap):
                 await self._gap(workspace, agent, gap)
             case ReadStatus():
-                await self._sweep(workspace, agent, request)
+                await self._sweeper.read(workspace, agent, request)
             case ReadAgain():
                 await self._read_again(workspace, agent, request)
             case ReadRun():
@@ -199,7 +200,7 @@ class AgentReader:
             )
         coverage = cover_gap(page, gap)
         if gap.purpose is GapPurpose.BACKFILL:
-            page = _within_backfill(agent, page, gap)
+            page = within_backfill(page, gap, floor_ns=agent.floor_ns, in_flight=agent.in_flight)
         await self._recorder.page(
             agent, page, purpose=gap.purpose, coverage=coverage, floor_ns=gap.lower_ns
         )
@@ -211,79 +212,6 @@ class AgentReader:
         await self._recorder.page(agent, empty, purpose=gap.purpose, coverage=restart_gap(gap))
         if agent.cursor_restarts % 3 == 0:
             raise SourceMalformed(f"Conduit's cursors for agent {agent.id} are of no use: {why}")
-
-    # --- runs in flight that head pages do not show ------------------------------------------
-
-    async def _sweep(
-        self, workspace: WorkspaceState, agent: AgentState, request: ReadStatus
-    ) -> None:
-        sweep = agent.sweep
-        if sweep is None:
-            fallen = agent.fallen()
-            if not fallen:
-                agent.has_fallen = False
-                return
-            sweep = agent.sweep = Sweep(
-                statuses=sweep_statuses({run.status for run in fallen.values()}),
-                oldest_ns=min(run.created_ns for run in fallen.values()),
-                started=frozenset(fallen),
-            )
-        try:
-            page = await self._source.runs_page(
-                workspace_id=workspace.id,
-                agent_id=agent.id,
-                limit=PAGE_MOST,
-                cursor=request.cursor,
-                status=request.status,
-            )
-        except SourceNotFound:
-            self._end_sweep(agent, sweep, complete=False)
-            return
-        sweep.pages += 1
-        await self._recorder.page(agent, page, purpose=GapPurpose.FRESH, coverage=None)
-        sweep.seen.update(run.id for run in page.rows)
-        ends = oldest_and_newest(page)
-        if ends is not None and sweep.last_ns is not None:
-            sweep.seams.append((ends[1], sweep.last_ns))
-        if ends is not None:
-            sweep.last_ns = ends[0]
-        repeated = page.next_cursor is not None and page.next_cursor == request.cursor
-        passed = ends is not None and ends[0] < sweep.oldest_ns
-        if page.next_cursor is not None and not passed and not repeated:
-            sweep.cursor = page.next_cursor
-            return
-        sweep.statuses.pop(0)
-        sweep.cursor, sweep.last_ns = None, None
-        if not sweep.statuses:
-            self._end_sweep(agent, sweep, complete=not repeated)
-
-    def _end_sweep(self, agent: AgentState, sweep: Sweep, *, complete: bool) -> None:
-        """Runs that no page of a complete sweep showed have ended."""
-        agent.sweep = None
-        rest_s = self._sweep_rest_s(agent, pages=sweep.pages)
-        agent.sweep_due_s = self._clock.monotonic_s() + rest_s
-        if not complete:
-            return
-        for run_id in sweep.started - sweep.seen:
-            run = agent.in_flight.get(run_id)
-            if run is None:
-                continue
-            if not run.at_seam and any(low <= run.created_ns <= high for low, high in sweep.seams):
-                # A row may have slipped through between two pages. If the next sweep does not show
-                # it either, its get-run tells: where nothing moves, a seam stays where it is.
-                run.at_seam = True
-                continue
-            agent.ended[run_id] = run.created_ns
-
-    def _sweep_rest_s(self, agent: AgentState, *, pages: int) -> float:
-        """How long to wait before runs off the head are looked for again."""
-        youngest_ns = max((run.created_ns for run in agent.fallen().values()), default=0)
-        age_s = max(0, self._clock.now_ns() - youngest_ns) / 1e9
-        return max(
-            self._poll_s,
-            _SWEEP_REST_S + _SWEEP_REST_PER_PAGE_S * max(0, pages - 1),
-            min(_SWEEP_REST_MOST_S, age_s * _SWEEP_REST_OF_AGE),
-        )
 
     # --- a second reading --------------------------------------------------------------------
 
@@ -352,7 +280,7 @@ class AgentReader:
             await self._recorder.detail(agent, run, urgency=request.urgency, trace=None)
             agent.ended.pop(run_id, None)
             if run_id in agent.fallen():
-                agent.sweep_due_s = self._clock.monotonic_s() + self._sweep_rest_s(agent, pages=1)
+                agent.sweep_due_s = self._clock.monotonic_s() + self._sweeper.rest_s(agent)
             self._again_later(agent, run_id, delays=(self._poll_s,))
             return
         trace, quarantine = None, None
@@ -385,19 +313,3 @@ class AgentReader:
             "run %s of agent %s is quarantined (%s): %s", run_id, agent.id, reason, detail
         )
         await self._recorder.set_aside(agent, run_id, state=RunState.QUARANTINED, reason=reason)
-
-
-def _within_backfill(agent: AgentState, page: Page[Run], gap: GapRecord) -> Page[Run]:
-    """The runs of a page that a backfill may take: ended, of its range, and nobody else's.
-
-    A run that began before the floor and is still going belongs to whoever sees it end.
-    """
-    rows = [
-        run
-        for run in page.rows
-        if run.terminal
-        and gap.lower_ns <= run.created_ns < agent.floor_ns
-        and run.created_ns <= gap.upper_ns
-        and run.id not in agent.in_flight
-    ]
-    return Page(tuple(rows), page.unreadable, page.next_cursor)
