@@ -120,3 +120,30 @@ def test_closing_while_the_disk_refuses_gives_up_clearly(tmp_path: Path) -> None
             await waiting
 
     gated(tmp_path, test)
+
+
+def test_patient_works_share_a_commit_with_what_comes_soon(tmp_path: Path) -> None:
+    """One that is in a hurry takes those along that were waiting."""
+
+    async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
+        first = asyncio.create_task(gate.transact(lambda _: 1, patient=True))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(gate.transact(lambda _: 2, patient=True))
+        await asyncio.sleep(0)
+        assert not first.done()
+        assert await gate.transact(lambda _: 3) == 3
+        assert [first.result(), second.result()] == [1, 2]
+        assert ledger.commits == 1
+
+    gated(tmp_path, test)
+
+
+def test_a_patient_work_that_nobody_joins_is_committed_all_the_same(tmp_path: Path) -> None:
+    """After a moment, and the next one waits its own moment."""
+
+    async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
+        assert await gate.transact(lambda _: 1, patient=True) == 1
+        assert await gate.transact(lambda _: 2, patient=True) == 2
+        assert ledger.commits == 2
+
+    gated(tmp_path, test)

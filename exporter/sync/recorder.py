@@ -112,7 +112,8 @@ class Recorder:
         recorded = await self._gate.transact(
             lambda ledger: ledger.runs.record_detail(
                 agent.no, sighting, trace=trace, now_ns=now_ns, quarantine=quarantine
-            )
+            ),
+            patient=True,
         )
         self._learn(agent, [sighting], [recorded.seen], now_ns, detail_wanted=False)
         if run.terminal:
