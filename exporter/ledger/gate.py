@@ -72,6 +72,11 @@ class LedgerGate:
             self._worker = asyncio.create_task(self._work(), name="ledger")
         return await future
 
+    def hurry(self) -> None:
+        """Commit what waits now: nobody who could join is going to come."""
+        if self._waiting:
+            self._hurry.set()
+
     async def close(self) -> None:
         """Finish the commit under way, give up on what waits, and close the file."""
         self._closed = True

@@ -133,6 +133,8 @@ class WorkspaceSync:
         now_s = parts.clock.monotonic_s()
         in_doubt = self._doubts != parts.gate.doubts
         if len(self._tasks) >= (1 if in_doubt else _MOST_IN_FLIGHT):
+            # Until some of these are recorded no further request is made.
+            parts.gate.hurry()
             await self._wait(None)
             return
         if in_doubt:
