@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 
+from sqlalchemy import func, select
+
+from exporter.app.assembly import Exporter
 from exporter.convert.ids import trace_id_of
 from exporter.demo.directory import Scenario, SimAgent, SimWorkspace
 from exporter.demo.generator import Disorder, GeneratedRuns, RunProfile
-from exporter.ledger import families
+from exporter.ledger import families, schema
+from exporter.ledger.ledger import Ledger
 from tests.simulation.world import World
 
 HOUR_S = 3600.0
@@ -59,14 +63,30 @@ async def settle(world: World, *, most_s: float = 2 * HOUR_S) -> None:
         if (
             world.sums().get(families.RUNS, 0) >= len(truth.run_ids)
             and world.exporter.ledger.outbox_state.pending == 0
-            and not any(
-                agent.awaiting_total or agent.ended
-                for workspace in world.exporter.workspaces().values()
-                for agent in workspace.agents.values()
-            )
+            and not _wanted(world.exporter)
         ):
             return
         await world.sleep(30)
+
+
+def _wanted(exporter: Exporter) -> int:
+    """How many details are still wanted by the ledger: what the stages know of it is a step behind.
+
+    Right after a start they know of no agent yet.
+    """
+
+    def count(ledger: Ledger) -> int:
+        rows = select(func.count()).select_from(schema.run).where(schema.RUN_AWAITS_DETAIL)
+        return int(ledger._db.execute(rows).scalar_one())
+
+    ended = [
+        run_id
+        for workspace in exporter.workspaces().values()
+        for agent in workspace.agents.values()
+        for run_id in agent.ended
+    ]
+    wanted: int = exporter.ledger.transact([count])[0]
+    return wanted + len(ended)
 
 
 def assert_exact(world: World) -> None:
