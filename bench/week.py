@@ -8,6 +8,7 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from bench.figures import Figure, at_most
@@ -16,8 +17,10 @@ from exporter.convert.ids import trace_id_of
 from exporter.delivery.outcome import Outcome, Unavailable
 from exporter.demo import faults
 from exporter.demo.answers import Failure
+from exporter.demo.runs import SimRun
 from exporter.demo.scenario import DEMO_TOKEN, busy_week
 from exporter.ledger import families
+from exporter.ledger.ledger import Ledger
 from exporter.ledger.schema import RunState
 from exporter.models import TERMINAL_STATUSES
 from tests.simulation.world import World
@@ -104,16 +107,23 @@ class _Week:
         ledger, seen = world.exporter.ledger, world.backend.traces
         self.untraced = self.uncounted = 0
         for agent_id, state in world.conduit.data.agents.items():
-            (agent_no,) = ledger.agents.numbers_of(agent_id)
-            for key in state.table:
-                run = state.table.run(key)
-                if run.status not in TERMINAL_STATUSES or not run.ended(ended_by_ns):
-                    continue
+            ended = [
+                run
+                for run in map(state.table.run, state.table)
+                if run.status in TERMINAL_STATUSES and run.ended(ended_by_ns)
+            ]
+            (states,) = ledger.transact([partial(_states, agent_id=agent_id, runs=ended)])
+            for run in ended:
                 trace_id = trace_id_of(
                     raw=run.trace_id, workspace_id=state.agent.workspace_id, run_id=run.id
                 )
                 self.untraced += trace_id not in seen
-                self.uncounted += ledger.runs.state_of(agent_no, run.id) in _NOT_COUNTED
+                self.uncounted += states.get(run.id) in _NOT_COUNTED
+
+
+def _states(ledger: Ledger, *, agent_id: str, runs: list[SimRun]) -> dict[str, RunState]:
+    (agent_no,) = ledger.agents.numbers_of(agent_id)
+    return ledger.runs.states_of(agent_no, [run.id for run in runs])
 
 
 def measure_week(quick: bool) -> Iterator[Figure]:  # noqa: FBT001 - one shape for all
