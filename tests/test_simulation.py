@@ -197,6 +197,41 @@ def test_an_expired_cursor_reads_the_list_again(tmp_path: Path) -> None:
     world.run(script)
 
 
+def test_hours_of_a_proxys_page_quarantine_nothing(tmp_path: Path) -> None:
+    """A login page with status 200 in place of every answer: no run is to blame, all are traced."""
+    world = World(tmp_path, scenario=agents(2, per_hour=60), token="token")
+
+    async def script(_: World) -> None:
+        await world.sleep(300)
+        world.conduit.faults.place(faults.html(), when=lambda _: True)
+        await world.sleep(6 * HOUR_S)
+        world.conduit.faults.clear()
+        await settle(world, most_s=12 * HOUR_S)
+        assert_exact(world)
+        assert families.QUARANTINED not in world.sums()
+
+    world.run(script)
+
+
+def test_a_run_whose_answer_is_never_one_is_quarantined_alone(tmp_path: Path) -> None:
+    """Its get-run is cut short again and again while all else is well: the rest goes on."""
+    world = World(tmp_path, scenario=agents(1, per_hour=60), token="token")
+
+    async def script(_: World) -> None:
+        await world.sleep(300)
+        like = world.conduit.data.run(min(world.conduit.data.truth().run_ids))
+        late = like._replace(id=f"{like.id[:-4]}late", trace_id=None)
+        world.conduit.data.add_run(late)
+        world.conduit.faults.place(
+            faults.truncated(), when=lambda request: request.run_id == late.id
+        )
+        await world.sleep(8 * HOUR_S)
+        assert world.sums()[families.QUARANTINED] == 1
+        assert world.sums()[families.RUNS] >= len(world.conduit.data.truth().run_ids) - 2
+
+    world.run(script)
+
+
 def test_hospitality_runs_in_two_workspaces(tmp_path: Path) -> None:
     """The demo's own scenario, odd tool items and all, is exact too."""
     world = World(

@@ -57,6 +57,8 @@ _HEAD_MARGIN: Final = 5
 _RECONCILE_OVERLAP_NS: Final = 120 * 1_000_000_000
 _MISSED_MOST: Final = 3
 _RETRY_S: Final = (30.0, 120.0, 600.0)
+# An answer that is none may come from something in between: hours, before the run is to blame.
+_MALFORMED_RETRY_S: Final = (30.0, 120.0, 600.0, 1800.0, 3600.0, 3600.0, 3600.0)
 
 
 class AgentReader:
@@ -268,7 +270,7 @@ class AgentReader:
                 await self._recorder.set_aside(agent, run_id, state=RunState.GONE)
             return
         except SourceMalformed as exc:
-            if not self._again_later(agent, run_id):
+            if not self._again_later(agent, run_id, delays=_MALFORMED_RETRY_S):
                 await self._quarantine(agent, run_id, "malformed", str(exc))
             return
         if isinstance(answer, Unreadable):
@@ -299,10 +301,13 @@ class AgentReader:
     def _again_later(
         self, agent: AgentState, run_id: str, *, delays: tuple[float, ...] = _RETRY_S
     ) -> bool:
-        """Schedule another get-run; False where enough have been made. Single delays never end."""
+        """Schedule another get-run; False where enough have been made. Single delays never end.
+
+        While the agent's lists cannot be read either, it is never enough: the run is not to blame.
+        """
         retry = agent.retries.get(run_id)
         attempts = 1 if retry is None else retry.attempts + 1
-        if attempts > len(delays) > 1:
+        if attempts > len(delays) > 1 and not agent.failures:
             return False
         delay_s = delays[min(attempts, len(delays)) - 1] * self._rng.uniform(0.9, 1.1)
         agent.retries[run_id] = Retry(attempts, self._clock.monotonic_s() + delay_s)
