@@ -1,5 +1,6 @@
 """Retry-After of RFC 9110, in both of its forms; what is too long is the caller's to say."""
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -22,7 +23,7 @@ def parse_retry_after(headers: Mapping[str, str], *, now_ns: int) -> float | Non
             return None
         sent_s = _to_epoch_s(headers.get("date", ""))
         seconds = until_s - (now_ns / 1e9 if sent_s is None else sent_s)
-    return seconds if seconds == seconds else None  # noqa: PLR0124 - NaN alone differs from itself
+    return None if math.isnan(seconds) else seconds
 
 
 def _to_epoch_s(text: str) -> float | None:
