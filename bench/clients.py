@@ -1,14 +1,16 @@
 """What the exporter's processor time is compared with: plain scripts that read the same runs.
 
 `bytes` and `json` only GET each run over one connection; `sdk` also makes spans of it with the
-OpenTelemetry SDK's tracer, batch processor and OTLP exporter. Prints the seconds of processor time
-of the whole process, all threads, from the fiftieth run on.
+OpenTelemetry SDK's tracer, batch processor and OTLP exporter. httpx brings its own transport, or is
+given the exporter's. Prints the seconds of processor time of the whole process, all threads, from
+the fiftieth run on.
 """
 
 import asyncio
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ import click
 import httpx
 
 from bench.worlds import TOKEN
+from exporter.conduit.transport import open_transport
 
 _WARM: Final = 50
 
@@ -25,7 +28,17 @@ _WARM: Final = 50
 @click.option("--base-url", required=True)
 @click.option("--ids", type=click.Path(path_type=Path), required=True)
 @click.option("--otlp", help="Where the SDK's exporter sends to.")
-def main(what: str, *, base_url: str, ids: Path, otlp: str | None) -> None:
+@click.option("--every", "every_s", default=0.0, help="Seconds between two requests.")
+@click.option("--own-transport", is_flag=True, help="The exporter's instead of httpx's.")
+def main(
+    what: str,
+    *,
+    base_url: str,
+    ids: Path,
+    otlp: str | None,
+    every_s: float,
+    own_transport: bool,
+) -> None:
     """Read every run of the file once."""
     take: Callable[[bytes], object] = len
     finish: Callable[[], object] = bool
@@ -34,7 +47,13 @@ def main(what: str, *, base_url: str, ids: Path, otlp: str | None) -> None:
     if what == "sdk":
         take, finish = _tracer(f"{otlp}/v1/traces")
     names = ids.read_text().split()
-    print(json.dumps(asyncio.run(_read(base_url, names, take, finish))))
+    transport = partial(open_transport, max_connections=1) if own_transport else _httpx_transport
+    reading = _read(base_url, names, take, finish, transport=transport, every_s=every_s)
+    print(json.dumps(asyncio.run(reading)))
+
+
+def _httpx_transport() -> httpx.AsyncBaseTransport:
+    return httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1), trust_env=False)
 
 
 async def _read(
@@ -42,16 +61,22 @@ async def _read(
     names: list[str],
     take: Callable[[bytes], object],
     finish: Callable[[], object],
+    *,
+    transport: Callable[[], httpx.AsyncBaseTransport],
+    every_s: float,
 ) -> dict[str, float]:
     start_s = 0.0
-    limits = httpx.Limits(max_connections=1)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(
-        base_url=base_url, headers=headers, limits=limits, trust_env=False
+        base_url=base_url, headers=headers, transport=transport()
     ) as client:
+        due_s = time.monotonic()
         for at, name in enumerate(names):
             if at == _WARM:
                 start_s = time.process_time()
+            if every_s:
+                due_s += every_s
+                await asyncio.sleep(due_s - time.monotonic())
             agent_id, _, run_id = name.partition("/")
             response = await client.get(f"/v1/agents/{agent_id}/runs/{run_id}")
             response.raise_for_status()

@@ -156,7 +156,6 @@ def requirements_of(package: str) -> set[str]:
 NOT_IMPORTED = {
     "opentelemetry-exporter-otlp": "brings the messages and grpcio",
     "opentelemetry-sdk": "the oracle of the tests",
-    "sniffio": "imported by httpcore",
 }
 
 

@@ -2,17 +2,20 @@
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
 
 from exporter.errors import LedgerUnavailable
-from exporter.ledger import families
+from exporter.ledger import families, schema
 from exporter.ledger.database import Database
 from exporter.ledger.gate import LedgerGate
-from exporter.ledger.ledger import Ledger
+from exporter.ledger.ledger import Ledger, Work
 from exporter.ledger.totals import TotalKey
 from exporter.models import Agent, Workspace
 from tests.factories import make_run, make_sighting
@@ -88,11 +91,30 @@ def test_a_refusing_disk_is_waited_out(tmp_path: Path, after_commit: bool) -> No
     gated(tmp_path, test)
 
 
-def test_one_bad_work_does_not_take_the_others_down(tmp_path: Path) -> None:
-    """Its caller gets its error; the rest of the batch is committed."""
+def _divides_by_zero(_: Ledger) -> None:
+    raise ZeroDivisionError
 
-    def bad(ledger: Ledger) -> None:
-        raise ZeroDivisionError
+
+def _breaks_a_constraint(ledger: Ledger) -> None:
+    ledger._db.execute(insert(schema.meta).values(key="base_url", value="twice"))
+
+
+def _stores_what_cannot_be(ledger: Ledger) -> None:
+    ledger.agents._move_frontier.run({"agent": 1, "to": object()})
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [
+        (_divides_by_zero, ZeroDivisionError),
+        (_breaks_a_constraint, IntegrityError),
+        (_stores_what_cannot_be, sqlite3.ProgrammingError),
+    ],
+)
+def test_one_bad_work_does_not_take_the_others_down(
+    tmp_path: Path, bad: Work[None], error: type[Exception]
+) -> None:
+    """Its caller gets its error and nobody waits for it to mend; the rest is committed."""
 
     async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
         results = await asyncio.gather(
@@ -101,7 +123,7 @@ def test_one_bad_work_does_not_take_the_others_down(tmp_path: Path) -> None:
             gate.transact(count("ar2")),
             return_exceptions=True,
         )
-        assert isinstance(results[1], ZeroDivisionError)
+        assert isinstance(results[1], error)
         assert runs_counted(ledger) == 2
 
     gated(tmp_path, test)

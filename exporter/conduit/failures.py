@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
-import anyio
-import httpcore
 import httpx
 
 from exporter.errors import (
@@ -54,17 +52,6 @@ _MEANINGS: Final[dict[type[Exception], tuple[type[SourceError], str]]] = {
     httpx.CookieConflict: _UNSENDABLE,
     # The transport was closed under the request.
     httpx.StreamError: _UNAVAILABLE,
-    # httpx maps these; a transport of another make, or a path it forgot, might not.
-    httpcore.ConnectionNotAvailable: _UNAVAILABLE,
-    httpcore.NetworkError: _UNAVAILABLE,
-    httpcore.ProtocolError: _UNAVAILABLE,
-    httpcore.ProxyError: _UNAVAILABLE,
-    httpcore.TimeoutException: _LATE,
-    httpcore.LocalProtocolError: _UNSENDABLE,
-    httpcore.UnsupportedProtocol: _UNSENDABLE,
-    anyio.BrokenResourceError: _UNAVAILABLE,
-    anyio.ClosedResourceError: _UNAVAILABLE,
-    anyio.EndOfStream: _UNAVAILABLE,
     OSError: _UNAVAILABLE,
     TimeoutError: _LATE,
 }

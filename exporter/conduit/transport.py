@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 import certifi
-import httpx
 
 from exporter.errors import ConfigError
+from exporter.http1.transport import Http1Transport
 
 _MOST_CONNECTIONS: Final = 32
 # Longer than a poll interval, so that the next poll needs no new TLS handshake, and shorter than
@@ -17,23 +17,16 @@ _KEEPALIVE_S: Final = 55.0
 
 def open_transport(
     *, ca_file: Path | None = None, max_connections: int = _MOST_CONNECTIONS
-) -> httpx.AsyncHTTPTransport:
+) -> Http1Transport:
     """A transport for `ConduitClient`; whoever opens it owns it until a client takes it over.
 
     Trusts `ca_file` alone where one is given, else the system's authorities, else certifi's.
     Proxy settings of the environment are not looked at. Raises ConfigError for an unusable file.
     """
-    return httpx.AsyncHTTPTransport(
-        verify=_tls_context(ca_file),
-        trust_env=False,
-        http1=True,
-        http2=False,
-        limits=httpx.Limits(
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
-            keepalive_expiry=_KEEPALIVE_S,
-        ),
-        retries=0,
+    return Http1Transport(
+        tls=_tls_context(ca_file),
+        max_connections=max_connections,
+        keepalive_s=_KEEPALIVE_S,
     )
 
 

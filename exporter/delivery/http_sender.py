@@ -24,6 +24,7 @@ from exporter.delivery.outcome import (
 )
 from exporter.delivery.tls import tls_context
 from exporter.errors import DeliveryError
+from exporter.http1.transport import Http1Transport
 from exporter.quoting import quote
 
 _KEEPALIVE_S: Final = 55.0
@@ -144,18 +145,11 @@ class HttpSender:
         return b"".join(parts)
 
 
-def _open_transport(endpoint: OtlpEndpoint) -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(
-        verify=tls_context(endpoint) if endpoint.secure else False,
-        trust_env=False,
-        http1=True,
-        http2=False,
-        limits=httpx.Limits(
-            max_connections=_CONNECTIONS,
-            max_keepalive_connections=_CONNECTIONS,
-            keepalive_expiry=_KEEPALIVE_S,
-        ),
-        retries=0,
+def _open_transport(endpoint: OtlpEndpoint) -> Http1Transport:
+    return Http1Transport(
+        tls=tls_context(endpoint) if endpoint.secure else None,
+        max_connections=_CONNECTIONS,
+        keepalive_s=_KEEPALIVE_S,
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
 from exporter.errors import LedgerError, LedgerLocked, LedgerRefused, LedgerUnavailable
@@ -28,6 +28,13 @@ _REVISIONS: Final = ("0001",)
 # and what is read is checked as it is read.
 _QUICK_CHECK_LIMIT_BYTES: Final = 64 << 20
 _BUSY_TIMEOUT_S: Final = 1.0
+# Wrong SQL, a constraint broken, a value too large: faults of a work, not of the database.
+_OF_THE_STATEMENT: Final = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.NotSupportedError,
+    sqlite3.ProgrammingError,
+)
 
 _HINT_DAMAGED: Final = (
     "the file is left untouched: restore a copy, or move it away to start anew; "
@@ -82,6 +89,8 @@ class Database:
                         hint="set EXPORTER_LEDGER to a file of the exporter's own",
                     )
                 self._create(base_url)
+                # Whoever meant to keep one learns here that it did not come along.
+                logger.info("%s is new: everything in the look-back is counted anew", self._name)
                 return
         if version not in _REVISIONS:
             raise LedgerRefused(
@@ -120,18 +129,23 @@ class Database:
 
     @property
     def _name(self) -> str:
-        return f"The ledger {self._path or self._engine.url.render_as_string()}"
+        return f"The ledger {self._path or 'in memory'}"
 
 
 class translated:  # noqa: N801 - reads as a clause: `with translated():`
-    """Turns the database's exceptions into the ledger's, whatever it was doing."""
+    """Turns the database's exceptions into the ledger's, whatever it was doing.
+
+    What a statement is to blame for goes through as it is: waiting would never mend it.
+    """
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, (SQLAlchemyError, sqlite3.Error)):
-            raise _ledger_error(error) from error
+        # The driver's own, bare where a prepared statement raised it.
+        original = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(original, sqlite3.Error) and not isinstance(original, _OF_THE_STATEMENT):
+            raise _ledger_error(original) from error
         if isinstance(error, OSError):
             raise LedgerUnavailable(f"The ledger's disk failed: {error}") from error
 
@@ -147,11 +161,9 @@ def sqlite_path(url: str) -> Path | None:
     return Path(database) if is_sqlite(url) and database and database != ":memory:" else None
 
 
-def _ledger_error(error: SQLAlchemyError | sqlite3.Error) -> LedgerError:
+def _ledger_error(error: sqlite3.Error) -> LedgerError:
     """Map an exception to the tree: locked, refused (damaged) or unavailable (the rest)."""
-    # The driver's own, bare where a prepared statement raised it.
-    original = getattr(error, "orig", None) or error
-    code = getattr(original, "sqlite_errorcode", None)
+    code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LedgerLocked(
@@ -159,13 +171,13 @@ def _ledger_error(error: SQLAlchemyError | sqlite3.Error) -> LedgerError:
             hint="one exporter a file: stop the other one, or set EXPORTER_LEDGER to another file",
         )
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return LedgerRefused(f"The ledger is damaged: {original}", hint=_HINT_DAMAGED)
+        return LedgerRefused(f"The ledger is damaged: {error}", hint=_HINT_DAMAGED)
     if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return LedgerUnavailable(
-            f"The ledger cannot be opened for writing: {original}",
+            f"The ledger cannot be opened for writing: {error}",
             hint="the folder of EXPORTER_LEDGER must exist and be writable for this user",
         )
-    return LedgerUnavailable(f"The ledger cannot be written: {original}")
+    return LedgerUnavailable(f"The ledger cannot be written: {error}")
 
 
 def _sqlite_engine(url: str, path: Path | None) -> Engine:

@@ -6,7 +6,6 @@ when its work is committed. While the disk refuses, everybody waits here and not
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -113,9 +112,9 @@ class LedgerGate:
     async def _gather(self) -> None:
         """Give others a moment to join the commit, unless somebody is in a hurry."""
         if not self._hurry.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PATIENCE_S):
-                    await self._hurry.wait()
+            patience = asyncio.get_running_loop().call_later(_PATIENCE_S, self._hurry.set)
+            await self._hurry.wait()
+            patience.cancel()
         self._hurry.clear()
 
     async def _commit(self, batch: list[tuple[Work[Any], asyncio.Future[Any]]]) -> None:

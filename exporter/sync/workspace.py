@@ -135,7 +135,7 @@ class WorkspaceSync:
         if len(self._tasks) >= (1 if in_doubt else _MOST_IN_FLIGHT):
             # Until some of these are recorded no further request is made.
             parts.gate.hurry()
-            await self._wait(None)
+            await self._wait()
             return
         if in_doubt:
             doubts = parts.gate.doubts
@@ -152,7 +152,7 @@ class WorkspaceSync:
         ready_s = state.budget.ready_at()
         if ready_s > now_s:
             # Decide again when it can be paid: by then something better may have come up.
-            await self._wait(ready_s, changes=False)
+            await parts.clock.sleep(ready_s - now_s)
             return
         state.budget.take(now_s)
         note_spent(state, decision, now_s)
@@ -164,21 +164,18 @@ class WorkspaceSync:
             self._parts.gate.fault is None
         )
 
-    async def _wait(self, until_s: float | None, *, changes: bool = True) -> None:
-        clock = self._parts.clock
-        if changes:
-            self._changed.clear()
-        timeout = None
-        if until_s is not None and until_s != float("inf"):
-            timeout = max(0.0, until_s - clock.monotonic_s())
-        if not changes:
-            await clock.sleep(timeout or 0.0)
-            return
+    async def _wait(self, until_s: float = float("inf")) -> None:
+        """Until something changes, or this moment has come."""
+        self._changed.clear()
+        alarm: asyncio.TimerHandle | None = None
+        if until_s != float("inf"):
+            delay_s = max(0.0, until_s - self._parts.clock.monotonic_s())
+            alarm = asyncio.get_running_loop().call_later(delay_s, self._changed.set)
         try:
-            async with asyncio.timeout(timeout):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
+            await self._changed.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
 
     async def _refill(self, agent: AgentState) -> None:
         agent.window_stale = False
