@@ -4,7 +4,6 @@ Times are nanoseconds since the Unix epoch, UTC. Money is an exact decimal of US
 that Conduit left null is None: unknown, never zero.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Generic, TypeVar
@@ -114,14 +113,21 @@ class Page(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class ReadRow:
+    """A run of a head page, and the row's text that says the same as long as it is the same."""
+
+    text: str
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
 class HeadPage:
     """The first page of an agent's list, and what makes the next reading of it cheap.
 
-    `digest` stands for the answer's bytes; None: to be read again whatever they are. `page`
-    None: the answer is the one that the caller knew. `read` are the answer's rows as they were
-    written and as they were understood, by id.
+    `page` None: its rows are those that the caller knew, word for word. `rows` are those that were
+    understood, in order; none where the page had to be read whole.
     """
 
-    digest: bytes | None
     page: Page[Run] | None
-    read: Mapping[str, tuple[Any, Run]]
+    rows: tuple[ReadRow, ...]
+    has_more: bool

@@ -6,7 +6,6 @@ and authentication flows of a full HTTP client are not wanted, and cost time.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache, partial
@@ -22,6 +21,7 @@ from exporter.conduit import parsing
 from exporter.conduit.body import ACCEPTED_ENCODING, read_body
 from exporter.conduit.decoding import decode_json
 from exporter.conduit.failures import ELSEWHERE, error_for_status, source_errors
+from exporter.conduit.head import read_head
 from exporter.conduit.token import TokenSource
 from exporter.errors import ConfigError, SourceError, SourceMalformed, SourceRejected
 from exporter.models import Agent, HeadPage, Page, Run, RunDetail, Unreadable, Workspace
@@ -130,22 +130,12 @@ class ConduitClient:
     async def head_page(
         self, *, workspace_id: str, agent_id: str, limit: int, known: HeadPage | None
     ) -> HeadPage:
-        """The newest runs of an agent; what is the same in the `known` answer is not read again.
-
-        Most polls bring nothing new, which a digest of the bytes tells at a hundredth of the price;
-        and of those that do, most rows were there before.
-        """
+        """The newest runs of an agent; what is the same in the `known` answer is not read again."""
         query = _query(limit=limit, workspace_id=workspace_id)
         target = f"agents/{_segment(agent_id)}/runs?{query}"
         body, decode = await self._fetch(Endpoint.RUNS, target)
-        digest = hashlib.blake2b(body, digest_size=16).digest()
-        if known is not None and digest == known.digest:
-            return HeadPage(digest, None, known.read)
-        reading = parsing.RunReading(
-            workspace_id=workspace_id, agent_id=agent_id, known={} if known is None else known.read
-        )
-        page = parsing.parse_page(decode(), reading)
-        return HeadPage(digest, page, reading.read)
+        parse_row = partial(parsing.parse_run, workspace_id=workspace_id, agent_id=agent_id)
+        return read_head(body, decode=decode, parse_row=parse_row, known=known)
 
     async def run(self, *, workspace_id: str, agent_id: str, run_id: str) -> RunDetail | Unreadable:
         """One run with its trace; Unreadable where the run itself, not the answer, is at fault."""

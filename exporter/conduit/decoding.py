@@ -56,6 +56,24 @@ def decode_json(body: bytes) -> Any:
     raise problem
 
 
+def plain_text(body: bytes) -> str | None:
+    """The text of a body that holds nothing to replace, so that pieces of it can be decoded."""
+    if body.startswith(_BOM) or _may_be_unstorable(body):
+        return None
+    return body.decode("utf-8", "replace")
+
+
+def value_at(text: str, at: int) -> tuple[Any, int]:
+    """The JSON value that begins at a place of a plain text, and the place behind it.
+
+    Raises ValueError where there is none, RecursionError where it is nested too deep.
+    """
+    try:
+        return _DECODER.raw_decode(text, at)
+    except IndexError as exc:  # behind the end of the text
+        raise ValueError("The text ends before the value") from exc
+
+
 def nested_deeper_than(value: Any, most: int) -> bool:
     """Whether lists and objects are nested more than `most` levels deep."""
     level = [value] if isinstance(value, dict | list) else []

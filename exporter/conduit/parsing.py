@@ -5,7 +5,7 @@ or of the wrong type is None. A run that cannot be told from others, placed in t
 `Unreadable`, alone; the rest of its page goes on. It never invents a value and never quotes one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
@@ -70,7 +70,7 @@ def parse_page(body: Any, parse_row: Callable[[Any], T | Unreadable]) -> Page[T]
             unreadable.append(parsed)
         else:
             rows.append(parsed)
-    return Page(tuple(rows), tuple(unreadable), _next_cursor(body))
+    return Page(tuple(rows), tuple(unreadable), parse_next_cursor(body))
 
 
 def parse_item(body: Any) -> dict[str, Any]:
@@ -116,33 +116,6 @@ def parse_run(
         return _run(row, identity, workspace_id=workspace_id, agent_id=agent_id)
     except _Flaw as flaw:
         return Unreadable(identity, flaw.reason, flaw.detail)
-
-
-class RunReading:
-    """Reads the rows of one page of runs, and those that were `known` word for word not again.
-
-    `read` is then what the next page's `known` is.
-    """
-
-    def __init__(
-        self, *, workspace_id: str, agent_id: str, known: Mapping[str, tuple[Any, Run]]
-    ) -> None:
-        self._workspace_id = workspace_id
-        self._agent_id = agent_id
-        self._known = known
-        self.read: dict[str, tuple[Any, Run]] = {}
-
-    def __call__(self, row: Any) -> Run | Unreadable:
-        """What a row says."""
-        key = row.get("id") if isinstance(row, dict) else None
-        before = self._known.get(key) if type(key) is str else None
-        if before is not None and before[0] == row:
-            self.read[before[1].id] = before
-            return before[1]
-        run = parse_run(row, workspace_id=self._workspace_id, agent_id=self._agent_id)
-        if isinstance(run, Run):
-            self.read[run.id] = (row, run)
-        return run
 
 
 def parse_run_detail(
@@ -284,7 +257,8 @@ def _number(value: Any, reason: str, field: str) -> int | Decimal | None:
     return None
 
 
-def _next_cursor(body: dict[str, Any]) -> str | None:
+def parse_next_cursor(body: dict[str, Any]) -> str | None:
+    """Where a page's list goes on, None at its end; raises SourceMalformed for contradictions."""
     cursor = body.get("next_cursor")
     has_more = body.get("has_more")
     if type(cursor) is int:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
-from exporter.demo.runs import MS_NS, RunContent, SimRun
+from exporter.demo.runs import MS_NS, SECOND_NS, RunContent, SimRun
 
 JSON_TYPE: Final = {"content-type": "application/json; charset=utf-8"}
 # A field of a run: its name and its value as JSON text, so that exact digits survive.
@@ -19,6 +20,7 @@ Field = tuple[str, str]
 Edit = Callable[[list[Field]], list[Field]]
 
 _NULL: Final = "null"
+_MINUTE_NS: Final = 60 * SECOND_NS
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -180,5 +182,11 @@ def _milliseconds(duration_ns: int | None) -> str:
 
 def json_time(at_ns: int) -> str:
     """ISO 8601 with milliseconds and Z, as in the documented example."""
-    moment = _EPOCH + timedelta(milliseconds=at_ns // MS_NS)
-    return f'"{moment.isoformat(timespec="milliseconds")[:23]}Z"'
+    minute, rest_ns = divmod(at_ns, _MINUTE_NS)
+    second, fraction_ns = divmod(rest_ns, SECOND_NS)
+    return f'"{_minute_text(minute)}{second:02d}.{fraction_ns // MS_NS:03d}Z"'
+
+
+@lru_cache(maxsize=512)  # neighbouring runs share their minutes
+def _minute_text(minute: int) -> str:
+    return (_EPOCH + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:")

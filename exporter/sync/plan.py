@@ -109,18 +109,20 @@ def plan(workspace: WorkspaceState, now_s: float, *, details: bool) -> Decision:
                 return RefillWindow(agent.id)
 
     head = _head(agents, now_s)
-    run = _run(agents, now_s) if details else None
+    # Most agents want nothing but their next head scan.
+    wanting = [agent for agent in agents if agent.wants_more]
+    run = _run(wanting, now_s) if details else None
     # A backfill waits for everything else, and its list goes first: then it is known how much.
     live = None if run is not None and run.urgency is Urgency.BACKFILL else run
     if head is not None and (live is None or workspace.head_lead <= 1.0):
         return head
     return (
-        _gap(agents, GapPurpose.FRESH)
-        or _sweep(agents, now_s, details=details)
+        _gap(wanting, GapPurpose.FRESH)
+        or _sweep(wanting, now_s, details=details)
         or _reconcile(workspace, agents, now_s)
-        or _backlog_turn(workspace, agents, live)
+        or _backlog_turn(workspace, wanting, live)
         or live
-        or _gap(agents, GapPurpose.BACKFILL)
+        or _gap(wanting, GapPurpose.BACKFILL)
         or run
         or Wait(_next_moment(workspace, now_s))
     )
@@ -275,5 +277,6 @@ def _next_moment(workspace: WorkspaceState, now_s: float) -> float:
         if agent.scans and agent.scanned and Slot.RECONCILE not in agent.busy:
             due_s = now_s if agent.reconcile is not None else agent.reconcile_due_s
             moments.append(max(due_s, workspace.reconcile_ready_s))
-        moments += [retry.due_s for retry in agent.retries.values() if retry.due_s > now_s]
+        if agent.retries:
+            moments += [retry.due_s for retry in agent.retries.values() if retry.due_s > now_s]
     return min(moments)

@@ -5,6 +5,7 @@ Knows nothing of budgets or order; raises SourceError and LedgerError to whoever
 
 import logging
 import random
+from dataclasses import replace
 from typing import Final
 
 from exporter.clock import Clock
@@ -109,25 +110,21 @@ class AgentReader:
         head = await self._source.head_page(
             workspace_id=workspace.id, agent_id=agent.id, limit=limit, known=agent.head
         )
-        news: list[Run] = []
-        if head.page is not None:
-            news = await self._record_head(agent, head.page, limit)
-        # Whoever is missing from a page is missed once more at every reading of it.
-        missing = any(run.missed for run in agent.in_flight.values())
-        agent.head = HeadPage(None if missing else head.digest, None, head.read)
+        news = [] if head.page is None else await self._record_head(agent, head.page)
+        # Also where nothing is new: which runs are in flight may have changed by other requests.
+        self._note_depth(agent, head, len(news), limit)
+        agent.head = replace(head, page=None)
         agent.head_read = True
         agent.last_poll_ns = self._clock.now_ns()
         self._note_activity(agent, started_s, news)
         self._schedule_head(workspace, agent, started_s)
 
-    async def _record_head(self, agent: AgentState, page: Page[Run], limit: int) -> list[Run]:
+    async def _record_head(self, agent: AgentState, page: Page[Run]) -> list[Run]:
         known = {run.id for run in page.rows if run.id in agent.recent or run.id in agent.in_flight}
         coverage = cover_head(
             page, floor_ns=agent.floor_ns, frontier_ns=agent.frontier_ns, known=known
         )
-        news = await self._recorder.page(agent, page, purpose=None, coverage=coverage)
-        self._note_depth(agent, page, len(news), limit)
-        return news
+        return await self._recorder.page(agent, page, purpose=None, coverage=coverage)
 
     def _note_activity(self, agent: AgentState, started_s: float, news: list[Run]) -> None:
         """Keep when the agent last showed life, by the clock that nobody sets."""
@@ -150,24 +147,21 @@ class AgentReader:
         stretch = min(_IDLE_MOST, max(1.0, idle_polls / patience))
         agent.head_due_s = started_s + self._poll_s * stretch
 
-    def _note_depth(self, agent: AgentState, page: Page[Run], news: int, limit: int) -> None:
+    def _note_depth(self, agent: AgentState, head: HeadPage, news: int, limit: int) -> None:
         """Size the next head page: the runs in flight it should show, and what may be new.
 
         A run that not even the longest page shows is deep, and no reason for long pages any more.
         """
-        ends = oldest_and_newest(page)
-        oldest = ends[0] if ends and page.next_cursor is not None else None
-        deepest = max(
-            (place + 1 for place, run in enumerate(page.rows) if run.id in agent.in_flight),
-            default=0,
-        )
-        shown = {run.id for run in page.rows}
+        runs = [row.run for row in head.rows] if head.page is None else head.page.rows
+        shown = {run.id: place for place, run in enumerate(runs, start=1)}
+        oldest_ns = min([run.created_ns for run in runs]) if runs and head.has_more else None
+        deepest = max([shown[run_id] for run_id in agent.in_flight if run_id in shown], default=0)
         longer = agent.has_fallen = False
         for run_id, run in agent.in_flight.items():
             if run_id in shown or run_id in agent.ended:
                 run.deep = False
                 continue
-            if oldest is not None and run.created_ns < oldest:
+            if oldest_ns is not None and run.created_ns < oldest_ns:
                 run.deep = run.deep or limit == PAGE_MOST
                 agent.has_fallen = agent.has_fallen or run.deep
                 longer = longer or not run.deep

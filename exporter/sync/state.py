@@ -32,6 +32,9 @@ WINDOW_MOST: Final = 64
 class Slot(StrEnum):
     """What an agent can have under way once each."""
 
+    # Enum's own is written in Python, and every decision looks into sets of these.
+    __hash__ = str.__hash__
+
     HEAD = "head"
     GAP = "gap"
     SWEEP = "sweep"
@@ -174,9 +177,22 @@ class AgentState:
     @property
     def scanned(self) -> bool:
         """Whether the first scan, back to the floor, is complete."""
-        return not self.scans or (
-            self.frontier_ns is not None
-            and not any(gap.purpose is GapPurpose.LOOKBACK for gap in self.gaps)
+        if not self.scans:
+            return True
+        if self.frontier_ns is None:
+            return False
+        return not self.gaps or all(gap.purpose is not GapPurpose.LOOKBACK for gap in self.gaps)
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether anything but head scans and second readings may be worth a request."""
+        return bool(
+            self.window
+            or self.gaps
+            or self.ended
+            or self.wanted
+            or self.sweep is not None
+            or self.has_fallen
         )
 
     @property
