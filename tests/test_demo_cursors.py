@@ -199,6 +199,14 @@ def test_a_cursor_says_nothing_that_a_client_could_lean_on(clock: FakeClock) -> 
     assert not any(AG1 in text for text in texts)
 
 
+def test_a_steady_cursor_is_the_same_text_for_the_same_place(clock: FakeClock) -> None:
+    """As most APIs have them: an answer that says the same is the same to the byte."""
+    conduit = twelve_runs(clock, "offset", steady_cursors=True)
+    first = ask(conduit, runs_path(), "limit=3")
+    clock.advance(1)
+    assert ask(conduit, runs_path(), "limit=3").body == first.body
+
+
 @pytest.mark.parametrize("place", [0, 7, 10**12, TOP_KEY, (START_NS, "ar77a"), (START_NS, "ar/77")])
 def test_a_cursor_is_read_back_for_its_own_list_only(place: Place) -> None:
     """Place and time survive; another list finds nothing in it."""

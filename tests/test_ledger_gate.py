@@ -144,6 +144,24 @@ def test_closing_while_the_disk_refuses_gives_up_clearly(tmp_path: Path) -> None
     gated(tmp_path, test)
 
 
+def test_a_ledger_that_does_not_close_in_order_is_only_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was committed is committed; the end of the program goes on."""
+
+    class Unclosable(FailingLedger):
+        def close(self) -> None:
+            super().close()
+            raise LedgerUnavailable("disk I/O error")
+
+    async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
+        ledger.__class__ = Unclosable
+        await gate.transact(count("ar1"))
+
+    gated(tmp_path, test)
+    assert "not closed in order: disk I/O error" in caplog.text
+
+
 def test_patient_works_share_a_commit_with_what_comes_soon(tmp_path: Path) -> None:
     """One that is in a hurry takes those along that were waiting."""
 

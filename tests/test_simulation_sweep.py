@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from exporter.demo.directory import Scenario, SimAgent, SimWorkspace
 from exporter.demo.runs import SECOND_NS, SimRun
 from exporter.ledger import families
@@ -37,9 +39,15 @@ def placed(number: int, *, completed_ns: int | None) -> SimRun:
     )
 
 
-def test_run_that_ends_at_a_seam_of_a_sweep_is_counted_soon(tmp_path: Path) -> None:
-    """Where a hundred runs are stuck and no row moves, the run between two pages is found too."""
-    world = World(tmp_path, scenario=scenario, token="sweep-token")
+@pytest.mark.parametrize("steady", [False, True], ids=["cursors vary", "steady cursors"])
+def test_run_that_ends_at_a_seam_of_a_sweep_is_counted_soon(
+    tmp_path: Path, *, steady: bool
+) -> None:
+    """Where a hundred runs are stuck and no row moves, the run between two pages is found too.
+
+    Nor does the head page change, which is no reason to forget what has fallen off it.
+    """
+    world = World(tmp_path, scenario=scenario, token="sweep-token", steady_cursors=steady)
     ended = [placed(number, completed_ns=START_NS) for number in range(1, 121)]
     # The page of a sweep ends after a hundred stuck runs: the next row is the one that ends.
     stuck = [placed(1000 + number, completed_ns=None) for number in range(STUCK)]

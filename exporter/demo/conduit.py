@@ -52,7 +52,8 @@ class _Refused(Exception):
 class SimulatedConduit:
     """Answers requests and counts them in `asked`; orders go to `data` and `faults`.
 
-    `now_ns` is asked once for each request. Cursors expire after `cursor_life_s`, if there is one.
+    `now_ns` is asked once for each request. Cursors expire after `cursor_life_s`, if there is one;
+    steady ones never do, and the same place is always the same text.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class SimulatedConduit:
         requests_per_minute: int = 120,
         cursors: CursorKind = "offset",
         cursor_life_s: float | None = None,
+        steady_cursors: bool = False,
         faults: FaultPlan | None = None,
     ) -> None:
         self.data = SimulatedData(now_ns=now_ns, scenario=scenario)
@@ -72,6 +74,7 @@ class SimulatedConduit:
         self._cursor_life_ns = (
             FAR_FUTURE_NS if cursor_life_s is None else round(cursor_life_s * SECOND_NS)
         )
+        self._stamps_cursors = not steady_cursors
         self._first_place: Place = 0 if cursors == "offset" else TOP_KEY
         self._windows: dict[str, SlidingWindow] = {}
 
@@ -232,7 +235,7 @@ class SimulatedConduit:
             else:
                 last = table.run(keys[-1])
                 after = (last.created_ns, last.id)
-            next_cursor = encode_cursor(scope, Cursor(after, request.now_ns))
+            next_cursor = self._cursor(scope, after, request)
         rows = [self.data.row(state, key, request.now_ns) for key in keys]
         return page_response(Page(rows, next_cursor, own_cursor))
 
@@ -243,7 +246,7 @@ class SimulatedConduit:
         skip = place if isinstance(place, int) else 0
         next_cursor: str | None = None
         if len(rows) > skip + limit:
-            next_cursor = encode_cursor(scope, Cursor(skip + limit, request.now_ns))
+            next_cursor = self._cursor(scope, skip + limit, request)
         return page_response(Page(rows[skip : skip + limit], next_cursor, own_cursor))
 
     def _place_in(self, request: SimRequest, scope: str, first: Place) -> tuple[Place, str]:
@@ -252,13 +255,17 @@ class SimulatedConduit:
         A cursor of another list or of the other kind is refused; one that was good once is gone.
         """
         if request.cursor is None:
-            return first, encode_cursor(scope, Cursor(first, request.now_ns))
+            return first, self._cursor(scope, first, request)
         cursor = decode_cursor(scope, request.cursor)
         if cursor is None or isinstance(cursor.place, int) != isinstance(first, int):
             raise _Refused(400, "Invalid cursor")
         if request.now_ns - cursor.given_ns > self._cursor_life_ns:
             raise _Refused(410, "The cursor has expired")
         return cursor.place, request.cursor
+
+    def _cursor(self, scope: str, place: Place, request: SimRequest) -> str:
+        given_ns = request.now_ns if self._stamps_cursors else 0
+        return encode_cursor(scope, Cursor(place, given_ns))
 
     def _one_run(self, request: SimRequest, state: AgentState, run_id: str) -> SimResponse:
         key = state.table.find(run_id)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from exporter.demo.ids import NumberedIds, random_id
-from exporter.demo.runs import MS_NS, SECOND_NS, Arrival, RunContent, SimRun
+from exporter.demo.runs import FAR_FUTURE_NS, MS_NS, SECOND_NS, Arrival, RunContent, SimRun
 
 _NEVER: Final = -1
 _HOUR_NS: Final = 3600 * SECOND_NS
@@ -100,6 +100,10 @@ class GeneratedRuns:
     @property
     def next_ns(self) -> int:
         return self._next_ns
+
+    def end(self) -> None:
+        """Let no further run arrive."""
+        self._next_ns = FAR_FUTURE_NS
 
     def arrivals(self, until_ns: int) -> Iterator[Arrival]:
         while self._next_ns <= until_ns:

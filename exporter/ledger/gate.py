@@ -89,7 +89,11 @@ class LedgerGate:
             if not future.done():
                 future.set_exception(LedgerUnavailable("The ledger is closed"))
         self._waiting.clear()
-        await self._executor(self.ledger.close)
+        try:
+            await self._executor(self.ledger.close)
+        except LedgerError as exc:
+            # What was committed is safe; the next start recovers the rest of the file.
+            logger.warning("the ledger was not closed in order: %s", exc)
 
     async def _work(self) -> None:
         failures = 0

@@ -63,8 +63,9 @@ class Ledger:
         ]
 
     def close(self) -> None:
-        """Give the file back."""
-        self._database.close()
+        """Give the file back. Raises LedgerError for the database's faults."""
+        with translated():
+            self._database.close()
 
     def reload(self) -> None:
         """Read what is held in memory from the file again, after a commit of unknown outcome."""

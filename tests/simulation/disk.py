@@ -24,6 +24,8 @@ class SimulatedDisk:
     def __init__(self) -> None:
         self.calls = 0
         self.struck = 0
+        # At the end a life closes its file: a fault there would keep it from the next one.
+        self.is_honest = False
         self.before: list[Fault] = []
         self.after: list[Fault] = []
         self.killed_before: int | None = None
@@ -44,6 +46,6 @@ class SimulatedDisk:
         return result
 
     def _strike(self, faults: list[Fault], reason: str) -> None:
-        if any(fault(self.calls) for fault in faults):
+        if not self.is_honest and any(fault(self.calls) for fault in faults):
             self.struck += 1
             raise LedgerUnavailable(f"The ledger's disk failed: {reason}")

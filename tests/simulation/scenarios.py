@@ -23,6 +23,7 @@ def agents(
     history_s: float = 0,
     disorder: Disorder | None = None,
     duration_s: tuple[float, float, float] = (2.0, 6.0, 60.0),
+    created_step_ms: int = 1,
 ) -> Callable[[int], Scenario]:
     """A scenario of one workspace whose agents get so many runs an hour each."""
 
@@ -30,6 +31,7 @@ def agents(
         profile = RunProfile(
             runs_per_hour=per_hour,
             duration_s=duration_s,
+            created_step_ms=created_step_ms,
             disorder=disorder or Disorder(),
             dispositions={"resolved": 8, "escalated": 1, None: 1},
         )

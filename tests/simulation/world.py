@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from exporter.app.assembly import Exporter
 from exporter.clock import Clock
 from exporter.demo.conduit import SimulatedConduit
+from exporter.demo.cursors import CursorKind
 from exporter.demo.directory import Scenario
 from exporter.demo.transport import SimulatedTransport
 from exporter.ledger import families
@@ -42,6 +43,9 @@ class World:
         settings: Mapping[str, str] | None = None,
         limit: int = 120,
         latency_s: tuple[float, float] = (0.02, 0.3),
+        cursors: CursorKind = "offset",
+        cursor_life_s: float | None = None,
+        steady_cursors: bool = False,
     ) -> None:
         self.seed = seed
         self.lives = 0
@@ -53,6 +57,9 @@ class World:
             now_ns=self.clock.now_ns,
             scenario=scenario(START_NS),
             requests_per_minute=limit,
+            cursors=cursors,
+            cursor_life_s=cursor_life_s,
+            steady_cursors=steady_cursors,
         )
         self.backend = SimulatedBackend(clock=self.clock, rng=random.Random(seed + 1))
         self.disk = SimulatedDisk()
@@ -140,7 +147,9 @@ class World:
             exporter.sync.stop()
             stop.set()
             await asyncio.gather(*stages)
+            self.disk.is_honest = True
             await exporter.close()
+            self.disk.is_honest = False
 
     def _listen(self, exporter: Exporter) -> None:
         """Keep the delays as they are, besides the histograms."""
