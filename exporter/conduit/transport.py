@@ -9,7 +9,7 @@ import certifi
 from exporter.errors import ConfigError
 from exporter.http1.transport import Http1Transport
 
-_MOST_CONNECTIONS: Final = 32
+_MOST_CONNECTIONS: Final = 64
 # Longer than a poll interval, so that the next poll needs no new TLS handshake, and shorter than
 # the 60 s after which load balancers commonly hang up.
 _KEEPALIVE_S: Final = 55.0

@@ -6,7 +6,7 @@ connection whose exchange was given up is to be dropped.
 
 import asyncio
 import select
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import h11
 import httpx
@@ -32,6 +32,8 @@ class Connection(asyncio.Protocol):
         self._fault: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
+        # The last request's headers, and the same as h11 has checked them.
+        self._headers: tuple[list[tuple[bytes, bytes]], Any] = [], []
         self._is_full = False
         self._is_paused = False
         self._unread_bytes = 0
@@ -55,11 +57,7 @@ class Connection(asyncio.Protocol):
         connection broke and the server has said nothing.
         """
         try:
-            self._write(
-                h11.Request(
-                    method=request.method, target=request.url.raw_path, headers=request.headers.raw
-                )
-            )
+            self._write(self._head(request))
             async for chunk in cast("httpx.AsyncByteStream", request.stream):
                 if chunk:
                     self._write(h11.Data(chunk))
@@ -71,6 +69,17 @@ class Connection(asyncio.Protocol):
             # A server may answer before it has read all, and hang up: what it said is worth more.
             if not self._unread_bytes:
                 raise
+
+    def _head(self, request: httpx.Request) -> h11.Request:
+        raw = request.headers.raw
+        known, checked = self._headers
+        head = h11.Request(
+            method=request.method,
+            target=request.url.raw_path,
+            headers=checked if raw == known else raw,
+        )
+        self._headers = raw, head.headers
+        return head
 
     async def response(self) -> h11.Response:
         """The answer's status and headers; raises what `data` raises."""

@@ -43,8 +43,9 @@ from exporter.sync.state import WINDOW_MOST, AgentState, Slot, WorkspaceState
 
 logger = logging.getLogger("exporter.sync")
 
-# Requests under way at once: enough to keep the pace through slow answers.
-_MOST_IN_FLIGHT: Final = 8
+# Requests under way at once: enough to keep a pace of two a second through answers that take
+# twelve, and for commits to be shared where the pace is higher.
+_MOST_IN_FLIGHT: Final = 24
 _FORBIDDEN_REST_S: Final = 300.0
 _SLOT_OF: Final = {
     ReadHead: Slot.HEAD,
