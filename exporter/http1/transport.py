@@ -95,6 +95,10 @@ class Http1Transport(httpx.AsyncBaseTransport):
                 connection.drop()
         await asyncio.gather(*closing)
 
+    def release(self, origin: _Origin, connection: Connection) -> None:
+        """Take back a connection whose response was read, or given up."""
+        self._release(origin, connection, dropped=False)
+
     async def _turn(self, timeout_s: float | None) -> None:
         if not self._turns.locked():
             await self._turns.acquire()
@@ -108,10 +112,6 @@ class Http1Transport(httpx.AsyncBaseTransport):
     def _refuse_if_closed(self) -> None:
         if self._is_closed:
             raise httpx.ConnectError("The connections were closed")
-
-    def release(self, origin: _Origin, connection: Connection) -> None:
-        """Take back a connection whose response was read, or given up."""
-        self._release(origin, connection, dropped=False)
 
     def _release(self, origin: _Origin, connection: Connection | None, *, dropped: bool) -> None:
         self._turns.release()
