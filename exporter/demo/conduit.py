@@ -72,7 +72,9 @@ class SimulatedConduit:
         self.faults = faults or FaultPlan()
         self._requests_per_minute = requests_per_minute
         self._cursor_life_ns = (
-            FAR_FUTURE_NS if cursor_life_s is None else round(cursor_life_s * SECOND_NS)
+            FAR_FUTURE_NS
+            if cursor_life_s is None or steady_cursors
+            else round(cursor_life_s * SECOND_NS)
         )
         self._stamps_cursors = not steady_cursors
         self._first_place: Place = 0 if cursors == "offset" else TOP_KEY

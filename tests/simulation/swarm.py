@@ -201,7 +201,7 @@ def live(drawn: Draw, folder: Path) -> None:
     world = world_of(drawn, folder)
 
     async def for_its_length(_: World) -> None:
-        await _pass(drawn, world, drawn.length_s)
+        await _pass(drawn, world, drawn.length_s, others_ask=drawn.others_ask)
 
     for step in drawn.deaths_at_steps:
         world.run_killed(for_its_length, at_step=step)
@@ -221,8 +221,7 @@ def live(drawn: Draw, folder: Path) -> None:
             state.agent.runs.end()
         # The longest run takes two hours; second readings come by the hour, and what the backend
         # refused is parked for one.
-        drawn.others_ask = 0
-        await _pass(drawn, world, 4 * HOUR_S)
+        await _pass(drawn, world, 4 * HOUR_S, others_ask=0)
         await settle(world, most_s=12 * HOUR_S)
         check(drawn, world)
 
@@ -231,12 +230,12 @@ def live(drawn: Draw, folder: Path) -> None:
     gc.collect()
 
 
-async def _pass(drawn: Draw, world: World, length_s: float) -> None:
+async def _pass(drawn: Draw, world: World, length_s: float, *, others_ask: int) -> None:
     """Let time pass while others use the API as well, and with retention at its rounds."""
     assert world.exporter is not None
     for number in range(1, round(length_s / 60)):
         await world.sleep(60)
-        world.conduit.spend(ONE_WORKSPACE, drawn.others_ask)
+        world.conduit.spend(ONE_WORKSPACE, others_ask)
         if drawn.forgets and number % round(ROUND_S / 60) == 0:
             (workspace,) = world.exporter.workspaces().values() or (None,)
             agents_now = list(workspace.agents.values()) if workspace else []
