@@ -3,9 +3,11 @@
 import asyncio
 import json
 import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ from exporter.conduit.client import ConduitClient, Endpoint
 from exporter.conduit.token import TokenSource
 from exporter.models import RunDetail, Unreadable
 from tests.fakes import FakeClock
+from tests.real import parts
 
 TOKEN = "tok_s3cr3t_9f81"
 WORKSPACE = "j57demo8f8x7c9v0n2q4r6t8y1u3i5o"
@@ -203,3 +206,18 @@ def http_answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
 def as_json(value: Any) -> bytes:
     """A JSON body."""
     return json.dumps(value).encode()
+
+
+def self_signed(folder: Path) -> Path:
+    """Make a certificate for 127.0.0.1 and its key, in one file; without openssl, skip."""
+    openssl = parts.require("openssl", hint="it makes the certificate of these tests")
+    subprocess.run(
+        f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+        "-subj /CN=here -addext subjectAltName=IP:127.0.0.1 -keyout key -out cert".split(),
+        check=True,
+        capture_output=True,
+        cwd=folder,
+    )
+    both = folder / "both.pem"
+    both.write_text((folder / "key").read_text() + (folder / "cert").read_text())
+    return both

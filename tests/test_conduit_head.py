@@ -160,6 +160,8 @@ def test_a_page_is_the_same_however_it_is_read(body: bytes) -> None:
         b'{"data":[%s],' % AR1,
         b'{"data":[%s]} and more' % AR1,
         b'{"data":[%s,]}' % AR1,
+        b'{"data":[%s,\x0b%s]}' % (AR1, AR1),
+        b'{"data":[%s\xc2\xa0]}' % AR1,
         b'{"data":[%s]]}' % AR1,
         b'{"data":[%s],"has_more":true}' % AR1,
         b'{"data":[%s]}' % (b"[" * 100_000),

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import ssl
-import subprocess
 import zlib
 from pathlib import Path
 from typing import Any
@@ -30,10 +29,10 @@ from tests.conduit_support import (
     http_answer,
     page_of,
     raw_server,
+    self_signed,
     serving,
 )
 from tests.fakes import FakeClock
-from tests.real import parts
 
 BODY = as_json(page_of({"id": "ws1", "name": "Hotel"}))
 PAGE = Page((Workspace("ws1", "Hotel"),), (), None)
@@ -294,18 +293,7 @@ def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 that signs itself, with its key in the same file."""
-    openssl = parts.require("openssl", hint="it makes the certificate of these tests")
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-        "-subj /CN=conduit -addext subjectAltName=IP:127.0.0.1 -keyout key -out cert".split(),
-        check=True,
-        capture_output=True,
-        cwd=folder,
-    )
-    both = folder / "both.pem"
-    both.write_text((folder / "key").read_text() + (folder / "cert").read_text())
-    return both
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 def _ask_over_tls(certificate: Path, ca_file: Path | None, host: str = "127.0.0.1") -> None:

@@ -6,7 +6,6 @@ import hashlib
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
@@ -23,8 +22,7 @@ from hypothesis import strategies as st
 from exporter.http1 import transport as transport_module
 from exporter.http1.connection import Connection
 from exporter.http1.transport import Http1Transport
-from tests.conduit_support import RawServer, http_answer, raw_server, serving
-from tests.real import parts
+from tests.conduit_support import RawServer, http_answer, raw_server, self_signed, serving
 
 LIMIT_S = 30
 KIB = 1024
@@ -165,7 +163,7 @@ class _Scripted:
 
 
 def _bodies(
-    *answers: bytes, times: int, keepalive_s: float = LIMIT_S, rest_s: float = 0.0
+    *answers: bytes, times: int, keepalive_s: float = LIMIT_S
 ) -> tuple[list[bytes], RawServer]:
     """What so many requests, one after the other, were answered, and what the server saw."""
     bodies: list[bytes] = []
@@ -174,9 +172,7 @@ def _bodies(
     async def scenario() -> None:
         async with raw_server(*answers) as server, _transport(keepalive_s=keepalive_s) as transport:
             servers.append(server)
-            for _ in range(times):
-                bodies.append(await _get(transport, server.url))
-                await asyncio.sleep(rest_s)
+            bodies.extend([await _get(transport, server.url) for _ in range(times)])
 
     _run(scenario())
     return bodies, servers[0]
@@ -190,7 +186,8 @@ def test_a_connection_is_used_again() -> None:
 
 def test_a_connection_that_rested_too_long_is_not_used_again() -> None:
     """The server may be hanging up at that very moment."""
-    bodies, server = _bodies(ONE, TWO, times=2, keepalive_s=0.01, rest_s=0.05)
+    # A moment that has passed already, whatever the clock says.
+    bodies, server = _bodies(ONE, TWO, times=2, keepalive_s=-1.0)
     assert (bodies, server.connections) == ([b"one", b"two"], 2)
 
 
@@ -941,18 +938,7 @@ def test_closing_twice_is_closing() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 that signs itself, with its key in the same file."""
-    openssl = parts.require("openssl", hint="it makes the certificate of these tests")
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-        "-subj /CN=http1 -addext subjectAltName=IP:127.0.0.1 -keyout key -out cert".split(),
-        check=True,
-        capture_output=True,
-        cwd=folder,
-    )
-    both = folder / "both.pem"
-    both.write_text((folder / "key").read_text() + (folder / "cert").read_text())
-    return both
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 def _server_tls(certificate: Path) -> ssl.SSLContext:

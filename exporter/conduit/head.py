@@ -15,9 +15,12 @@ from exporter.models import HeadPage, Page, ReadRow, Run, Unreadable
 
 ParseRow = Callable[[Any], Run | Unreadable]
 
-_OPENING: Final = re.compile(r'\s*\{\s*"data"\s*:\s*\[\s*')
-_COMMA: Final = re.compile(r"\s*,\s*")
-_CLOSING: Final = re.compile(r"\s*\]")
+# RFC 8259, section 2: what JSON calls whitespace, which is less than what Python does.
+_SPACES: Final = " \t\n\r"
+_S: Final = f"[{_SPACES}]*"
+_OPENING: Final = re.compile(rf'{_S}\{{{_S}"data"{_S}:{_S}\[{_S}')
+_COMMA: Final = re.compile(f"{_S},{_S}")
+_CLOSING: Final = re.compile(rf"{_S}\]")
 _ROWS_LEFT_OUT: Final = '{"data":null'
 
 
@@ -88,7 +91,7 @@ def _read_rows(
     except (ValueError, RecursionError):
         return None
     # A second `data` behind the first would be the one that counts.
-    if rest["data"] is not None or around[end:].strip():
+    if rest["data"] is not None or around[end:].strip(_SPACES):
         return None
     return found, rest
 

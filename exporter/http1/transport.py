@@ -74,7 +74,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
                     "reason_phrase": head.reason,
                 },
             )
-        except BaseException:
+        except BaseException:  # whoever gives up an exchange, cancelled or not, gives back its turn
             self._release(origin, connection, dropped=True)
             raise
 

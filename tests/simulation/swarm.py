@@ -168,7 +168,7 @@ def world_of(drawn: Draw, folder: Path) -> World:
     )
     rng = random.Random(drawn.seed)
     for name, rate in drawn.api_faults.items():
-        # A single 404 of a get-run is the API's word that it is gone: only lists are asked again.
+        # A get-run that is answered so again and again is the API's word that the run is gone.
         when = faults.chance(rate, rng)
         if name in ("404", "410"):
             when = faults.both(faults.later_pages, when)
