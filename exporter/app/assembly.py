@@ -70,9 +70,7 @@ class Exporter:
         self.clock = clock
         self.started_ns = clock.now_ns()
         self.traces_acknowledged = 0
-        self.ledger = Ledger(
-            Database(url=settings.ledger_url.get_secret_value(), base_url=settings.base_url)
-        )
+        self.ledger = Ledger(Database(url=settings.ledger_url, base_url=settings.base_url))
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
         self.registry, collector = new_registry()
         self.instruments = Instruments(registry=self.registry)

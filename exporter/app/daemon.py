@@ -7,7 +7,6 @@ the ledger is closed. Whatever is not done by then lies in the ledger and goes o
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -36,16 +35,14 @@ _CLOSE_S: Final = 2.0
 async def serve(
     settings: Settings,
     *,
-    stop: asyncio.Event | None = None,
+    stop: asyncio.Event,
     sender: Sender | None = None,
     on_started: Callable[[str], object] = logger.debug,
 ) -> int:
-    """Run until SIGTERM, SIGINT or `stop`; the exit code. Raises ConfigError and LedgerError.
+    """Run until `stop`; the exit code. Raises ConfigError and LedgerError.
 
     `sender` stands in for the one that the settings ask for; `on_started` hears the URL.
     """
-    stop = stop or asyncio.Event()
-    _stop_on_signals(stop)
     async with opened(settings, sender=sender) as exporter:
         website = open_website(
             settings,
@@ -103,12 +100,6 @@ def in_thread(pool: ThreadPoolExecutor) -> Callable[[Callable[[], R]], Awaitable
         return asyncio.get_running_loop().run_in_executor(pool, call)
 
     return run
-
-
-def _stop_on_signals(stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
 
 
 def _start(exporter: Exporter, stop: asyncio.Event) -> dict[str, asyncio.Task[None]]:

@@ -29,7 +29,7 @@ async def find_trace_id(settings: Settings, *, agent_id: str, run_id: str) -> Tr
 
 def _from_ledger(settings: Settings, agent_id: str, run_id: str) -> TraceIdAnswer | None:
     """None where no ledger is there, a running exporter holds it, or the run is not in it."""
-    url = settings.ledger_url.get_secret_value()
+    url = settings.ledger_url
     path = sqlite_path(url)
     if path is None or not path.exists():
         return None

@@ -5,9 +5,9 @@ counted once. A replay that is broken off is simply made again, for its bytes ar
 """
 
 import asyncio
+import contextlib
 import logging
 import random
-import signal
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from exporter.clock import Clock, SystemClock, system_rng
 from exporter.delivery.outbox import Delivered, PendingTrace, Verdict
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, ExporterError
 from exporter.ledger.database import Database
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
@@ -99,17 +99,20 @@ class ReplayOutbox:
         return 0
 
 
-async def run_replay(settings: Settings, *, since_ns: int, show: Show) -> ReplayReport:
-    """Send what was settled since then. Raises ConfigError, LedgerError and DeliveryError."""
+async def run_replay(
+    settings: Settings, *, since_ns: int, show: Show, stop: asyncio.Event
+) -> ReplayReport:
+    """Send what was settled since then; ExporterError where `stop` breaks it off.
+
+    Raises ConfigError, LedgerError and DeliveryError.
+    """
     clock = SystemClock()
     for warning in warnings_of(settings):
         logger.warning("%s", warning)
     sender = open_backend(settings, clock=clock)
     if sender is None:
         raise ConfigError(["OTEL_TRACES_EXPORTER: is none, so there is nowhere to replay to"])
-    ledger = Ledger(
-        Database(url=settings.ledger_url.get_secret_value(), base_url=settings.base_url)
-    )
+    ledger = Ledger(Database(url=settings.ledger_url, base_url=settings.base_url))
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as pool:
         gate = LedgerGate(ledger, executor=in_thread(pool), clock=clock, rng=system_rng())
         work = asyncio.ensure_future(
@@ -122,11 +125,17 @@ async def run_replay(settings: Settings, *, since_ns: int, show: Show) -> Replay
                 show=show,
             )
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        told = asyncio.ensure_future(stop.wait())
         try:
-            return await work
+            await asyncio.wait((work, told), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+            raise ExporterError("The replay was broken off", hint="made again, it sends all of it")
         finally:
+            told.cancel()
             await sender.aclose()
             await gate.close()
 

@@ -5,9 +5,9 @@ the ledger; the next pass, or the daemon, goes on with it.
 """
 
 import asyncio
+import contextlib
 import logging
-import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,15 +37,14 @@ class PassProgress:
 Show = Callable[[PassProgress], object]
 
 
-async def run_pass(settings: Settings) -> int:
+async def run_pass(settings: Settings, *, stop: asyncio.Event) -> int:
     """Fetch and deliver everything visible now; 0 if all of it arrived, else 1."""
-    async with opened(settings, once=True) as exporter:
-        stop_on_signals(exporter)
+    async with opened(settings, once=True) as exporter, stopped_by(stop, exporter):
         return await complete_pass(exporter)
 
 
 async def run_backfill(
-    settings: Settings, *, since_ns: int, until_ns: int | None, show: Show
+    settings: Settings, *, since_ns: int, until_ns: int | None, show: Show, stop: asyncio.Event
 ) -> int:
     """Fetch and deliver runs older than those that are counted; 0 if all arrived, else 1."""
     scope = Scope(
@@ -54,16 +53,26 @@ async def run_backfill(
         scans=False,
         backfill=BackfillRange(since_ns=since_ns, until_ns=until_ns),
     )
-    async with opened(settings, scope=scope, once=True) as exporter:
-        stop_on_signals(exporter)
+    async with (
+        opened(settings, scope=scope, once=True) as exporter,
+        stopped_by(stop, exporter),
+    ):
         return await complete_pass(exporter, show=show)
 
 
-def stop_on_signals(exporter: Exporter) -> None:
-    """Make no further request once SIGTERM or SIGINT has come."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, exporter.sync.stop)
+@contextlib.asynccontextmanager
+async def stopped_by(stop: asyncio.Event, exporter: Exporter) -> AsyncIterator[None]:
+    """Within it, no further request is made once `stop` is set."""
+
+    async def wait() -> None:
+        await stop.wait()
+        exporter.sync.stop()
+
+    waiting = asyncio.create_task(wait(), name="stop")
+    try:
+        yield
+    finally:
+        waiting.cancel()
 
 
 async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:

@@ -47,7 +47,7 @@ def status(exporter: Exporter) -> StatusView:
             oldest_ns=outbox.oldest_ns,
         ),
         ledger=LedgerView(
-            location=ledger_location(exporter.settings.ledger_url.get_secret_value()),
+            location=ledger_location(exporter.settings.ledger_url),
             stored_bytes=ledger.size_bytes,
             problem=None if fault is None else str(fault),
         ),
