@@ -48,21 +48,24 @@ _LOWER: Final = BeforeValidator(str.lower)
 _TEXT: Final = AfterValidator(values.parse_text)
 
 
-def _secret(parse: Callable[[str], object]) -> PlainValidator:
-    """A text that passes `parse`, kept as a secret."""
+def _secret(parse: Callable[[str], object]) -> AfterValidator:
+    """What `parse` makes of a secret, kept as one."""
 
-    def to_secret(text: str) -> SecretStr:
-        parse(text)
-        return SecretStr(text)
+    def parse_secret(secret: SecretStr) -> SecretStr:
+        return SecretStr(str(parse(secret.get_secret_value())))
 
-    return PlainValidator(to_secret)
+    return AfterValidator(parse_secret)
 
 
-def _parse_token(text: str) -> None:
+def _parse_token(text: str) -> str:
     try:
-        TokenSource(text=text)
+        return TokenSource(text=text).current()
     except ConfigError as exc:
         raise ValueError(exc.problems[0].removeprefix("The token ")) from None
+
+
+def _parse_headers(text: str) -> str:
+    return values.unquoted_values(values.parse_text(text))
 
 
 def _parse_url(text: str) -> HttpUrl:
@@ -260,7 +263,7 @@ class Settings(BaseSettings):
     otlp_protocol: Annotated[Literal["http/protobuf", "grpc"], _LOWER] = _otlp(
         "PROTOCOL", "http/protobuf", "http/protobuf or grpc"
     )
-    otlp_headers: _Secret | None = _otlp(
+    otlp_headers: Annotated[SecretStr, _secret(_parse_headers)] | None = _otlp(
         "HEADERS", None, "Headers sent along, name=value separated by commas, percent-encoded"
     )
     otlp_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] = _otlp(

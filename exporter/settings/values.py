@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -38,6 +37,12 @@ def unquoted(text: str) -> str:
     quote = text[:1]
     whole = quote in ("'", '"') and len(text) > 1 and text.endswith(quote)
     return text[1:-1] if whole and f"{quote}\n" not in text[1:-1] else text
+
+
+def unquoted_values(text: str) -> str:
+    """`key=value,...` without the pair of quotes around a value."""
+    items = (item.partition("=") for item in text.split(","))
+    return ",".join(f"{key}{equals}{unquoted(value.strip())}" for key, equals, value in items)
 
 
 def shown(text: str) -> str:
@@ -138,14 +143,14 @@ def parse_budget_usd(text: str) -> Mapping[str, Decimal]:
     budget: dict[str, Decimal] = {}
     for item in _listed(text):
         workspace_id, equals, amount = (part.strip() for part in item.rpartition("="))
-        if _AMOUNT.fullmatch(amount) is None or (equals and not _is_id(workspace_id)):
+        if _AMOUNT.fullmatch(amount) is None or bool(equals) != _is_id(workspace_id):
             raise ValueError(f"{shown(item)} is no budget; allowed: {allowed}")
         if workspace_id in budget:
             raise ValueError(f"{shown(item)} is a second amount for the same; allowed: {allowed}")
         budget[workspace_id] = Decimal(amount)
     if (text and not budget) or ("" in budget and len(budget) > 1):
         raise ValueError(f"{shown(text)} is no budget; allowed: {allowed}")
-    return MappingProxyType(budget)
+    return budget
 
 
 def parse_patterns(text: str) -> "tuple[Pattern, ...]":
@@ -168,7 +173,7 @@ def parse_patterns(text: str) -> "tuple[Pattern, ...]":
 def parse_resource_attributes(text: str) -> tuple[tuple[str, str], ...]:
     """OTEL_RESOURCE_ATTRIBUTES: `key=value,...`, percent-encoded; the last of a key wins."""
     attributes: dict[str, str] = {}
-    for number, item in enumerate(text.split(","), start=1):
+    for number, item in enumerate(unquoted_values(text).split(","), start=1):
         if not item.strip():
             continue
         key, equals, value = item.partition("=")
