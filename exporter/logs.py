@@ -46,8 +46,10 @@ class Redactor:
     """Masks known secrets, and whatever stands where a header has its credentials."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        plain = [one for secret in secrets if secret for one in (secret, quote(secret, ""))]
-        quoted = [spell(one)[1:-1] for one in plain for spell in (repr, json.dumps, _to_json)]
+        plain = [
+            one for text in secrets if text for one in (text, repr(text)[1:-1], quote(text, ""))
+        ]
+        quoted = [spell(one)[1:-1] for one in plain for spell in (json.dumps, _to_json)]
         # The longest first: one secret may be the beginning of another.
         forms = sorted({*plain, *quoted}, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, forms)) or r"(?!)")

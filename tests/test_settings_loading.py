@@ -274,7 +274,6 @@ def test_no_text_of_the_settings_shows_a_secret() -> None:
         repr(settings),
         str(settings),
         str(settings.model_dump()),
-        settings.model_dump_json(),
         repr(list(settings)),
         repr(vars(settings)),
         repr(settings.warnings),
