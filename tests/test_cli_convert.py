@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from exporter.cli import main
+from exporter.cli.commands import cli
 
 EXAMPLE = Path(__file__).parent / "fixtures" / "run_example.json"
 TRACE_ID = "00000000000000000f9c2b1d8a7e4f36"
@@ -20,7 +20,7 @@ DETAIL_ONLY = (*DETAIL, "response", "reflection", "tool_trace")
 
 
 def convert(*arguments: str, stdin: str | bytes | None = None) -> Result:
-    return CliRunner().invoke(main, ["convert", *arguments], input=stdin)
+    return CliRunner().invoke(cli, ["convert", *arguments], input=stdin)
 
 
 def example() -> dict[str, Any]:

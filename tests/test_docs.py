@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
-from exporter.cli import main
+from exporter.cli.commands import cli
 from exporter.clock import SystemClock
 from exporter.convert.reference import attributes_to_markdown
 from exporter.metrics.catalogue import CATALOGUE
@@ -132,27 +132,27 @@ def test_the_tables_of_attributes_are_made_of_the_conversion() -> None:
 
 def test_readme_shows_the_trace_that_convert_prints() -> None:
     """The documented run, to the character."""
-    tree = CliRunner().invoke(main, ["convert", str(EXAMPLE)]).stdout
+    tree = CliRunner().invoke(cli, ["convert", str(EXAMPLE)]).stdout
     assert f"```\n{tree}```\n" in section("README.md", "What a trace looks like")
 
 
 def test_readme_has_every_command_and_no_other() -> None:
     """In the order of the help."""
     named = [row[0].strip("`") for row in rows(section("README.md", "Commands"))]
-    assert named == list(main.commands)
+    assert named == list(cli.commands)
 
 
 @pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in DOCUMENTS])
 def test_commands_and_options_that_are_named_exist(name: str) -> None:
     """Of the exporter, in code anywhere; `--options` of others are listed here."""
-    known = {option for one in (main, *main.commands.values()) for option in options_of(one)}
+    known = {option for one in (cli, *cli.commands.values()) for option in options_of(one)}
     others = {"--help", "--build", "--enable-feature=exemplar-storage", "--require-hashes"}
     for code in re.findall(r"`(--[a-z][^`]*)`", text_of(name)):
         assert code.split()[0] in known | others, code
     calls = r"^(?:conduit-exporter|\S*python -m exporter) ([a-z-][^\n#]*)"
     for call in re.findall(calls, in_code(name), re.MULTILINE):
         words = re.sub(r"--env-file \S+", "", call).split()
-        command = main.commands.get(words[0])
+        command = cli.commands.get(words[0])
         assert command is not None, call
         assert {word for word in words if word.startswith("--")} <= options_of(command), call
 
@@ -261,8 +261,8 @@ def test_no_metric_of_the_design_is_missing() -> None:
 
 def test_no_command_of_the_design_is_missing() -> None:
     """What scripts call stays callable."""
-    assert set(main.commands) >= COMMANDS
-    assert all(isinstance(command, click.Command) for command in main.commands.values())
+    assert set(cli.commands) >= COMMANDS
+    assert all(isinstance(command, click.Command) for command in cli.commands.values())
 
 
 def test_no_path_of_the_design_is_missing() -> None:
