@@ -179,17 +179,22 @@ def test_what_a_terminal_would_obey_is_shown() -> None:
     assert "\r" not in result.stdout
 
 
-def test_it_is_a_command_without_settings(tmp_path: Path) -> None:
-    """As a process in an empty folder, fed by a pipe; nothing is left behind."""
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_it_is_a_command_without_settings(tmp_path: Path, encoding: str) -> None:
+    """As a process in an empty folder, fed by a pipe, whatever characters its terminal has."""
     done = subprocess.run(
         [sys.executable, "-m", "exporter", "convert", "-"],
         cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(EXAMPLE.parents[2])},
-        input=EXAMPLE.read_bytes(),
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(EXAMPLE.parents[2]),
+            "PYTHONIOENCODING": encoding,
+        },
+        input=json.dumps({**example(), "tool_trace": [{"name": "caf\u00e9 \u6771"}]}).encode(),
         capture_output=True,
         timeout=60,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode().startswith(f"trace {TRACE_ID}\n")
+    assert done.stdout.decode(encoding, "replace").startswith(f"trace {TRACE_ID}\n")
     assert list(tmp_path.iterdir()) == []

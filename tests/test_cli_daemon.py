@@ -123,7 +123,7 @@ def test_a_taken_port_is_told_in_words(tmp_path: Path) -> None:
 
 
 def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
-    """Ready after its first scan; SIGTERM ends it with 0, its ledger is free for the next start."""
+    """SIGTERM and SIGHUP end it with 0, and its ledger is free for the next start."""
     conduit_command = ("-m", "exporter.demo", "--listen", "127.0.0.1:0", "--history", "60")
     with started(*conduit_command, cwd=tmp_path) as conduit:
         conduit_url = conduit.wait_for(r"Simulated Conduit at (\S+), token")[1]
@@ -135,13 +135,13 @@ def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
             "EXPORTER_POLL_INTERVAL": "500ms",
             "OTEL_TRACES_EXPORTER": "console",
         }
-        for _ in range(2):
+        for number in (signal.SIGTERM, signal.SIGHUP):
             with started("-m", "exporter", "run", cwd=tmp_path, **environ) as daemon:
                 url = daemon.wait_for(r"INFO .* serving .* on (http://\S+)")[1]
                 daemon.wait_for(r'^\{"resourceSpans"')
                 assert get(f"{url}/-/healthy").status_code == 200
                 assert get(f"{url}/metrics").status_code == 200
-                assert daemon.end() == 0
+                assert daemon.end(number) == 0
             said = "\n".join(daemon.lines)
             assert re.search(r"INFO .* stopping: what is fetched is delivered", said)
             assert "Traceback" not in said
