@@ -57,18 +57,18 @@ def load(
     if "CONDUIT_RUNS" in texts:
         texts.setdefault("CONDUIT_AGENTS", "")
     settings = None
+    invalid: dict[str, str] = {}
     try:
         # BaseSettings' own argument, which the signature of a model hides.
         settings = Settings(_build_sources=((_GivenTexts(texts),), {}))  # type: ignore[call-arg]
     except ValidationError as exc:
-        for name, problem in _invalid(exc, texts):
-            otlp.pop(name, None)
-            problems.append(f"{name}: {problem}")
+        invalid = dict(_invalid(exc, texts))
+        problems += [f"{name}: {problem}" for name, problem in invalid.items()]
     if check_otlp is not None:
         try:
             check_otlp(otlp)
         except ConfigError as exc:
-            problems += exc.problems
+            problems += [one for one in exc.problems if re.split("[: ]", one)[0] not in invalid]
     if settings is None or problems:
         # Raised out here and without a cause: pydantic's own error carries the values.
         raise ConfigError(sorted(dict.fromkeys(problems)))
