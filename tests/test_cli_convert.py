@@ -90,19 +90,6 @@ def test_the_documented_run_is_an_export_request() -> None:
     assert attributes_of(tool)["conduit.tool.timing"] == "synthetic"
 
 
-@pytest.mark.parametrize("style", ["tree", "otlp-json"])
-def test_standard_input_is_the_same(style: str) -> None:
-    """`-` reads what a pipe brings."""
-    piped = convert("--format", style, "-", stdin=EXAMPLE.read_bytes())
-    assert piped.exit_code == 0
-    assert piped.stdout == convert("--format", style, str(EXAMPLE)).stdout
-
-
-def test_a_bare_run_is_the_same() -> None:
-    """The envelope `data` may be missing."""
-    assert convert("-", stdin=json.dumps(example())).stdout == convert(str(EXAMPLE)).stdout
-
-
 def test_every_run_of_a_page_is_a_trace() -> None:
     """Rows of a list have no detail: a root each, marked as a summary."""
     page = {"data": [row("ar1"), row("ar2")], "next_cursor": None, "has_more": False}

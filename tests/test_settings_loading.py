@@ -204,7 +204,8 @@ def test_otlp_settings_are_not_judged_where_no_trace_goes_by_otlp(off: dict[str,
     """They are meant for other programs of the same environment."""
     others = {f"{OTLP}PROTOCOL": "http/json", f"{OTLP}CERTIFICATE": "/absent"}
     assert load({**TOKEN, **others, **off}, check_otlp=resolve_endpoint).traces_exporter != "otlp"
-    assert len(problems_of({**TOKEN, **others})) == 2
+    pair = {f"{OTLP}CLIENT_KEY": "/absent", f"{OTLP}CLIENT_CERTIFICATE": "/usr/bin/env"}
+    assert len(problems_of({**TOKEN, **others, **pair})) == 3
 
 
 def test_the_file_is_what_people_write(tmp_path: Path) -> None:
