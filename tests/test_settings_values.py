@@ -41,9 +41,8 @@ NO_BOOLEAN = "input should be a valid boolean, unable to interpret input; such a
 NO_NUMBER = "input should be a valid number, unable to parse string as a number; such as"
 NO_INTEGER = "input should be a valid integer, unable to parse string as an integer; such as"
 NO_FILE = "/absent cannot be read: No such file or directory"
-NO_SCHEME = "URL scheme should be 'http' or 'https'; allowed: http(s)://host[:port]"
-NO_QUERY = "holds a query or a fragment; allowed: http(s)://host[:port][/prefix]"
-NO_URL = "Input should be a valid URL, relative URL without a base; allowed: http(s)://host[:port]"
+NO_QUERY = "holds a query or a fragment; allowed: http(s)://host[:port][/path]"
+NO_URL = "is no URL of the web; allowed: http(s)://host[:port][/path]"
 NO_PATTERN = "matches the empty text, so it would mask everything"
 
 # For each setting: the attribute, and what it is for a text.
@@ -129,13 +128,13 @@ BAD: dict[str, dict[str, str]] = {
     },
     "CONDUIT_BASE_URL": {
         "api.conduit.ai": NO_URL,
-        "ftp://conduit": NO_SCHEME,
+        "ftp://conduit": NO_URL,
         "https://h/v1/": "'https://h/v1' ends in /v1, which the exporter adds itself",
         "https://h?key=hunter2": NO_QUERY,
         "https://h#top": NO_QUERY,
         "https://me:hunter2@h": "holds a user or password; the token has a setting of its own",
     },
-    "CONDUIT_PROXY": {"socks5://me:hunter2@proxy": NO_SCHEME, "proxy:3128": NO_SCHEME},
+    "CONDUIT_PROXY": {"socks5://me:hunter2@proxy": NO_URL, "proxy:3128": NO_URL},
     "CONDUIT_CA_FILE": {"/absent": NO_FILE},
     "CONDUIT_WORKSPACES": {
         "*": "`*` is no id; leave this setting out for all",
@@ -184,11 +183,11 @@ BAD: dict[str, dict[str, str]] = {
     },
     "OTEL_SDK_DISABLED": {"maybe": NO_BOOLEAN},
     "OTEL_TRACES_EXPORTER": {
-        "jaeger": "input should be 'otlp', 'console' or 'none'; such as otlp",
+        "jaeger": "input should be 'otlp', 'console' or 'none'",
     },
     "OTEL_SERVICE_NAME": {"a\x1bb": CONTROL},
     "OTEL_RESOURCE_ATTRIBUTES": {"a=b,hunter2": f"item 2 {PAIRS}", "=hunter2": f"item 1 {PAIRS}"},
-    "EXPORTER_TRACE_DETAIL": {"half": "input should be 'full' or 'summary'; such as full"},
+    "EXPORTER_TRACE_DETAIL": {"half": "input should be 'full' or 'summary'"},
     "EXPORTER_TRACE_SAMPLE_RATIO": {
         "50%": f"{NO_NUMBER} 1.0",
         **dict.fromkeys(("1.5", "nan"), "input should be less than or equal to 1; such as 1.0"),
@@ -198,7 +197,7 @@ BAD: dict[str, dict[str, str]] = {
         ",": f"',' names nothing; {ALWAYS}",
     },
     "EXPORTER_TOOL_TIMING": {
-        "guess": "input should be 'instants' or 'slices'; such as instants",
+        "guess": "input should be 'instants' or 'slices'",
     },
     "EXPORTER_CAPTURE_CONTENT": {"maybe": NO_BOOLEAN},
     "EXPORTER_REDACT": {
@@ -207,14 +206,14 @@ BAD: dict[str, dict[str, str]] = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": {"http://h\nhunter2": CONTROL},
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": {"hunter2\x00": CONTROL},
     "OTEL_EXPORTER_OTLP_PROTOCOL": {
-        "http/json": "input should be 'http/protobuf' or 'grpc'; such as http/protobuf",
+        "http/json": "input should be 'http/protobuf' or 'grpc'",
     },
     "OTEL_EXPORTER_OTLP_HEADERS": {"a=hunter2\x1b": CONTROL},
     "OTEL_EXPORTER_OTLP_TIMEOUT": {
         "10s": f"{NO_INTEGER} 10000",
         "10": "input should be greater than or equal to 100; such as 10000",
     },
-    "OTEL_EXPORTER_OTLP_COMPRESSION": {"zstd": "input should be 'none' or 'gzip'; such as none"},
+    "OTEL_EXPORTER_OTLP_COMPRESSION": {"zstd": "input should be 'none' or 'gzip'"},
     "OTEL_EXPORTER_OTLP_CERTIFICATE": {"/absent": NO_FILE},
     "OTEL_EXPORTER_OTLP_CLIENT_KEY": {"/absent": NO_FILE},
     "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": {"/absent": NO_FILE},
@@ -252,9 +251,9 @@ BAD: dict[str, dict[str, str]] = {
         text: f"{text!r} {NO_LINK}" for text in ("j/{trace_id}", "http://j/", "/{trace_id}/{span}")
     },
     "EXPORTER_LOG_LEVEL": {
-        "loud": "input should be 'debug', 'info', 'warning' or 'error'; such as info",
+        "loud": "input should be 'debug', 'info', 'warning' or 'error'",
     },
-    "EXPORTER_LOG_FORMAT": {"xml": "input should be 'text' or 'json'; such as text"},
+    "EXPORTER_LOG_FORMAT": {"xml": "input should be 'text' or 'json'"},
 }
 
 

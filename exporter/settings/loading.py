@@ -105,7 +105,8 @@ def _invalid(error: ValidationError, texts: Mapping[str, str]) -> Iterator[tuple
             # The parsers' own sentence; pydantic's message puts words before it.
             yield name, str(flaw["ctx"]["error"])
         else:
-            example = f"; such as {field.default}" if isinstance(field.default, str) else ""
+            lists_all = flaw["type"] == "literal_error"
+            example = "" if lists_all or not field.default else f"; such as {field.default}"
             yield name, f"{flaw['msg'][0].lower()}{flaw['msg'][1:]}{example}"
 
 
