@@ -4,6 +4,7 @@ ExporterError
  ├─ ConfigError                 settings or command line; exit code 2
  ├─ SourceError                 the Conduit API
  │   ├─ SourceUnavailable       no answer or 5xx: try again later
+ │   │   └─ SourceUnreachable   no connection at all
  │   ├─ SourceRateLimited       429: the workspace rests until Retry-After has passed
  │   ├─ SourceUnauthorized      401: the token is missing, wrong or expired
  │   ├─ SourceForbidden         403: the token has no access to that workspace
@@ -46,6 +47,10 @@ class SourceError(ExporterError):
 
 class SourceUnavailable(SourceError):
     """The Conduit API did not answer, or answered with a server error."""
+
+
+class SourceUnreachable(SourceUnavailable):
+    """No connection to the Conduit API could be made."""
 
 
 class SourceRateLimited(SourceError):

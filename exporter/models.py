@@ -101,6 +101,12 @@ class Unreadable:
     run_id: str | None
     reason: str
     detail: str
+    digest: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells this row from others: its id, or a digest where that is unreadable."""
+        return self.run_id or f"unreadable:{self.digest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,8 @@ class Page(Generic[T]):
     rows: tuple[T, ...]
     unreadable: tuple[Unreadable, ...]
     next_cursor: str | None
+    has_more: bool = False
+    date_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,20 @@ the plan's. What the ledger has too much it only reports: a counter never goes b
 import logging
 import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from exporter.clock import Clock
-from exporter.errors import SourceError, SourceMalformed, SourceRateLimited, SourceUnavailable
+from exporter.conduit.client import ConduitClient
+from exporter.conduit.pager import Pager, Step
+from exporter.errors import SourceError, SourceMalformed, SourceRateLimited
 from exporter.ledger.gate import LedgerGate
-from exporter.ledger.runs import NOT_COUNTED
-from exporter.ledger.schema import GapPurpose, RunState
+from exporter.ledger.records import Priority
 from exporter.models import Page, Run
 from exporter.sync.budget import backoff_s, pay
-from exporter.sync.recorder import Recorder
-from exporter.sync.source import Source
-from exporter.sync.state import EMPTY_PAGES_MOST, PAGE_MOST, AgentState, WorkspaceState
+from exporter.sync.coverage import oldest_ns
+from exporter.sync.reading import AgentReader
+from exporter.sync.state import PAGE_MAX, AgentState, WorkspaceState
 
 logger = logging.getLogger("exporter.sync")
 
@@ -48,21 +49,21 @@ class Difference:
     trouble: str | None = None
 
 
-class Comparison:
+class Reconciler:
     """Compares agents one by one, within the budget of their workspace."""
 
     def __init__(
         self,
         *,
-        source: Source,
+        client: ConduitClient,
         gate: LedgerGate,
-        recorder: Recorder,
+        reader: AgentReader,
         clock: Clock,
         rng: random.Random,
     ) -> None:
-        self._source = source
+        self._client = client
         self._gate = gate
-        self._recorder = recorder
+        self._reader = reader
         self._clock = clock
         self._rng = rng
 
@@ -71,110 +72,103 @@ class Comparison:
     ) -> Difference:
         """Read an agent's list down to `since_ns`; with `repair` record what is missing."""
         found = Difference(workspace_id=workspace.id, agent_id=agent.id, agent_name=agent.name)
-        lowest_ns = max(since_ns, agent.floor_ns)
+        lowest_ns = max(since_ns, agent.progress.agent.floor_ns)
         counted = await self._gate.transact(
             lambda ledger: ledger.runs.counted_since(agent.no, lowest_ns)
         )
-        unseen_in_flight = {
-            run_id: run.created_ns
-            for run_id, run in agent.in_flight.items()
+        unseen = {
+            run.id: run.created_ns
+            for run in agent.progress.in_flight
             if run.created_ns >= lowest_ns
         }
         try:
             async for page in self._pages(workspace, agent, since_ns):
                 counted -= await self._judge(agent, page, found, lowest_ns)
                 for run in page.rows:
-                    unseen_in_flight.pop(run.id, None)
+                    unseen.pop(run.id, None)
                 if repair:
-                    await self._record(agent, page, lowest_ns)
+                    rows = tuple(run for run in page.rows if run.created_ns >= lowest_ns)
+                    await self._reader.record(
+                        agent, replace(page, rows=rows), priority=Priority.BACKLOG
+                    )
         except SourceError as exc:
             found.trouble = str(exc)
             return found
         found.unshown = counted
         if repair:
             # In flight by the ledger, listed no more: one get-run each tells what became of them.
-            agent.ended.update(unseen_in_flight)
+            agent.lost.update(unseen)
         return found
 
     async def _judge(
         self, agent: AgentState, page: Page[Run], found: Difference, lowest_ns: int
     ) -> int:
         """Sort a page's runs; how many of them were counted before."""
-        states = await self._gate.transact(
-            lambda ledger: ledger.runs.states_of(agent.no, [run.id for run in page.rows])
-        )
-        known = 0
+        ids = [run.id for run in page.rows]
+        known = await self._gate.transact(lambda ledger: ledger.runs.known(agent.no, ids))
+        counted = 0
         found.unreadable += len(page.unreadable)
         for run in page.rows:
             if run.created_ns < lowest_ns:
                 found.older += 1
                 continue
-            state = states.get(run.id)
-            if state is not None and state not in NOT_COUNTED:
-                known += 1
+            counted += known.get(run.id, False)
             if not run.terminal:
                 found.in_flight += 1
                 continue
             found.shown += 1
-            if state is None:
+            if run.id not in known:
                 found.missing.append(run.id)
-            elif state is RunState.SEEN:
+            elif not known[run.id]:
                 found.late.append(run.id)
-        return known
-
-    async def _record(self, agent: AgentState, page: Page[Run], lowest_ns: int) -> None:
-        rows = tuple(run for run in page.rows if run.created_ns >= lowest_ns)
-        await self._recorder.page(
-            agent,
-            Page(rows, page.unreadable, page.next_cursor),
-            purpose=GapPurpose.LOOKBACK,
-            coverage=None,
-        )
+        return counted
 
     async def _pages(
         self, workspace: WorkspaceState, agent: AgentState, since_ns: int
     ) -> AsyncIterator[Page[Run]]:
         """The pages of an agent's list, each row once, until one reaches below `since_ns`."""
-        cursor: str | None = None
-        before: set[str] = set()
-        empty = 0
+        pager = Pager()
+        seen: set[str] = set()
         while True:
-            page = await self._page(workspace, agent, cursor)
-            empty = 0 if page.rows else empty + 1
-            if empty > EMPTY_PAGES_MOST:
-                raise SourceMalformed("Conduit answers empty pages with more to come, without end")
+            page, step = await self._page(workspace, agent, pager)
             # What arrives meanwhile pushes rows onto the next page: they come twice.
-            fresh = tuple(
-                run for run in page.rows if run.id not in before and run.created_ns >= since_ns
-            )
-            before = {run.id for run in page.rows}
-            yield Page(fresh, page.unreadable, page.next_cursor)
-            oldest_ns = min((run.created_ns for run in page.rows), default=since_ns)
-            if page.next_cursor is None or oldest_ns < since_ns:
+            rows = [run for run in page.rows if run.id not in seen and run.created_ns >= since_ns]
+            seen.update(run.id for run in rows)
+            if rows:
+                pager.found_news()
+            yield replace(page, rows=tuple(rows))
+            oldest = oldest_ns(page)
+            if step is Step.END or (oldest is not None and oldest < since_ns):
                 return
-            if page.next_cursor == cursor:
-                raise SourceMalformed("Conduit's cursor leads back to itself")
-            cursor = page.next_cursor
+            if step is Step.REST:
+                raise SourceMalformed(f"its list of runs cannot be read whole: {pager.reason}")
 
     async def _page(
-        self, workspace: WorkspaceState, agent: AgentState, cursor: str | None
-    ) -> Page[Run]:
-        trouble: SourceError = SourceUnavailable()
-        for failures in range(1, _TRIES + 1):
+        self, workspace: WorkspaceState, agent: AgentState, pager: Pager
+    ) -> tuple[Page[Run], Step]:
+        failures = 0
+        while True:
             await pay(workspace.budget, self._clock)
             try:
-                page = await self._source.runs_page(
-                    workspace_id=workspace.id, agent_id=agent.id, limit=PAGE_MOST, cursor=cursor
+                page = await self._client.runs_page(
+                    workspace_id=workspace.id,
+                    agent_id=agent.id,
+                    limit=PAGE_MAX,
+                    cursor=pager.cursor,
                 )
-            except SourceRateLimited as exc:
-                now_s = self._clock.monotonic_s()
-                workspace.budget.rest(now_s, exc.retry_after_s, self._rng)
-                trouble = exc
             except SourceError as exc:
-                await self._clock.sleep(backoff_s(failures, self._rng))
-                trouble = exc
+                step = pager.reject(exc)
+                if step is not None:
+                    return Page((), (), None), step
+                failures += 1
+                logger.debug("agent %s: %s", agent.id, exc)
+                if failures == _TRIES:
+                    raise
+                if isinstance(exc, SourceRateLimited):
+                    now_s = self._clock.monotonic_s()
+                    workspace.budget.rest(now_s, exc.retry_after_s, self._rng)
+                else:
+                    await self._clock.sleep(backoff_s(failures, self._rng))
             else:
                 workspace.budget.accepted()
-                return page
-            logger.debug("agent %s: %s", agent.id, trouble)
-        raise trouble
+                return page, pager.accept(page)
