@@ -34,12 +34,16 @@ from exporter.times import http_date_to_ns
 # Longer than a poll interval, so that the next poll needs no new TLS handshake, and shorter than
 # the 60 s after which load balancers commonly close.
 _KEEPALIVE_S: Final = 55.0
+# For TCP and for TLS each, as a share of the whole time. Left to the deadline alone, httpcore would
+# leave the socket of a handshake open.
+_MAX_CONNECT_S: Final = 10.0
+_CONNECT_SHARE: Final = 0.45
 _CHUNK_BYTES: Final = 64 * 1024
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _IDENTITY_NAMES: Final = ("", "identity")
 _GZIP_NAMES: Final = ("gzip", "x-gzip")
 
-_NO_CONNECTION: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+_NO_CONNECTION: Final = (httpx.ConnectError, httpx.ProxyError)
 # The request itself: these say nothing about the server. Their texts may quote a header.
 _UNSENDABLE: Final = (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)
 # How a connection ends that the server had closed; OSError is what TLS raises past httpx.
@@ -91,6 +95,7 @@ class HttpClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._timeout_s = timeout_s
+        self._connect_s = min(_MAX_CONNECT_S, _CONNECT_SHARE * timeout_s)
         self._max_connections = max_connections
         self._proxy = _parse_proxy(proxy)
         self._secure = secure
@@ -208,7 +213,7 @@ class HttpClient:
                 transport=transport,
                 trust_env=False,
                 follow_redirects=False,
-                timeout=None,  # noqa: S113 - the deadline of the whole exchange covers each step
+                timeout=httpx.Timeout(None, connect=self._connect_s),
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                 headers={
                     "user-agent": f"conduit-exporter/{__version__}",
@@ -358,13 +363,15 @@ class _Exchange:
         if self._is_sent or self._response is not None:
             return HttpNoAnswer(f"no answer within {timeout_s:g} s")
         if self._is_connecting:
-            return HttpUnreachable(f"no connection within {timeout_s:g} s")
+            return HttpUnreachable("no connection in time")
         return HttpNoAnswer(f"no answer within {timeout_s:g} s: all connections were busy")
 
     def error(self, exc: Exception) -> HttpError:
         """What a foreign exception means."""
         if isinstance(exc, _UNSENDABLE):
             return HttpError(f"the request cannot be sent ({type(exc).__name__})")
+        if isinstance(exc, httpx.ConnectTimeout):
+            return HttpUnreachable("no connection in time")
         if isinstance(exc, _NO_CONNECTION):
             return HttpUnreachable(f"no connection: {_reason(exc)}")
         if isinstance(exc, httpx.RemoteProtocolError) and self._response is not None:
@@ -434,5 +441,8 @@ def _reason(exc: BaseException) -> str:
     cause: BaseException | None = exc
     while cause is not None:
         said = str(cause) or said
-        cause = cause.exceptions[0] if isinstance(cause, ExceptionGroup) else cause.__cause__
+        if isinstance(cause, ExceptionGroup):
+            cause = cause.exceptions[0]
+        else:
+            cause = cause.__cause__ or cause.__context__
     return quote(said)
