@@ -60,7 +60,7 @@ class Exporter:
         *,
         clock: Clock,
         rng: random.Random,
-        transport: httpx.AsyncBaseTransport,
+        transport: httpx.AsyncBaseTransport | None,
         sender: Sender | None,
         executor: Executor,
         scope: Scope | None = None,

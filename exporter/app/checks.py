@@ -15,7 +15,6 @@ from exporter.app.assembly import token_source
 from exporter.app.backend import open_backend, warnings_of
 from exporter.clock import SystemClock
 from exporter.conduit.client import ConduitClient
-from exporter.conduit.transport import open_transport
 from exporter.delivery.outcome import Accepted
 from exporter.errors import ConfigError, ExporterError, LedgerLocked
 from exporter.ledger.database import Database, sqlite_path
@@ -64,7 +63,6 @@ async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:
         client = ConduitClient(
             base_url=settings.base_url,
             token=token_source(settings),
-            transport=open_transport(),
             clock=clock,
             observe=lambda _endpoint, _code, _seconds: None,
         )

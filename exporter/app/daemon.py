@@ -17,7 +17,6 @@ from exporter.app.backend import open_backend, warnings_of
 from exporter.app.views import readiness, status
 from exporter.app.website import open_website
 from exporter.clock import SystemClock, system_rng
-from exporter.conduit.transport import open_transport
 from exporter.delivery.senders import Sender
 from exporter.errors import LedgerError
 from exporter.settings.model import Settings
@@ -84,7 +83,7 @@ async def opened(
             settings,
             clock=clock,
             rng=system_rng(),
-            transport=open_transport(),
+            transport=None,
             sender=sender or open_backend(settings, clock=clock),
             executor=in_thread(pool),
             scope=scope,

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from exporter.app.assembly import token_source
 from exporter.clock import SystemClock
 from exporter.conduit.client import ConduitClient
-from exporter.conduit.transport import open_transport
 from exporter.convert.ids import trace_id_of
 from exporter.errors import LedgerError, SourceMalformed
 from exporter.ledger.database import Database, sqlite_path
@@ -56,7 +55,6 @@ async def _from_api(settings: Settings, agent_id: str, run_id: str) -> TraceIdAn
     client = ConduitClient(
         base_url=settings.base_url,
         token=token_source(settings),
-        transport=open_transport(),
         clock=SystemClock(),
         observe=lambda _endpoint, _code, _seconds: None,
     )

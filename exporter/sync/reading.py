@@ -5,14 +5,13 @@ Knows nothing of budgets or order; raises SourceError and LedgerError to whoever
 
 import logging
 import random
-from dataclasses import replace
 from typing import Final
 
 from exporter.clock import Clock
 from exporter.errors import SourceMalformed, SourceNotFound
 from exporter.ledger.records import GapRecord
 from exporter.ledger.schema import GapPurpose, RunState
-from exporter.models import HeadPage, Page, Run, Unreadable
+from exporter.models import Page, Run, Unreadable
 from exporter.sync.coverage import (
     cover_gap,
     cover_head,
@@ -107,13 +106,11 @@ class AgentReader:
 
     async def _head(self, workspace: WorkspaceState, agent: AgentState, limit: int) -> None:
         started_s = self._clock.monotonic_s()
-        head = await self._source.head_page(
-            workspace_id=workspace.id, agent_id=agent.id, limit=limit, known=agent.head
+        page = await self._source.runs_page(
+            workspace_id=workspace.id, agent_id=agent.id, limit=limit
         )
-        news = [] if head.page is None else await self._record_head(agent, head.page)
-        # Also where nothing is new: which runs are in flight may have changed by other requests.
-        self._note_depth(agent, head, len(news), limit)
-        agent.head = replace(head, page=None)
+        news = await self._record_head(agent, page)
+        self._note_depth(agent, page, len(news), limit)
         agent.head_read = True
         agent.last_poll_ns = self._clock.now_ns()
         self._note_activity(agent, started_s, news)
@@ -147,14 +144,14 @@ class AgentReader:
         stretch = min(_IDLE_MOST, max(1.0, idle_polls / patience))
         agent.head_due_s = started_s + self._poll_s * stretch
 
-    def _note_depth(self, agent: AgentState, head: HeadPage, news: int, limit: int) -> None:
+    def _note_depth(self, agent: AgentState, page: Page[Run], news: int, limit: int) -> None:
         """Size the next head page: the runs in flight it should show, and what may be new.
 
         A run that not even the longest page shows is deep, and no reason for long pages any more.
         """
-        runs = [row.run for row in head.rows] if head.page is None else head.page.rows
+        runs = page.rows
         shown = {run.id: place for place, run in enumerate(runs, start=1)}
-        oldest_ns = min([run.created_ns for run in runs]) if runs and head.has_more else None
+        oldest_ns = min([run.created_ns for run in runs]) if runs and page.has_more else None
         deepest = max([shown[run_id] for run_id in agent.in_flight if run_id in shown], default=0)
         longer = agent.has_fallen = False
         for run_id, run in agent.in_flight.items():

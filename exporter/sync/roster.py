@@ -133,7 +133,6 @@ class Roster:
             }
             agent.awaiting = awaiting if self._wants_details else {}
             agent.window, agent.window_stale = [], True
-            agent.head = None
 
     def missing(self, states: Mapping[str, WorkspaceState]) -> list[str]:
         """The ids of agents that the settings name and no workspace lists."""

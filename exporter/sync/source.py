@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from exporter.models import Agent, HeadPage, Page, Run, RunDetail, Unreadable, Workspace
+from exporter.models import Agent, Page, Run, RunDetail, Unreadable, Workspace
 
 
 class Source(Protocol):
@@ -24,11 +24,6 @@ class Source(Protocol):
         status: str | None = None,
     ) -> Page[Run]:
         """Runs of an agent, newest first."""
-
-    async def head_page(
-        self, *, workspace_id: str, agent_id: str, limit: int, known: HeadPage | None
-    ) -> HeadPage:
-        """The newest runs of an agent; `known` is the last answer."""
 
     async def run(self, *, workspace_id: str, agent_id: str, run_id: str) -> RunDetail | Unreadable:
         """One run whole."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from exporter.ledger.records import AwaitedRun, GapRecord
 from exporter.ledger.schema import GapPurpose, Urgency
-from exporter.models import HeadPage, Run
+from exporter.models import Run
 from exporter.sync.budget import RequestBudget
 
 # A page holds at most so many runs (documented limit of `limit`).
@@ -143,8 +143,6 @@ class AgentState:
 
     head_due_s: float = float("-inf")
     head_read: bool = False
-    # The last head page, for the next reading of it.
-    head: HeadPage | None = None
     # When it last showed life: a new run, one that ended, one in flight.
     active_s: float = float("-inf")
     head_limit: int = PAGE_MOST
