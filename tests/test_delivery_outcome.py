@@ -20,7 +20,7 @@ from exporter.delivery.outcome import (
     outcome_of_http,
     outcome_of_no_answer,
 )
-from exporter.quoting import quote
+from exporter.errors import quote
 from tests.fakes import START_NS
 
 PROTOBUF = {"content-type": "application/x-protobuf"}

@@ -58,6 +58,10 @@ class Exporter:
         *,
         clock: Clock,
         rng: random.Random,
+<<<<<<< HEAD
+=======
+        transport: httpx.AsyncBaseTransport | None,
+>>>>>>> conduit
         sender: Sender | None,
         executor: Executor,
         transport: httpx.AsyncBaseTransport | None = None,

@@ -90,6 +90,10 @@ async def opened(
             settings,
             clock=clock,
             rng=system_rng(),
+<<<<<<< HEAD
+=======
+            transport=None,
+>>>>>>> conduit
             sender=sender or open_backend(settings, clock=clock),
             executor=in_thread(pool),
             scope=scope,

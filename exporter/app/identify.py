@@ -5,6 +5,10 @@ from datetime import date
 
 from exporter.app.assembly import open_client, open_ledger
 from exporter.clock import SystemClock
+<<<<<<< HEAD
+=======
+from exporter.conduit.client import ConduitClient
+>>>>>>> conduit
 from exporter.convert.ids import trace_id_of
 from exporter.errors import LedgerError, SourceMalformed
 from exporter.ledger.ledger import Ledger
@@ -47,7 +51,16 @@ def _from_ledger(settings: Settings, agent_id: str, run_id: str) -> TraceIdAnswe
 
 
 async def _from_api(settings: Settings, agent_id: str, run_id: str) -> TraceIdAnswer:
+<<<<<<< HEAD
     client = open_client(settings, clock=SystemClock())
+=======
+    client = ConduitClient(
+        base_url=settings.base_url,
+        token=token_source(settings),
+        clock=SystemClock(),
+        observe=lambda _endpoint, _code, _seconds: None,
+    )
+>>>>>>> conduit
     try:
         workspace_id = (await client.agent(agent_id)).workspace_id
         detail = await client.run(workspace_id=workspace_id, agent_id=agent_id, run_id=run_id)

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from exporter.convert.otlp import payload_to_otlp_json
 from exporter.delivery.outcome import Accepted, Invalid, Outcome, Unavailable
-from exporter.quoting import quote
+from exporter.errors import quote
 
 _DESTINATION: Final = "the console"
 

@@ -12,7 +12,7 @@ from exporter import __version__
 from exporter.delivery.endpoint import OtlpEndpoint
 from exporter.delivery.outcome import Outcome, Unavailable, outcome_of_grpc
 from exporter.delivery.tls import read_certificates
-from exporter.quoting import quote
+from exporter.errors import quote
 
 _METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 # gRPC waits up to two minutes between connection attempts; delivery has a backoff of its own, and

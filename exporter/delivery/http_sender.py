@@ -23,9 +23,7 @@ from exporter.delivery.outcome import (
     outcome_of_no_answer,
 )
 from exporter.delivery.tls import tls_context
-from exporter.errors import DeliveryError
-from exporter.http1.transport import Http1Transport
-from exporter.quoting import quote
+from exporter.errors import DeliveryError, quote
 
 _KEEPALIVE_S: Final = 55.0
 _CONNECTIONS: Final = 2
@@ -145,12 +143,9 @@ class HttpSender:
         return b"".join(parts)
 
 
-def _open_transport(endpoint: OtlpEndpoint) -> Http1Transport:
-    return Http1Transport(
-        tls=tls_context(endpoint) if endpoint.secure else None,
-        max_connections=_CONNECTIONS,
-        keepalive_s=_KEEPALIVE_S,
-    )
+def _open_transport(endpoint: OtlpEndpoint) -> httpx.AsyncHTTPTransport:
+    limits = httpx.Limits(max_connections=_CONNECTIONS, keepalive_expiry=_KEEPALIVE_S)
+    return httpx.AsyncHTTPTransport(verify=tls_context(endpoint), trust_env=False, limits=limits)
 
 
 def _is_success(response: httpx.Response) -> bool:

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
+import httpx
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from exporter.delivery.backoff import LONGEST_WAIT_S
-from exporter.quoting import quote
-from exporter.retry_after import parse_retry_after
+from exporter.errors import quote
+from exporter.http_client import parse_retry_after
 
 # A larger answer is not read to its end; no sensible one comes near.
 MOST_ANSWER_BYTES: Final = 64 * 1024
@@ -174,7 +175,7 @@ def outcome_of_grpc(
 
 def _asked_s(headers: Mapping[str, str], now_ns: int) -> float | None:
     """Retry-After in seconds, an hour at most, None where it says nothing usable."""
-    seconds = parse_retry_after(headers, now_ns=now_ns)
+    seconds = parse_retry_after(httpx.Headers(dict(headers)), now_ns=now_ns)
     return None if seconds is None or seconds < 0 else min(seconds, LONGEST_WAIT_S)
 
 

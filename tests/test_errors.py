@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.quoting import quote
+from exporter.errors import quote
 
 
 @pytest.mark.parametrize(
