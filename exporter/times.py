@@ -5,8 +5,9 @@ here. It reads no clock and decides nothing about which text is a time.
 """
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 SECOND_NS: Final = 1_000_000_000
@@ -73,3 +74,14 @@ def epoch_to_ns(number: int | Decimal) -> int | None:
             instant_ns = whole * unit_ns + int((number - whole) * unit_ns)
             return instant_ns if instant_ns < _END_NS else None
     return None
+
+
+def http_date_to_ns(text: str) -> int | None:
+    """The instant of an HTTP date (RFC 9110, section 5.6.7); None where the text is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+        # It is in GMT, whether or not it says so.
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1) * SECOND_NS
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

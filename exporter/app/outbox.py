@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from exporter.delivery.outbox import Delivered, Parked, PendingTrace, Verdict
+from exporter.delivery.outbox import Delivered, Parked, PendingTrace, Result
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.outbox import Settlement
 from exporter.ledger.schema import TraceState
@@ -30,14 +30,14 @@ class LedgerOutbox:
 
     async def settle(
         self,
-        verdicts: Sequence[Verdict],
+        results: Sequence[Result],
         *,
         now_ns: int,
         spans_delivered: int,
         spans_rejected: int,
     ) -> None:
         """Record what became of traces."""
-        settlements = [_settlement(one) for one in verdicts]
+        settlements = [_settlement(one) for one in results]
         await self._gate.transact(
             lambda ledger: ledger.traces.settle(
                 settlements,
@@ -52,9 +52,9 @@ class LedgerOutbox:
         return await self._gate.transact(lambda ledger: ledger.traces.unpark())
 
 
-def _settlement(verdict: Verdict) -> Settlement:
-    if isinstance(verdict, Parked):
-        return Settlement(verdict.seq, TraceState.PARKED, verdict.until_ns)
-    if isinstance(verdict, Delivered):
-        return Settlement(verdict.seq, TraceState.DELIVERED)
-    return Settlement(verdict.seq, TraceState.REJECTED)
+def _settlement(result: Result) -> Settlement:
+    if isinstance(result, Parked):
+        return Settlement(result.seq, TraceState.PARKED, result.until_ns)
+    if isinstance(result, Delivered):
+        return Settlement(result.seq, TraceState.DELIVERED)
+    return Settlement(result.seq, TraceState.REJECTED)

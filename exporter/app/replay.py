@@ -17,7 +17,7 @@ from exporter.app.backend import open_backend, warnings_of
 from exporter.app.daemon import in_thread
 from exporter.app.single import PassProgress, Show, drain_while_moving
 from exporter.clock import Clock, SystemClock, system_rng
-from exporter.delivery.outbox import Delivered, PendingTrace, Verdict
+from exporter.delivery.outbox import Delivered, PendingTrace, Result
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
 from exporter.errors import ConfigError
@@ -81,7 +81,7 @@ class ReplayOutbox:
 
     async def settle(
         self,
-        verdicts: Sequence[Verdict],
+        results: Sequence[Result],
         *,
         now_ns: int,
         spans_delivered: int,
@@ -89,10 +89,10 @@ class ReplayOutbox:
     ) -> None:
         """Go on behind these; what the backend does not take is not tried a second time."""
         del now_ns, spans_delivered, spans_rejected
-        settled = {one.seq for one in verdicts}
+        settled = {one.seq for one in results}
         self._waiting = [one for one in self._waiting if one.seq not in settled]
         self.settled += len(settled)
-        self.delivered += sum(isinstance(one, Delivered) for one in verdicts)
+        self.delivered += sum(isinstance(one, Delivered) for one in results)
 
     async def unpark(self) -> int:
         """Nothing is parked here."""

@@ -119,11 +119,10 @@ def _delivery(exporter: Exporter) -> DeliveryView:
         return int(exporter.ledger.totals.get(TotalKey(family)))
 
     delivery = exporter.delivery
-    state = None if delivery is None else delivery.state
     return DeliveryView(
         endpoint=None if delivery is None else delivery.destination,
-        problem=None if state is None else state.problem,
-        last_delivered_ns=None if state is None else state.last_success_ns,
+        problem=None if delivery is None else delivery.problem,
+        last_delivered_ns=None if delivery is None else delivery.last_success_ns,
         traces_delivered=total(families.TRACES_DELIVERED),
         spans_delivered=total(families.SPANS_DELIVERED),
         traces_rejected=total(families.TRACES_REJECTED),
