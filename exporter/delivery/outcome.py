@@ -166,9 +166,11 @@ def outcome_of_no_answer(reason: str, details: str = "", *, answered: bool) -> O
 
 
 def outcome_of_response(
-    response: ExportTraceServiceResponse, *, secrets: Iterable[str] = ()
+    response: ExportTraceServiceResponse | None, *, secrets: Iterable[str] = ()
 ) -> Accepted:
-    """The outcome of OTLP's own answer to a request that was taken, in whole or in part."""
+    """The outcome of OTLP's own answer to a request that was taken; None where it is unreadable."""
+    if response is None:
+        return Accepted(message=_UNREAD)
     partial = response.partial_success
     return Accepted(max(0, partial.rejected_spans), quote(partial.error_message, secrets))
 
