@@ -167,7 +167,7 @@ def test_an_unusable_file_is_told_at_the_start(
     protocol: Protocol, certificates: Certificates, over: dict[str, str], said: str
 ) -> None:
     """With the variables to check, and without asking a terminal for a password."""
-    files = {name: certificates.folder / file for name, file in over.items()}
+    files: dict[str, Any] = {name: certificates.folder / file for name, file in over.items()}
 
     async def scenario() -> None:
         open_sender(endpoint_at(protocol, 1, **files), clock=SystemClock())

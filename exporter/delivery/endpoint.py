@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from pydantic import Field, HttpUrl, TypeAdapter, ValidationError
+from pydantic import HttpUrl, TypeAdapter, ValidationError
 
 from exporter.errors import ConfigError
 
@@ -24,31 +24,27 @@ CERTIFICATES_HINT: Final = (
 
 _GENERAL: Final = "OTEL_EXPORTER_OTLP_"
 _SIGNAL: Final = "OTEL_EXPORTER_OTLP_TRACES_"
-_TRACES_PATH: Final = "v1/traces"
+_TRACES_PATH: Final = "/v1/traces"
 _DEFAULT_HTTP: Final = "http://localhost:4318"
 _DEFAULT_GRPC: Final = "http://localhost:4317"
-_HTTP_PORT: Final = 4318
-_GRPC_PORT: Final = 4317
+_USUAL_PORTS: Final[dict[int | None, Protocol]] = {4317: "grpc", 4318: "http/protobuf"}
 
-_URL: Final = TypeAdapter(HttpUrl)
-_PROTOCOLS: Final = TypeAdapter(Protocol)
-_COMPRESSIONS: Final = TypeAdapter(Literal["none", "gzip"])
-_BOOLEANS: Final = TypeAdapter(Literal["true", "false"])
 # The specification counts in milliseconds. Some libraries read seconds, so a number that only
 # makes sense as seconds is refused instead of cutting every request short.
-_MILLISECONDS: Final = TypeAdapter(Annotated[int, Field(ge=100, le=600_000)])
+_TIMEOUTS_MS: Final = range(100, 600_001)
 
+_URL: Final = TypeAdapter(HttpUrl)
 # pydantic repairs an address that lacks its slashes; that is not what was meant.
 _HAS_HOST: Final = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 # A token of RFC 9110; gRPC allows fewer characters.
-_HEADER_NAME: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
-_METADATA_NAME: Final = re.compile(r"[a-z0-9._-]+")
+_HEADER_NAMES: Final[dict[Protocol, re.Pattern[str]]] = {
+    "http/protobuf": re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+"),
+    "grpc": re.compile(r"[a-z0-9._-]+"),
+}
 # These describe the message itself, which is the sender's business.
-_RESERVED_NAME: Final = re.compile(
-    r":.*|grpc-.*|connection|content-(encoding|length|type)|host|te|trailer|transfer-encoding|"
-    "upgrade"
+_RESERVED_NAMES: Final = re.compile(
+    "connection|content-(encoding|length|type)|grpc-.*|host|te|trailer|transfer-encoding|upgrade"
 )
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +57,8 @@ class OtlpEndpoint:
     """
 
     protocol: Protocol = "http/protobuf"
-    target: str = field(default=f"{_DEFAULT_HTTP}/{_TRACES_PATH}", repr=False)
-    destination: str = f"{_DEFAULT_HTTP}/{_TRACES_PATH}"
+    target: str = field(default=_DEFAULT_HTTP + _TRACES_PATH, repr=False)
+    destination: str = _DEFAULT_HTTP + _TRACES_PATH
     secure: bool = False
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     timeout_s: float = 10.0
@@ -82,28 +78,27 @@ class OtlpEndpoint:
 def resolve_endpoint(values: Mapping[str, str]) -> OtlpEndpoint:
     """The destination that the settings name; raises ConfigError with every problem of them."""
     options = _Options(values)
-    protocol: Protocol = options.value(
-        "PROTOCOL", _PROTOCOLS, default="http/protobuf", allowed="http/protobuf, grpc"
+    protocol: Protocol = (
+        "grpc" if options.choice("PROTOCOL", "http/protobuf", "grpc") == "grpc" else "http/protobuf"
     )
-    read_target = _grpc_target if protocol == "grpc" else _http_target
-    target, destination, secure = read_target(options)
-    headers = _headers(options, protocol)
-    ca_file, certificate_file, key_file = _files(options)
+    target, destination, secure = _target(options, protocol)
+    headers = _headers(options, _HEADER_NAMES[protocol])
+    timeout_ms = _timeout_ms(options)
+    compression = options.choice("COMPRESSION", "none", "gzip")
+    ca_file = options.path("CERTIFICATE")
+    certificate_file, key_file = options.path("CLIENT_CERTIFICATE"), options.path("CLIENT_KEY")
+    if (certificate_file is None) != (key_file is None):
+        options.problems.append(
+            f"{_GENERAL}CLIENT_CERTIFICATE and {_GENERAL}CLIENT_KEY go together: set both or none"
+        )
+    if options.problems:
+        raise ConfigError(options.problems)
     if not secure and (ca_file or certificate_file):
         options.warnings.append(f"the connection to {destination} is plain: certificates unused")
-    if headers and not secure and not _is_local(destination):
+    if not secure and headers and not _is_local(destination):
         options.warnings.append(
             f"headers go to {destination} unencrypted; an https endpoint would protect them"
         )
-    timeout_ms = options.value(
-        "TIMEOUT",
-        _MILLISECONDS,
-        default=10_000,
-        allowed="milliseconds from 100 to 600000, 10000 for 10 s",
-    )
-    compression = options.value("COMPRESSION", _COMPRESSIONS, default="none", allowed="gzip, none")
-    if options.problems:
-        raise ConfigError(options.problems)
     return OtlpEndpoint(
         protocol=protocol,
         target=target,
@@ -127,74 +122,62 @@ class _Options:
         self.problems: list[str] = []
         self.warnings: list[str] = []
 
-    def text(self, option: str) -> str:
-        return self._values.get(self.name(option), "").strip()
-
     def name(self, option: str) -> str:
         """The variable that the value of an option comes from."""
         signal = _SIGNAL + option
         return signal if self._values.get(signal, "").strip() else _GENERAL + option
 
-    def value(self, option: str, kind: TypeAdapter[Any], *, default: Any, allowed: str) -> Any:
-        text = self.text(option)
-        if not text:
-            return default
-        try:
-            return kind.validate_python(text.lower())
-        except ValidationError:
-            self.add_problem(option, f"{text[:60]!a} is not allowed; allowed: {allowed}")
-            return default
+    def text(self, option: str) -> str:
+        return self._values.get(self.name(option), "").strip()
 
-    def add_problem(self, option: str, problem: str) -> None:
+    def path(self, option: str) -> Path | None:
+        text = self.text(option)
+        return Path(text) if text else None
+
+    def choice(self, option: str, default: str, other: str) -> str:
+        text = self.text(option).lower() or default
+        if text not in (default, other):
+            self.refuse(option, f"{text[:60]!a} is not allowed; allowed: {default}, {other}")
+        return text
+
+    def refuse(self, option: str, problem: str) -> None:
         self.problems.append(f"{self.name(option)}: {problem}")
 
 
-def _http_target(options: _Options) -> tuple[str, str, bool]:
-    url = _parse_url(options, options.text("ENDPOINT") or _DEFAULT_HTTP)
-    if url is None:
-        return "", "", False
-    # The general endpoint is a base for all signals; the one for traces is taken as it is.
-    is_base = options.name("ENDPOINT") == _GENERAL + "ENDPOINT"
-    path = f"{url.path.rstrip('/')}/{_TRACES_PATH}" if is_base else url.path
-    if url.port == _GRPC_PORT:
-        options.warnings.append(
-            f"{options.name('ENDPOINT')}: {_GRPC_PORT} is usually the port of gRPC; over "
-            f"http/protobuf it is {_HTTP_PORT} (or set {_GENERAL}PROTOCOL=grpc)"
-        )
-    target = urlunsplit((url.scheme, url.netloc, path, url.query, ""))
-    destination = urlunsplit((url.scheme, url.netloc, path, "", ""))
-    return target, destination, url.scheme == "https"
-
-
-def _grpc_target(options: _Options) -> tuple[str, str, bool]:
-    text = options.text("ENDPOINT") or _DEFAULT_GRPC
-    if not text.lower().startswith(("http://", "https://")):
+def _target(options: _Options, protocol: Protocol) -> tuple[str, str, bool]:
+    """What to connect to, its name for people, and whether by TLS."""
+    is_grpc = protocol == "grpc"
+    text = options.text("ENDPOINT") or (_DEFAULT_GRPC if is_grpc else _DEFAULT_HTTP)
+    if is_grpc and not text.lower().startswith(("http://", "https://")):
         return _grpc_name(options, text)
     url = _parse_url(options, text)
     if url is None:
         return "", "", False
-    if url.path != "/":
-        options.add_problem(
-            "ENDPOINT",
-            f"gRPC has no paths; leave the path out, or set {_GENERAL}PROTOCOL=http/protobuf",
-        )
-    if url.port == _HTTP_PORT:
+    if _USUAL_PORTS.get(url.port, protocol) != protocol:
         options.warnings.append(
-            f"{options.name('ENDPOINT')}: {_HTTP_PORT} is usually the port of http/protobuf; over "
-            f"gRPC it is {_GRPC_PORT} (or set {_GENERAL}PROTOCOL=http/protobuf)"
+            f"{options.name('ENDPOINT')}: {url.port} is usually the port of "
+            f"{_USUAL_PORTS[url.port]}, but {_GENERAL}PROTOCOL is {protocol}"
         )
-    is_secure = url.scheme == "https"
-    port = "" if url.port else f":{443 if is_secure else 80}"
-    return f"{url.netloc}{port}", f"{url.scheme}://{url.netloc}{port}", is_secure
+    secure = url.scheme == "https"
+    if is_grpc:
+        if url.path != "/":
+            problem = "gRPC has no paths; leave the path out, or set"
+            options.refuse("ENDPOINT", f"{problem} {_GENERAL}PROTOCOL=http/protobuf")
+        address = url.netloc if url.port else f"{url.netloc}:{443 if secure else 80}"
+        return address, f"{url.scheme}://{address}", secure
+    path = url.path
+    if options.name("ENDPOINT") == f"{_GENERAL}ENDPOINT":
+        # It is a base for all signals; the endpoint for traces is taken as it is.
+        path = path.rstrip("/") + _TRACES_PATH
+    destination = urlunsplit((url.scheme, url.netloc, path, "", ""))
+    return destination + (f"?{url.query}" if url.query else ""), destination, secure
 
 
 def _grpc_name(options: _Options, text: str) -> tuple[str, str, bool]:
     """A target in gRPC's own naming (`host:port`, `dns:///...`, `unix:...`)."""
     if "@" in text or not text.isprintable() or " " in text:
-        options.add_problem("ENDPOINT", "this is neither a URL nor a gRPC target")
-        return "", "", False
-    is_insecure = options.value("INSECURE", _BOOLEANS, default="false", allowed="true, false")
-    secure = is_insecure == "false"
+        options.refuse("ENDPOINT", "this is neither a URL nor a gRPC target")
+    secure = options.choice("INSECURE", "false", "true") != "true"
     return text, f"{text} ({'TLS' if secure else 'plain'})", secure
 
 
@@ -205,20 +188,19 @@ def _parse_url(options: _Options, text: str) -> SplitResult | None:
     except ValidationError:
         url = None
     if url is None:
-        options.add_problem(
-            "ENDPOINT", f"this is not an http or https URL with a host, such as {_DEFAULT_HTTP}"
-        )
+        problem = f"this is not an http or https URL with a host, such as {_DEFAULT_HTTP}"
     elif "@" in url.netloc:
-        options.add_problem(
-            "ENDPOINT",
+        problem = (
             "credentials do not belong into the URL; "
-            f"put them into {_GENERAL}HEADERS, for instance authorization=Basic%20...",
+            f"put them into {_GENERAL}HEADERS, for instance authorization=Basic%20..."
         )
-        return None
-    return url
+    else:
+        return url
+    options.refuse("ENDPOINT", problem)
+    return None
 
 
-def _headers(options: _Options, protocol: Protocol) -> tuple[tuple[str, str], ...]:
+def _headers(options: _Options, allowed: re.Pattern[str]) -> tuple[tuple[str, str], ...]:
     """`name=value` pairs with percent-encoded values; the last of a name counts."""
     headers: dict[str, str] = {}
     for number, item in enumerate(options.text("HEADERS").split(","), start=1):
@@ -227,42 +209,28 @@ def _headers(options: _Options, protocol: Protocol) -> tuple[tuple[str, str], ..
         key, equals, value = item.partition("=")
         # Spaces around a value are none of it, and no HTTP library sends them.
         key, value = unquote(key).strip().lower(), unquote(value).strip()
-        problem = None
-        if not equals or not _HEADER_NAME.fullmatch(key):
-            problem = f"entry {number} is not name=value (a comma in a value is %2C)"
-        elif _RESERVED_NAME.fullmatch(key):
-            problem = f"{key} is set by the exporter itself"
-        elif protocol == "grpc" and not _METADATA_NAME.fullmatch(key):
-            problem = f"{key[:60]!a} is no name that gRPC allows"
+        if not equals or not allowed.fullmatch(key):
+            what = "is not name=value with a name that is allowed (a comma in a value is %2C)"
+            options.refuse("HEADERS", f"entry {number} {what}")
+        elif _RESERVED_NAMES.fullmatch(key):
+            options.refuse("HEADERS", f"{key} is set by the exporter itself")
         elif not (value.isascii() and value.isprintable()):
-            problem = f"the value of {key} has characters no header has"
-        if problem:
-            options.add_problem("HEADERS", problem)
+            options.refuse("HEADERS", f"the value of {key} has characters no header has")
         headers[key] = value
     return tuple(headers.items())
 
 
-def _files(options: _Options) -> tuple[Path | None, Path | None, Path | None]:
-    """The files of the authorities, of the client's certificate and of its key."""
-    names = ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
-    ca_file, certificate_file, key_file = (
-        Path(text) if (text := options.text(name)) else None for name in names
-    )
-    for present, given, missing, other in (
-        ("CLIENT_CERTIFICATE", certificate_file, "CLIENT_KEY", key_file),
-        ("CLIENT_KEY", key_file, "CLIENT_CERTIFICATE", certificate_file),
-    ):
-        if given and not other:
-            options.problems.append(
-                f"{options.name(present)} needs {_GENERAL}{missing} beside it: "
-                "a client certificate and its key go together"
-            )
-    return ca_file, certificate_file, key_file
+def _timeout_ms(options: _Options) -> int:
+    text = options.text("TIMEOUT") or "10000"
+    if re.fullmatch("[0-9]{3,6}", text) and int(text) in _TIMEOUTS_MS:
+        return int(text)
+    allowed = "milliseconds from 100 to 600000, 10000 for 10 s"
+    options.refuse("TIMEOUT", f"{text[:60]!a} is not allowed; allowed: {allowed}")
+    return 0
 
 
 def _is_local(destination: str) -> bool:
     """Whether it is this machine, so that nobody listens on the way."""
-    if destination.startswith("unix:"):
-        return True
     address = destination.partition(" ")[0]
-    return urlsplit(address if "://" in address else f"//{address}").hostname in _LOOPBACK
+    hostname = urlsplit(address if "://" in address else f"//{address}").hostname
+    return address.startswith("unix:") or hostname in ("localhost", "127.0.0.1", "::1")

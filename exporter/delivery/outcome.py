@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
+import httpx
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
@@ -38,6 +39,8 @@ _RETRYABLE_CODES: Final = (
 _RPC_CODES: Final = range(1, 17)
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 
+# Too large a message has no code of its own in gRPC; its libraries say it in these words.
+_SIZE_MARKS: Final = ("larger than max", "exceeds maximum size")
 # What TLS libraries say when trying again cannot help.
 _TLS_MARKS: Final = (
     "CERTIFICATE_VERIFY_FAILED",
@@ -119,7 +122,9 @@ def outcome_of_http(answer: HttpAnswer, *, now_ns: int, secrets: Iterable[str] =
         return Refused(f"{status}: a redirect{target}, which is not followed; {_ELSEWHERE}")
     message = _status_message(answer.body, kind)
     said = quote(_text(answer.body, kind) if message is None else message, secrets)
-    reason = f"{status} {_phrase(status)}".strip() + (f": {said}" if said else "")
+    reason = f"{status} {httpx.codes.get_reason_phrase(status)}".strip() + (
+        f": {said}" if said else ""
+    )
     if status in _RETRYABLE:
         return Unavailable(reason, _asked_s(parse_retry_after(answer.headers, now_ns=now_ns)))
     if status in _ABOUT_CONTENT:
@@ -141,7 +146,7 @@ def outcome_of_grpc_error(
         return Invalid(reason)
     retry_after_s = _retry_delay_s(trailers)
     if code == "RESOURCE_EXHAUSTED":
-        if retry_after_s is None and _is_about_size(details):
+        if retry_after_s is None and any(mark in details for mark in _SIZE_MARKS):
             # The client's own limit stopped an answer: then the server had taken the request.
             return Accepted(message=_UNREAD) if "CLIENT:" in details else Invalid(reason)
         # Without RetryInfo the specification calls it final. Rate limits of common backends are
@@ -254,13 +259,6 @@ def _text(body: bytes, kind: str) -> str:
     return body.decode(errors="replace") if kind.startswith("text/") or kind == _JSON_TYPE else ""
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
-
-
 def _refused(reason: str, status: int | str) -> Refused:
     hint = _HINTS.get(status)
     return Refused(f"{reason} ({hint})" if hint else reason)
@@ -269,12 +267,6 @@ def _refused(reason: str, status: int | str) -> Refused:
 def _asked_s(seconds: float | None) -> float | None:
     """A wait that was asked for, an hour at most; None where it makes no sense."""
     return None if seconds is None or seconds < 0 else min(seconds, _MAX_RETRY_AFTER_S)
-
-
-def _is_about_size(details: str) -> bool:
-    """Too large a message has no code of its own in gRPC; its libraries say it in these words."""
-    text = details.lower()
-    return "larger than max" in text or "exceeds maximum size" in text
 
 
 def _retry_delay_s(trailers: Iterable[tuple[str, str | bytes]]) -> float | None:

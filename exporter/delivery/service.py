@@ -21,7 +21,7 @@ logger = logging.getLogger("exporter.delivery")
 
 Attempt = Literal["ok", "retry", "refused"]
 
-MAX_TRACES: Final = 512
+_MAX_TRACES: Final = 512
 # Receivers take 4 MiB over gRPC by default; the rest is for framing.
 MAX_BYTES: Final = 3_500_000
 # What ends within this time travels in one request: a request costs more than a trace.
@@ -49,9 +49,6 @@ class DeliveryService:
         rng: random.Random,
         on_delivered: Callable[[list[PendingTrace], int], object],
         on_attempt: Callable[[Attempt], object] = lambda _outcome: None,
-        max_traces: int = MAX_TRACES,
-        max_bytes: int = MAX_BYTES,
-        linger_s: float = _LINGER_S,
     ) -> None:
         self.backend_up: bool | None = None
         self.last_success_ns: int | None = None
@@ -62,9 +59,7 @@ class DeliveryService:
         self._clock = clock
         self._on_delivered = on_delivered
         self._on_attempt = on_attempt
-        self._max_bytes = max_bytes
-        self._linger_s = linger_s
-        self._triage = Triage(rng=rng, max_traces=max_traces)
+        self._triage = Triage(rng=rng, max_traces=_MAX_TRACES)
         # What the ledger has not taken yet: recorded before anything else is sent.
         self._unrecorded: tuple[Sequence[PendingTrace], Decision] | None = None
         self._last_message = ""
@@ -99,7 +94,7 @@ class DeliveryService:
                     wait_s = _LEDGER_RETRY_S
                 if wait_s is None:
                     await _wait(self._news, _LOOK_AGAIN_S)
-                    await _wait(stop, self._linger_s)
+                    await _wait(stop, _LINGER_S)
                 elif wait_s > 0:
                     await _wait(stop, wait_s)
         finally:
@@ -134,7 +129,7 @@ class DeliveryService:
             due = await self._outbox.due(
                 now_ns=self._clock.now_ns(),
                 max_traces=max_traces,
-                max_bytes=max_requests * self._max_bytes,
+                max_bytes=max_requests * MAX_BYTES,
             )
             if not due:
                 return None
