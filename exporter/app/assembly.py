@@ -73,6 +73,13 @@ class Exporter:
         self.started_ns = clock.now_ns()
         self.time = ConduitTime(clock)
         self.traces_acknowledged = 0
+<<<<<<< HEAD
+=======
+        self.ledger = Ledger(Database(url=settings.ledger_url, base_url=settings.base_url))
+        self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
+        self.registry, collector = new_registry()
+        self.instruments = Instruments(registry=self.registry)
+>>>>>>> settings
         self.exemplars = ExemplarBook()
         self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)

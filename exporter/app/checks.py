@@ -110,7 +110,7 @@ def _accepted(listed: list[str]) -> str:
 
 
 def _check_ledger(settings: Settings) -> CheckLine:
-    url = settings.ledger_url.get_secret_value()
+    url = settings.ledger_url
     path = sqlite_path(url)
     if path is not None and not path.exists():
         # Not created here: it would belong to whoever checks instead of the daemon's user.

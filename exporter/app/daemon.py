@@ -114,6 +114,19 @@ def in_thread(pool: ThreadPoolExecutor) -> Callable[[Callable[[], R]], Awaitable
     return run
 
 
+<<<<<<< HEAD
+=======
+def _start(exporter: Exporter, stop: asyncio.Event) -> dict[str, asyncio.Task[None]]:
+    stages = {
+        "sync": asyncio.create_task(exporter.sync.run(), name="sync"),
+        "retention": asyncio.create_task(_retain(exporter), name="retention"),
+    }
+    if exporter.delivery is not None:
+        stages["delivery"] = asyncio.create_task(exporter.delivery.run(stop), name="delivery")
+    return stages
+
+
+>>>>>>> settings
 async def _until_stopped(stages: dict[str, asyncio.Task[None]], stop: asyncio.Event) -> None:
     """Wait for the stop, or for a stage that ended by itself: none ever should."""
     waiting = asyncio.create_task(stop.wait(), name="stop")

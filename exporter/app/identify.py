@@ -31,7 +31,13 @@ async def find_trace_id(settings: Settings, *, agent_id: str, run_id: str) -> Tr
 
 def _from_ledger(settings: Settings, agent_id: str, run_id: str) -> TraceIdAnswer | None:
     """None where no ledger is there, a running exporter holds it, or the run is not in it."""
+<<<<<<< HEAD
     if not settings.ledger_path.exists():
+=======
+    url = settings.ledger_url
+    path = sqlite_path(url)
+    if path is None or not path.exists():
+>>>>>>> settings
         return None
     try:
         ledger = open_ledger(settings, now_ns=SystemClock().now_ns(), today=lambda: date.max)

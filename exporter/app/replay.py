@@ -8,6 +8,10 @@ import asyncio
 import contextlib
 import logging
 import random
+<<<<<<< HEAD
+=======
+from collections.abc import Sequence
+>>>>>>> settings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -26,6 +30,10 @@ from exporter.delivery.outbox import Delivered, PendingTrace, Result
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
 from exporter.errors import ConfigError, ExporterError
+<<<<<<< HEAD
+=======
+from exporter.ledger.database import Database
+>>>>>>> settings
 from exporter.ledger.gate import LedgerGate
 from exporter.settings.model import Settings
 
@@ -108,16 +116,30 @@ async def run_replay(
         return 0
 
 
+<<<<<<< HEAD
 async def run_replay(settings: Settings, *, since_ns: int, show: Show) -> ReplayReport:
     """Send what was settled since then. Raises ConfigError, LedgerError and DeliveryError."""
 >>>>>>> delivery
+=======
+async def run_replay(
+    settings: Settings, *, since_ns: int, show: Show, stop: asyncio.Event
+) -> ReplayReport:
+    """Send what was settled since then; ExporterError where `stop` breaks it off.
+
+    Raises ConfigError, LedgerError and DeliveryError.
+    """
+>>>>>>> settings
     clock = SystemClock()
     for warning in warnings_of(settings):
         logger.warning("%s", warning)
     sender = open_backend(settings, clock=clock)
     if sender is None:
         raise ConfigError(["OTEL_TRACES_EXPORTER: is none, so there is nowhere to replay to"])
+<<<<<<< HEAD
     ledger = open_ledger(settings, now_ns=clock.now_ns(), today=lambda: date.max)
+=======
+    ledger = Ledger(Database(url=settings.ledger_url, base_url=settings.base_url))
+>>>>>>> settings
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as pool:
         gate = LedgerGate(ledger, executor=in_thread(pool), clock=clock, rng=system_rng())
         work = asyncio.create_task(
@@ -125,7 +147,11 @@ async def run_replay(settings: Settings, *, since_ns: int, show: Show) -> Replay
                 gate, sender=sender, clock=clock, rng=system_rng(), since_ns=since_ns, show=show
             )
         )
+<<<<<<< HEAD
         told = asyncio.create_task(stop.wait())
+=======
+        told = asyncio.ensure_future(stop.wait())
+>>>>>>> settings
         try:
             await asyncio.wait((work, told), return_when=asyncio.FIRST_COMPLETED)
             if work.done():
