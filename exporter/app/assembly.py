@@ -27,7 +27,7 @@ from exporter.ledger.database import Database
 from exporter.ledger.gate import Executor, LedgerGate
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.catalogue import RUN_DURATION
-from exporter.metrics.exposition import new_registry
+from exporter.metrics.collector import new_registry
 from exporter.metrics.instruments import Instruments
 from exporter.metrics.labels import LabelLimiter
 from exporter.models import Run

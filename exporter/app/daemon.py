@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from exporter.app.assembly import Exporter
 from exporter.app.backend import open_backend, warnings_of
-from exporter.app.views import readiness, status
+from exporter.app.views import not_ready, status
 from exporter.app.website import open_website
 from exporter.clock import SystemClock, system_rng
 from exporter.conduit.transport import open_transport
@@ -52,7 +52,7 @@ async def serve(
             clock=exporter.clock,
             registry=exporter.registry,
             collector=exporter.collector,
-            readiness=lambda: readiness(exporter),
+            not_ready=lambda: not_ready(exporter),
             status=lambda: status(exporter),
         )
         await website.start()

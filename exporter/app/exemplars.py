@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from exporter.metrics.catalogue import RUN_DURATION
-from exporter.metrics.reading import Exemplar
+from exporter.metrics.sample import Exemplar
 from exporter.models import Run
 
 _MOST_WAITING: Final = 2000

@@ -14,7 +14,7 @@ from exporter.ledger.totals import Number, TotalKey
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.labels import OTHER
-from exporter.metrics.reading import Exemplar, HistogramValue, Reading
+from exporter.metrics.sample import Exemplar, HistogramValue, Sample
 from exporter.models import DISPOSITIONS, IN_FLIGHT_STATUSES, TERMINAL_STATUSES
 from exporter.sync.policy import NO_DISPOSITION
 from exporter.sync.state import AgentState, WorkspaceState
@@ -52,16 +52,16 @@ class RunReadings:
         self._workspaces = workspaces
         self._exemplars = exemplars
 
-    def __call__(self) -> Iterator[Reading]:
+    def __call__(self) -> Iterator[Sample]:
         """Yield every reading of every agent."""
         totals: _ByAgent = defaultdict(dict)
         for key, value in self._ledger.totals.items():
             totals[key.agent_no][key.family, key.label1, key.label2] = value
         for workspace in self._workspaces().values():
-            yield Reading(catalogue.WORKSPACE_INFO, (workspace.id, workspace.name), 1)
+            yield Sample(catalogue.WORKSPACE_INFO, (workspace.id, workspace.name), 1)
             for agent in workspace.agents.values():
                 labels = (workspace.id, agent.id)
-                yield Reading(catalogue.AGENT_INFO, (*labels, agent.name), 1)
+                yield Sample(catalogue.AGENT_INFO, (*labels, agent.name), 1)
                 if agent.scanned:
                     yield from self._agent(labels, agent.no, totals.get(agent.no, {}))
                 yield from _live(labels, agent)
@@ -71,7 +71,7 @@ class RunReadings:
         labels: tuple[str, str],
         agent_no: int,
         totals: Mapping[tuple[str, str, str], Number],
-    ) -> Iterator[Reading]:
+    ) -> Iterator[Sample]:
         sums: dict[tuple[Metric, tuple[str, ...]], Number] = {
             (catalogue.RUNS, (*labels, *known)): 0 for known in _KNOWN_RUNS
         }
@@ -87,12 +87,12 @@ class RunReadings:
             elif family == families.DURATION_BUCKET:
                 buckets.setdefault(label1, {})[label2] = int(value)
             elif family == families.LAST_RUN_NS:
-                yield Reading(catalogue.LAST_RUN, labels, int(value) / _NANO)
+                yield Sample(catalogue.LAST_RUN, labels, int(value) / _NANO)
         for (metric, label_values), value in sums.items():
-            yield Reading(metric, label_values, value)
+            yield Sample(metric, label_values, value)
         for status, counts in buckets.items():
             duration_ns = totals.get((families.DURATION_NS, status, ""), 0)
-            yield Reading(
+            yield Sample(
                 catalogue.RUN_DURATION,
                 (*labels, status),
                 HistogramValue.of(
@@ -114,41 +114,41 @@ class ExporterReadings:
         self._workspaces = workspaces
         self._build = (version, revision)
 
-    def __call__(self) -> Iterator[Reading]:
+    def __call__(self) -> Iterator[Sample]:
         """Yield every reading of the exporter as a whole and of each workspace."""
-        yield Reading(catalogue.BUILD_INFO, self._build, 1)
+        yield Sample(catalogue.BUILD_INFO, self._build, 1)
         ledger = self._ledger
         for family, metric in _WHOLE.items():
-            yield Reading(metric, (), ledger.totals.get(TotalKey(family)))
+            yield Sample(metric, (), ledger.totals.get(TotalKey(family)))
         for key, value in ledger.totals.items():
             if key.family == families.QUARANTINED:
-                yield Reading(catalogue.RUNS_QUARANTINED, (key.label1,), value)
+                yield Sample(catalogue.RUNS_QUARANTINED, (key.label1,), value)
         outbox = ledger.outbox_state
-        yield Reading(catalogue.TRACES_PENDING, (), outbox.pending)
-        yield Reading(catalogue.TRACES_PARKED, (), outbox.parked)
-        yield Reading(catalogue.OUTBOX_BYTES, (), outbox.stored_bytes)
+        yield Sample(catalogue.TRACES_PENDING, (), outbox.pending)
+        yield Sample(catalogue.TRACES_PARKED, (), outbox.parked)
+        yield Sample(catalogue.OUTBOX_BYTES, (), outbox.stored_bytes)
         if outbox.oldest_ns is not None:
-            yield Reading(catalogue.OLDEST_PENDING_TRACE, (), outbox.oldest_ns / _NANO)
-        yield Reading(catalogue.LEDGER_BYTES, (), ledger.size_bytes)
+            yield Sample(catalogue.OLDEST_PENDING_TRACE, (), outbox.oldest_ns / _NANO)
+        yield Sample(catalogue.LEDGER_BYTES, (), ledger.size_bytes)
         for workspace in self._workspaces().values():
             labels = (workspace.id,)
             if workspace.up is not None:
-                yield Reading(catalogue.UP, labels, int(workspace.up))
-            yield Reading(catalogue.API_BUDGET, labels, workspace.budget.requests_per_minute)
+                yield Sample(catalogue.UP, labels, int(workspace.up))
+            yield Sample(catalogue.API_BUDGET, labels, workspace.budget.requests_per_minute)
             awaiting = sum(agent.awaiting_total for agent in workspace.agents.values())
-            yield Reading(catalogue.RUNS_AWAITING_DETAIL, labels, awaiting)
+            yield Sample(catalogue.RUNS_AWAITING_DETAIL, labels, awaiting)
 
 
-def _live(labels: tuple[str, str], agent: AgentState) -> Iterator[Reading]:
+def _live(labels: tuple[str, str], agent: AgentState) -> Iterator[Sample]:
     if agent.last_poll_ns is not None:
-        yield Reading(catalogue.LAST_POLL_SUCCESS, labels, agent.last_poll_ns / _NANO)
+        yield Sample(catalogue.LAST_POLL_SUCCESS, labels, agent.last_poll_ns / _NANO)
     counts = dict.fromkeys((*IN_FLIGHT_STATUSES, OTHER), 0)
     for run in agent.in_flight.values():
         # After a restart the status is not known until the next page shows it.
         status = run.status or "running"
         counts[status if status in counts else OTHER] += 1
     for status, count in counts.items():
-        yield Reading(catalogue.RUNS_IN_FLIGHT, (*labels, status), count)
+        yield Sample(catalogue.RUNS_IN_FLIGHT, (*labels, status), count)
     if agent.in_flight:
         oldest = min(run.created_ns for run in agent.in_flight.values())
-        yield Reading(catalogue.OLDEST_IN_FLIGHT_RUN, labels, oldest / _NANO)
+        yield Sample(catalogue.OLDEST_IN_FLIGHT_RUN, labels, oldest / _NANO)

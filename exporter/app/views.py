@@ -1,6 +1,7 @@
 """What the health answers and the status page say, filled from the running stages."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from sqlalchemy import make_url
 
@@ -10,48 +11,39 @@ from exporter.app.revision import revision
 from exporter.ledger import families
 from exporter.ledger.totals import TotalKey
 from exporter.sync.state import WorkspaceState
-from exporter.web.view import (
-    AgentView,
-    DeliveryView,
-    LedgerView,
-    OutboxView,
-    Readiness,
-    StatusView,
-    WorkspaceView,
-)
 
 
-def readiness(exporter: Exporter) -> Readiness:
-    """Ready once every configured agent's first scan is done, while the ledger takes writes."""
-    return Readiness(tuple(_reasons(exporter)))
+def not_ready(exporter: Exporter) -> tuple[str, ...]:
+    """What speaks against being ready: an agent without its first scan, a ledger without writes."""
+    return tuple(_reasons(exporter))
 
 
-def status(exporter: Exporter) -> StatusView:
+def status(exporter: Exporter) -> dict[str, Any]:
     """The whole status page."""
     ledger = exporter.ledger
     outbox = ledger.outbox_state
     fault = exporter.gate.fault
-    return StatusView(
-        version=__version__,
-        revision=revision(),
-        now_ns=exporter.clock.now_ns(),
-        started_ns=exporter.started_ns,
-        readiness=readiness(exporter),
-        workspaces=tuple(_workspace(exporter, one) for one in exporter.workspaces().values()),
-        delivery=_delivery(exporter),
-        outbox=OutboxView(
-            traces_pending=outbox.pending,
-            traces_parked=outbox.parked,
-            stored_bytes=outbox.stored_bytes,
-            limit_bytes=exporter.settings.outbox_limit_bytes,
-            oldest_ns=outbox.oldest_ns,
-        ),
-        ledger=LedgerView(
-            location=ledger_location(exporter.settings.ledger_url.get_secret_value()),
-            stored_bytes=ledger.size_bytes,
-            problem=None if fault is None else str(fault),
-        ),
-    )
+    return {
+        "version": __version__,
+        "revision": revision(),
+        "now_ns": exporter.clock.now_ns(),
+        "started_ns": exporter.started_ns,
+        "not_ready": not_ready(exporter),
+        "workspaces": tuple(_workspace(exporter, one) for one in exporter.workspaces().values()),
+        "delivery": _delivery(exporter),
+        "outbox": {
+            "traces_pending": outbox.pending,
+            "traces_parked": outbox.parked,
+            "stored_bytes": outbox.stored_bytes,
+            "limit_bytes": exporter.settings.outbox_limit_bytes,
+            "oldest_ns": outbox.oldest_ns,
+        },
+        "ledger": {
+            "location": ledger_location(exporter.settings.ledger_url.get_secret_value()),
+            "stored_bytes": ledger.size_bytes,
+            "problem": None if fault is None else str(fault),
+        },
+    }
 
 
 def ledger_location(url: str) -> str:
@@ -86,46 +78,46 @@ def _because(trouble: str | None) -> str:
     return "" if trouble is None else f": {trouble}"
 
 
-def _workspace(exporter: Exporter, workspace: WorkspaceState) -> WorkspaceView:
+def _workspace(exporter: Exporter, workspace: WorkspaceState) -> dict[str, Any]:
     counted: dict[int, int] = {}
     for key, value in exporter.ledger.totals.items():
         if key.family == families.RUNS:
             counted[key.agent_no] = counted.get(key.agent_no, 0) + int(value)
     agents = workspace.agents.values()
     polls = [agent.last_poll_ns for agent in agents if agent.last_poll_ns is not None]
-    return WorkspaceView(
-        id=workspace.id,
-        name=workspace.name,
-        up=workspace.up,
-        problem=workspace.trouble,
-        last_contact_ns=max(polls, default=None),
-        requests_per_minute=workspace.budget.requests_per_minute,
-        runs_awaiting_detail=sum(agent.awaiting_total for agent in agents),
-        agents=tuple(
-            AgentView(
-                id=agent.id,
-                name=agent.name,
-                last_poll_ns=agent.last_poll_ns,
-                runs_counted=counted.get(agent.no, 0),
-                runs_in_flight=len(agent.in_flight),
-            )
+    return {
+        "id": workspace.id,
+        "name": workspace.name,
+        "up": workspace.up,
+        "problem": workspace.trouble,
+        "last_contact_ns": max(polls, default=None),
+        "requests_per_minute": workspace.budget.requests_per_minute,
+        "runs_awaiting_detail": sum(agent.awaiting_total for agent in agents),
+        "agents": tuple(
+            {
+                "id": agent.id,
+                "name": agent.name,
+                "last_poll_ns": agent.last_poll_ns,
+                "runs_counted": counted.get(agent.no, 0),
+                "runs_in_flight": len(agent.in_flight),
+            }
             for agent in agents
         ),
-    )
+    }
 
 
-def _delivery(exporter: Exporter) -> DeliveryView:
+def _delivery(exporter: Exporter) -> dict[str, Any]:
     def total(family: str) -> int:
         return int(exporter.ledger.totals.get(TotalKey(family)))
 
     delivery = exporter.delivery
     state = None if delivery is None else delivery.state
-    return DeliveryView(
-        endpoint=None if delivery is None else delivery.destination,
-        problem=None if state is None else state.problem,
-        last_delivered_ns=None if state is None else state.last_success_ns,
-        traces_delivered=total(families.TRACES_DELIVERED),
-        spans_delivered=total(families.SPANS_DELIVERED),
-        traces_rejected=total(families.TRACES_REJECTED),
-        spans_rejected=total(families.SPANS_REJECTED),
-    )
+    return {
+        "endpoint": None if delivery is None else delivery.destination,
+        "problem": None if state is None else state.problem,
+        "last_delivered_ns": None if state is None else state.last_success_ns,
+        "traces_delivered": total(families.TRACES_DELIVERED),
+        "spans_delivered": total(families.SPANS_DELIVERED),
+        "traces_rejected": total(families.TRACES_REJECTED),
+        "spans_rejected": total(families.SPANS_REJECTED),
+    }
