@@ -31,7 +31,7 @@ from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE
 from exporter.metrics.collector import new_registry
 from exporter.metrics.instruments import Instruments
 from exporter.metrics.labels import LabelLimiter
-from exporter.models import Run
+from exporter.conduit.models import Run
 from exporter.settings.model import Settings
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.discovery import Discovery, Scope
@@ -58,10 +58,6 @@ class Exporter:
         *,
         clock: Clock,
         rng: random.Random,
-<<<<<<< HEAD
-=======
-        transport: httpx.AsyncBaseTransport | None,
->>>>>>> conduit
         sender: Sender | None,
         executor: Executor,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -73,13 +69,6 @@ class Exporter:
         self.started_ns = clock.now_ns()
         self.time = ConduitTime(clock)
         self.traces_acknowledged = 0
-<<<<<<< HEAD
-=======
-        self.ledger = Ledger(Database(url=settings.ledger_url, base_url=settings.base_url))
-        self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
-        self.registry, collector = new_registry()
-        self.instruments = Instruments(registry=self.registry)
->>>>>>> settings
         self.exemplars = ExemplarBook()
         self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)

@@ -19,9 +19,9 @@ from exporter.conduit.transport import open_transport
 from exporter.delivery.outcome import Accepted
 from exporter.errors import ConfigError, ExporterError, LedgerLocked
 from exporter.ledger.database import Database, sqlite_path
-from exporter.models import Page
+from exporter.conduit.models import Page
 from exporter.settings.model import Settings
-from exporter.web.config_file import WebConfigFile
+from exporter.web.config import WebConfigFile
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def _check_web_config(settings: Settings) -> list[CheckLine]:
     if settings.web_config_file is None:
         return []
     try:
-        WebConfigFile(settings.web_config_file, clock=SystemClock())
+        WebConfigFile(settings.web_config_file)
     except ConfigError as exc:
         return [CheckLine("web config", problem, ok=False) for problem in exc.problems]
     return [CheckLine("web config", f"{settings.web_config_file} can be used")]

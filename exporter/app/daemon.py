@@ -90,10 +90,6 @@ async def opened(
             settings,
             clock=clock,
             rng=system_rng(),
-<<<<<<< HEAD
-=======
-            transport=None,
->>>>>>> conduit
             sender=sender or open_backend(settings, clock=clock),
             executor=in_thread(pool),
             scope=scope,
@@ -114,19 +110,6 @@ def in_thread(pool: ThreadPoolExecutor) -> Callable[[Callable[[], R]], Awaitable
     return run
 
 
-<<<<<<< HEAD
-=======
-def _start(exporter: Exporter, stop: asyncio.Event) -> dict[str, asyncio.Task[None]]:
-    stages = {
-        "sync": asyncio.create_task(exporter.sync.run(), name="sync"),
-        "retention": asyncio.create_task(_retain(exporter), name="retention"),
-    }
-    if exporter.delivery is not None:
-        stages["delivery"] = asyncio.create_task(exporter.delivery.run(stop), name="delivery")
-    return stages
-
-
->>>>>>> settings
 async def _until_stopped(stages: dict[str, asyncio.Task[None]], stop: asyncio.Event) -> None:
     """Wait for the stop, or for a stage that ended by itself: none ever should."""
     waiting = asyncio.create_task(stop.wait(), name="stop")

@@ -12,7 +12,7 @@ from typing import Final
 from exporter.ledger.runs import ended_ns
 from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE, Metric
 from exporter.metrics.sample import Exemplar
-from exporter.models import Run
+from exporter.conduit.models import Run
 
 _WAITING_MAX: Final = 2000
 

@@ -5,14 +5,10 @@ from datetime import date
 
 from exporter.app.assembly import open_client, open_ledger
 from exporter.clock import SystemClock
-<<<<<<< HEAD
-=======
-from exporter.conduit.client import ConduitClient
->>>>>>> conduit
 from exporter.convert.ids import trace_id_of
 from exporter.errors import LedgerError, SourceMalformed
 from exporter.ledger.ledger import Ledger
-from exporter.models import Unreadable
+from exporter.conduit.models import Unreadable
 from exporter.settings.model import Settings
 
 
@@ -31,13 +27,7 @@ async def find_trace_id(settings: Settings, *, agent_id: str, run_id: str) -> Tr
 
 def _from_ledger(settings: Settings, agent_id: str, run_id: str) -> TraceIdAnswer | None:
     """None where no ledger is there, a running exporter holds it, or the run is not in it."""
-<<<<<<< HEAD
     if not settings.ledger_path.exists():
-=======
-    url = settings.ledger_url
-    path = sqlite_path(url)
-    if path is None or not path.exists():
->>>>>>> settings
         return None
     try:
         ledger = open_ledger(settings, now_ns=SystemClock().now_ns(), today=lambda: date.max)
@@ -57,16 +47,7 @@ def _from_ledger(settings: Settings, agent_id: str, run_id: str) -> TraceIdAnswe
 
 
 async def _from_api(settings: Settings, agent_id: str, run_id: str) -> TraceIdAnswer:
-<<<<<<< HEAD
     client = open_client(settings, clock=SystemClock())
-=======
-    client = ConduitClient(
-        base_url=settings.base_url,
-        token=token_source(settings),
-        clock=SystemClock(),
-        observe=lambda _endpoint, _code, _seconds: None,
-    )
->>>>>>> conduit
     try:
         workspace_id = (await client.agent(agent_id)).workspace_id
         detail = await client.run(workspace_id=workspace_id, agent_id=agent_id, run_id=run_id)

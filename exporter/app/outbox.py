@@ -49,7 +49,6 @@ class LedgerOutbox:
         return await self._gate.transact(lambda ledger: ledger.unpark())
 
 
-<<<<<<< HEAD
 class ReplayOutbox:
     """Settled traces, each due once; nothing is written down."""
 
@@ -114,11 +113,3 @@ def _settlement(result: Result) -> Settlement:
     if isinstance(result, Delivered):
         return Settlement(result.seq, TraceState.DELIVERED)
     return Settlement(result.seq, TraceState.REJECTED, reason=result.reason)
-=======
-def _settlement(result: Result) -> Settlement:
-    if isinstance(result, Parked):
-        return Settlement(result.seq, TraceState.PARKED, result.until_ns)
-    if isinstance(result, Delivered):
-        return Settlement(result.seq, TraceState.DELIVERED)
-    return Settlement(result.seq, TraceState.REJECTED)
->>>>>>> delivery

@@ -8,10 +8,6 @@ import asyncio
 import contextlib
 import logging
 import random
-<<<<<<< HEAD
-=======
-from collections.abc import Sequence
->>>>>>> settings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -23,17 +19,9 @@ from exporter.app.daemon import in_thread
 from exporter.app.outbox import ReplayOutbox
 from exporter.app.single import PassProgress, Show, drain_while_moving
 from exporter.clock import Clock, SystemClock, system_rng
-<<<<<<< HEAD
-=======
-from exporter.delivery.outbox import Delivered, PendingTrace, Result
->>>>>>> delivery
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
 from exporter.errors import ConfigError, ExporterError
-<<<<<<< HEAD
-=======
-from exporter.ledger.database import Database
->>>>>>> settings
 from exporter.ledger.gate import LedgerGate
 from exporter.settings.model import Settings
 
@@ -55,91 +43,15 @@ async def run_replay(
 ) -> ReplayReport:
     """Send what was settled since then; ExporterError where `stop` breaks it off.
 
-<<<<<<< HEAD
     Raises ConfigError, LedgerError and DeliveryError.
     """
-=======
-    def __init__(self, gate: LedgerGate, *, since_ns: int) -> None:
-        self._gate = gate
-        self._since_ns = since_ns
-        self._waiting: list[PendingTrace] = []
-        self._read_to = 0
-        self.delivered = 0
-        self.settled = 0
-
-    async def count(self) -> int:
-        """How many traces there are."""
-        return await self._gate.transact(
-            lambda ledger: ledger.traces.count_settled(since_ns=self._since_ns)
-        )
-
-    async def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> Sequence[PendingTrace]:
-        """The next traces that were not sent again yet."""
-        del now_ns
-        if len(self._waiting) < max_traces:
-            read_to, most = self._read_to, max_traces - len(self._waiting)
-            stored = await self._gate.transact(
-                lambda ledger: ledger.traces.settled(
-                    since_ns=self._since_ns, after_no=read_to, most=most, max_bytes=max_bytes
-                )
-            )
-            self._waiting += [
-                PendingTrace(one.no, one.trace_id, one.payload, one.spans, None) for one in stored
-            ]
-            self._read_to = stored[-1].no if stored else read_to
-        chosen: list[PendingTrace] = []
-        weight = 0
-        for one in self._waiting[:max_traces]:
-            weight += len(one.payload)
-            if chosen and weight > max_bytes:
-                break
-            chosen.append(one)
-        return chosen
-
-    async def settle(
-        self,
-        results: Sequence[Result],
-        *,
-        now_ns: int,
-        spans_delivered: int,
-        spans_rejected: int,
-    ) -> None:
-        """Go on behind these; what the backend does not take is not tried a second time."""
-        del now_ns, spans_delivered, spans_rejected
-        settled = {one.seq for one in results}
-        self._waiting = [one for one in self._waiting if one.seq not in settled]
-        self.settled += len(settled)
-        self.delivered += sum(isinstance(one, Delivered) for one in results)
-
-    async def unpark(self) -> int:
-        """Nothing is parked here."""
-        return 0
-
-
-<<<<<<< HEAD
-async def run_replay(settings: Settings, *, since_ns: int, show: Show) -> ReplayReport:
-    """Send what was settled since then. Raises ConfigError, LedgerError and DeliveryError."""
->>>>>>> delivery
-=======
-async def run_replay(
-    settings: Settings, *, since_ns: int, show: Show, stop: asyncio.Event
-) -> ReplayReport:
-    """Send what was settled since then; ExporterError where `stop` breaks it off.
-
-    Raises ConfigError, LedgerError and DeliveryError.
-    """
->>>>>>> settings
     clock = SystemClock()
     for warning in warnings_of(settings):
         logger.warning("%s", warning)
     sender = open_backend(settings, clock=clock)
     if sender is None:
         raise ConfigError(["OTEL_TRACES_EXPORTER: is none, so there is nowhere to replay to"])
-<<<<<<< HEAD
     ledger = open_ledger(settings, now_ns=clock.now_ns(), today=lambda: date.max)
-=======
-    ledger = Ledger(Database(url=settings.ledger_url, base_url=settings.base_url))
->>>>>>> settings
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as pool:
         gate = LedgerGate(ledger, executor=in_thread(pool), clock=clock, rng=system_rng())
         work = asyncio.create_task(
@@ -147,11 +59,7 @@ async def run_replay(
                 gate, sender=sender, clock=clock, rng=system_rng(), since_ns=since_ns, show=show
             )
         )
-<<<<<<< HEAD
         told = asyncio.create_task(stop.wait())
-=======
-        told = asyncio.ensure_future(stop.wait())
->>>>>>> settings
         try:
             await asyncio.wait((work, told), return_when=asyncio.FIRST_COMPLETED)
             if work.done():

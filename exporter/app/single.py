@@ -7,11 +7,7 @@ next pass, or the daemon, goes on with it.
 import asyncio
 import contextlib
 import logging
-<<<<<<< HEAD
 from collections.abc import AsyncIterator, Callable, Sequence
-=======
-from collections.abc import AsyncIterator, Callable
->>>>>>> settings
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,7 +62,6 @@ async def run_backfill(
         return await complete_pass(exporter, show=show)
 
 
-<<<<<<< HEAD
 async def run_reconcile(
     settings: Settings, *, since_ns: int, repair: bool, show: Show, stop: asyncio.Event
 ) -> tuple[int, Sequence[Difference]]:
@@ -95,8 +90,6 @@ async def reconcile(
     return (1 if incomplete else code), differences
 
 
-=======
->>>>>>> settings
 @contextlib.asynccontextmanager
 async def stopped_by(stop: asyncio.Event, exporter: Exporter) -> AsyncIterator[None]:
     """Within it, no further request is made once `stop` is set."""

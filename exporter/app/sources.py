@@ -16,7 +16,7 @@ from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.labels import OTHER
 from exporter.metrics.sample import HistogramValue, Sample
-from exporter.models import DISPOSITIONS, IN_FLIGHT_STATUSES, TERMINAL_STATUSES
+from exporter.conduit.models import DISPOSITIONS, IN_FLIGHT_STATUSES, TERMINAL_STATUSES
 from exporter.sync.policy import NO_DISPOSITION
 
 if TYPE_CHECKING:

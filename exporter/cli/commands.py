@@ -226,7 +226,7 @@ def convert(
     """
     from exporter.app.offline import traces_of
     from exporter.convert.trace import ConvertOptions
-    from exporter.models import Unreadable
+    from exporter.conduit.models import Unreadable
 
     options = ConvertOptions(
         tool_timing="slices" if tool_timing == "slices" else "instants",

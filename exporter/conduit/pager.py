@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, Final
 
 from exporter.errors import SourceError, SourceNotFound, SourceRejected
-from exporter.models import Page
+from exporter.conduit.models import Page
 
 # So many empty pages in a row that promise more are a fault of the list.
 EMPTY_PAGES_MAX: Final = 50

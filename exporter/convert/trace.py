@@ -22,7 +22,7 @@ from exporter.convert.spans import (
 )
 from exporter.convert.timeline import Interval, run_interval, tool_intervals
 from exporter.convert.tools import OTHER_ERROR, UNKNOWN, ToolItem, read_tool_item
-from exporter.models import Run, RunDetail
+from exporter.conduit.models import Run, RunDetail
 
 __all__ = ["ConvertOptions", "Span", "ToolCall", "Trace", "run_to_trace", "summary_to_trace"]
 

@@ -13,7 +13,7 @@ from exporter.demo.directory import Scenario, SimAgent
 from exporter.demo.runs import RunContent, SimRun
 from exporter.demo.table import Key, RunTable
 from exporter.demo.tally import Truth
-from exporter.models import TERMINAL_STATUSES
+from exporter.conduit.models import TERMINAL_STATUSES
 
 _KEPT_ROWS: Final = 2_048  # rendered rows kept of each agent: the head of its list and more
 

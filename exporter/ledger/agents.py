@@ -6,7 +6,7 @@ from typing import Final
 
 from exporter.ledger.file import reading
 from exporter.ledger.records import AgentRecord, Coverage, Gap, GapPurpose
-from exporter.models import Agent, Workspace
+from exporter.conduit.models import Agent, Workspace
 
 _PUT_WORKSPACE: Final = """
 INSERT INTO workspace (id, name) VALUES (:id, :name)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from exporter.models import Run
+from exporter.conduit.models import Run
 
 
 class TraceState(IntEnum):

@@ -26,7 +26,7 @@ from exporter.ledger.records import (
 )
 from exporter.ledger.totals import Family, TotalsDelta
 from exporter.ledger.traces import TraceTables
-from exporter.models import Run, Unreadable
+from exporter.conduit.models import Run, Unreadable
 
 # So many of the runs that wait for their detail are told at a time.
 AWAITING_MAX: Final = 32

@@ -12,7 +12,7 @@ from typing import Final
 
 from exporter.conduit.pager import Step
 from exporter.ledger.records import Coverage, Gap, GapPurpose
-from exporter.models import Page, Run
+from exporter.conduit.models import Page, Run
 
 # Clocks differ: a run may be created this long after Conduit's present.
 _AHEAD_NS: Final = 300 * 1_000_000_000

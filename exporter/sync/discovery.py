@@ -15,7 +15,7 @@ from exporter.errors import SourceError
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import AgentProgress
-from exporter.models import Agent, Page, Workspace
+from exporter.conduit.models import Agent, Page, Workspace
 from exporter.sync.budget import RequestBudget
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.health import CURSOR_REST_S, RUN_RETRY_S, Retry

@@ -14,7 +14,7 @@ from exporter.convert.sampling import is_sampled
 from exporter.convert.trace import ConvertOptions, Trace, run_to_trace, summary_to_trace
 from exporter.ledger.records import AgentRecord, EncodedTrace, Priority, RunRecord
 from exporter.ledger.runs import ended_ns
-from exporter.models import DISPOSITIONS, Run, RunDetail
+from exporter.conduit.models import DISPOSITIONS, Run, RunDetail
 
 # A run without a disposition is counted under this word, one outside of the documented set as other.
 NO_DISPOSITION: Final = "none"

@@ -5,7 +5,6 @@ into the state from what the ledger answers. Raises SourceError and LedgerError.
 """
 
 import logging
-<<<<<<< HEAD
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -22,24 +21,8 @@ from exporter.ledger.records import (
     Priority,
     Recorded,
     RunRecord,
-=======
-import random
-from typing import Final
-
-from exporter.clock import Clock
-from exporter.errors import SourceMalformed, SourceNotFound
-from exporter.ledger.records import GapRecord
-from exporter.ledger.schema import GapPurpose, RunState
-from exporter.models import Page, Run, Unreadable
-from exporter.sync.coverage import (
-    cover_gap,
-    cover_head,
-    oldest_and_newest,
-    restart_gap,
-    within_backfill,
->>>>>>> conduit
 )
-from exporter.models import Page, Run, Unreadable
+from exporter.conduit.models import Page, Run, Unreadable
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.coverage import cover_gap, cover_head, oldest_ns, within_backfill
 from exporter.sync.health import CURSOR_REST_S, Retry
@@ -151,24 +134,9 @@ class AgentReader:
 
     async def _head(self, workspace_id: str, agent: AgentState, limit: int) -> None:
         started_s = self._clock.monotonic_s()
-<<<<<<< HEAD
         page = await self._page(workspace_id, agent, limit=limit)
         record = agent.progress.agent
         first = record.frontier_ns is None
-=======
-        page = await self._source.runs_page(
-            workspace_id=workspace.id, agent_id=agent.id, limit=limit
-        )
-        news = await self._record_head(agent, page)
-        self._note_depth(agent, page, len(news), limit)
-        agent.head_read = True
-        agent.last_poll_ns = self._clock.now_ns()
-        self._note_activity(agent, started_s, news)
-        self._schedule_head(workspace, agent, started_s)
-
-    async def _record_head(self, agent: AgentState, page: Page[Run]) -> list[Run]:
-        known = {run.id for run in page.rows if run.id in agent.recent or run.id in agent.in_flight}
->>>>>>> conduit
         coverage = cover_head(
             page,
             floor_ns=record.floor_ns,
@@ -202,51 +170,8 @@ class AgentReader:
         known = await self._gate.transact(lambda ledger: ledger.runs.known(agent.no, ids))
         return frozenset(known)
 
-<<<<<<< HEAD
     async def _gap(self, workspace_id: str, agent: AgentState, gap: Gap) -> None:
         pager = agent.pager_of(gap)
-=======
-    def _schedule_head(
-        self, workspace: WorkspaceState, agent: AgentState, started_s: float
-    ) -> None:
-        if self._once:
-            agent.head_due_s = float("inf")
-            return
-        patience = _PATIENCE_POLLS_WHEN_SCARCE if workspace.details_wait else _PATIENCE_POLLS
-        idle_polls = (started_s - agent.active_s) / self._poll_s
-        stretch = min(_IDLE_MOST, max(1.0, idle_polls / patience))
-        agent.head_due_s = started_s + self._poll_s * stretch
-
-    def _note_depth(self, agent: AgentState, page: Page[Run], news: int, limit: int) -> None:
-        """Size the next head page: the runs in flight it should show, and what may be new.
-
-        A run that not even the longest page shows is deep, and no reason for long pages any more.
-        """
-        runs = page.rows
-        shown = {run.id: place for place, run in enumerate(runs, start=1)}
-        oldest_ns = min([run.created_ns for run in runs]) if runs and page.has_more else None
-        deepest = max([shown[run_id] for run_id in agent.in_flight if run_id in shown], default=0)
-        longer = agent.has_fallen = False
-        for run_id, run in agent.in_flight.items():
-            if run_id in shown or run_id in agent.ended:
-                run.deep = False
-                continue
-            if oldest_ns is not None and run.created_ns < oldest_ns:
-                run.deep = run.deep or limit == PAGE_MOST
-                agent.has_fallen = agent.has_fallen or run.deep
-                longer = longer or not run.deep
-                continue
-            # It should be on this page and is not: deleted, or not visible for a moment.
-            run.missed += 1
-            if run.missed >= _MISSED_MOST:
-                agent.ended[run_id] = run.created_ns
-        wanted = PAGE_MOST if longer else deepest + 2 * news + _HEAD_MARGIN
-        agent.head_limit = next(one for one in _HEAD_LENGTHS if one >= min(wanted, PAGE_MOST))
-
-    # --- gaps --------------------------------------------------------------------------------
-
-    async def _gap(self, workspace: WorkspaceState, agent: AgentState, gap: GapRecord) -> None:
->>>>>>> conduit
         try:
             page = await self._page(workspace_id, agent, cursor=pager.cursor)
         except SourceError as exc:

@@ -13,7 +13,7 @@ from typing import Final
 from exporter.conduit.client import ConduitClient
 from exporter.conduit.pager import Pager, Step
 from exporter.errors import SourceError, SourceRateLimited
-from exporter.models import Workspace
+from exporter.conduit.models import Workspace
 from exporter.sync.budget import RequestBudget, backoff_s, pay
 from exporter.sync.discovery import REFRESH_S, Discovery
 from exporter.sync.state import WorkspaceState

@@ -9,19 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-<<<<<<< HEAD
 from exporter.conduit.pager import RESTARTS_MAX, Pager
 from exporter.ledger.records import AgentProgress, Gap, GapPurpose, InFlightRun
-from exporter.models import Page, Run
+from exporter.conduit.models import Page, Run
 from exporter.sync.budget import FairShares, RequestBudget
 from exporter.sync.coverage import oldest_ns
 from exporter.sync.health import Health, Kind, Retry, next_retry
-=======
-from exporter.ledger.records import AwaitedRun, GapRecord
-from exporter.ledger.schema import GapPurpose, Urgency
-from exporter.models import Run
-from exporter.sync.budget import RequestBudget
->>>>>>> conduit
 
 # A page holds at most so many runs (documented limit of `limit`).
 PAGE_MAX: Final = 100
@@ -78,38 +71,7 @@ class AgentState:
     progress: AgentProgress
     # False where single runs are wanted and nothing else of this agent.
     scans: bool = True
-<<<<<<< HEAD
     # Single runs asked for by name (CONDUIT_RUNS) that are not settled.
-=======
-    listed: bool = True
-    gaps: list[GapRecord] = field(default_factory=list)
-    in_flight: dict[str, InFlight] = field(default_factory=dict)
-    recent: RecentRuns = field(default_factory=RecentRuns)
-    busy: set[Slot] = field(default_factory=set)
-
-    head_due_s: float = float("-inf")
-    head_read: bool = False
-    # When it last showed life: a new run, one that ended, one in flight.
-    active_s: float = float("-inf")
-    head_limit: int = PAGE_MOST
-    last_poll_ns: int | None = None
-    failures: int = 0
-    rest_until_s: float = float("-inf")
-    cursor_restarts: int = 0
-    empty_pages: int = 0
-
-    # Whether any run in flight is deep; kept so that no decision has to look for it.
-    has_fallen: bool = False
-    sweep: Sweep | None = None
-    sweep_due_s: float = float("-inf")
-    reconcile: Reconcile | None = None
-    reconcile_due_s: float = float("-inf")
-    # Up to here the list was read a second time.
-    reconciled_ns: int = 0
-    # Ended out of sight: one get-run counts and traces them.
-    ended: dict[str, int] = field(default_factory=dict)
-    # Single runs asked for by name (CONDUIT_RUNS).
->>>>>>> conduit
     wanted: dict[str, None] = field(default_factory=dict)
     # Ended out of sight: one get-run counts and traces them.
     lost: dict[str, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a source of metrics says at a scrape, as plain values."""
+"""What a source of metrics yields at a scrape, as plain values; nothing here is a metric itself."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,12 +12,11 @@ Number = int | float | Decimal
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """One observation of a bucket and the trace that shows it. Ids are lower-case hex."""
+    """One observation of a histogram and the trace that shows it; `trace_id` is 32 hex digits."""
 
     trace_id: str
     value: float
     at_ns: int
-    span_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,9 @@ class HistogramValue:
         total: Number,
         exemplars: Iterable[Exemplar] = (),
     ) -> "HistogramValue":
-        """Counts by the text of their upper bound, the newest exemplar for each bucket.
+        """Counts by the text of their upper bound, and the newest exemplar of each bucket.
 
-        A bound that the metric has no more joins the next higher one, where its observations
+        A bound that the metric no longer has joins the next higher one, where its observations
         belong: the buckets of an older version's ledger may have been others.
         """
         found = [0] * len(metric.bounds)
@@ -55,7 +54,7 @@ class HistogramValue:
         return cls(tuple(found), total, newest)
 
 
-class Reading(NamedTuple):
+class Sample(NamedTuple):
     """The value of one series. Label values are in the order of the metric's labels."""
 
     metric: Metric
@@ -63,5 +62,5 @@ class Reading(NamedTuple):
     value: Number | HistogramValue
 
 
-# Called at each scrape, on the event loop: it must answer from memory.
-Source = Callable[[], Iterable[Reading]]
+# Called at each scrape, on the event loop: it answers from memory.
+Source = Callable[[], Iterable[Sample]]
