@@ -6,7 +6,7 @@ assembly runs as a daemon, as one pass, and in a simulation.
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -18,6 +18,7 @@ from exporter.app.outbox import LedgerOutbox
 from exporter.app.sources import exporter_samples, run_samples
 from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
+from exporter.conduit.models import Run
 from exporter.conduit.token import TokenSource
 from exporter.convert.trace import ConvertOptions
 from exporter.delivery.outbox import PendingTrace
@@ -31,7 +32,6 @@ from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE
 from exporter.metrics.collector import new_registry
 from exporter.metrics.instruments import Instruments
 from exporter.metrics.labels import LabelLimiter
-from exporter.conduit.models import Run
 from exporter.settings.model import Settings
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.discovery import Discovery, Scope
@@ -255,7 +255,7 @@ def _because(trouble: str | None) -> str:
     return "" if trouble is None else f": {trouble}"
 
 
-def open_ledger(settings: Settings, *, now_ns: int, today: "partial[date]") -> Ledger:
+def open_ledger(settings: Settings, *, now_ns: int, today: Callable[[], date]) -> Ledger:
     """The ledger of the settings. Raises LedgerError."""
     file = LedgerFile(settings.ledger_path, base_url=settings.base_url, now_ns=now_ns)
     return Ledger(file, today=today)
@@ -273,7 +273,9 @@ def open_client(
         base_url=settings.base_url,
         token=token_source(settings),
         clock=clock,
-        observe=(lambda _endpoint, _code, _s: None) if instruments is None else instruments.api_request,
+        observe=(lambda _endpoint, _code, _s: None)
+        if instruments is None
+        else instruments.api_request,
         proxy=None if settings.proxy is None else settings.proxy.get_secret_value(),
         ca_file=settings.ca_file,
         transport=transport,

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from exporter.conduit.models import Run
 from exporter.ledger.runs import ended_ns
 from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE, Metric
 from exporter.metrics.sample import Exemplar
-from exporter.conduit.models import Run
 
 _WAITING_MAX: Final = 2000
 
@@ -43,17 +43,16 @@ class ExemplarBook:
             return
         run, at_ns = one.run, ended_ns(one.run)
         if run.duration_ns is not None:
-            self._put(RUN_DURATION, one.agent_no, run.status, trace_id, run.duration_ns / 1e9, at_ns)
+            exemplar = Exemplar(trace_id.hex(), run.duration_ns / 1e9, at_ns)
+            self._put(RUN_DURATION, one.agent_no, run.status, exemplar)
         if run.cost_usd is not None:
-            self._put(RUN_PRICE, one.agent_no, "", trace_id, float(run.cost_usd), at_ns)
+            exemplar = Exemplar(trace_id.hex(), float(run.cost_usd), at_ns)
+            self._put(RUN_PRICE, one.agent_no, "", exemplar)
 
     def of(self, metric: Metric, agent_no: int, status: str = "") -> Iterable[Exemplar]:
         """The newest delivered trace of each bucket."""
         return self._newest[metric.name, agent_no, status].values()
 
-    def _put(
-        self, metric: Metric, agent_no: int, status: str, trace_id: bytes, value: float, at_ns: int
-    ) -> None:
-        self._newest[metric.name, agent_no, status][metric.bucket_no(value)] = Exemplar(
-            trace_id.hex(), value, at_ns
-        )
+    def _put(self, metric: Metric, agent_no: int, status: str, exemplar: Exemplar) -> None:
+        bucket = metric.bucket_no(exemplar.value)
+        self._newest[metric.name, agent_no, status][bucket] = exemplar

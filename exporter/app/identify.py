@@ -5,10 +5,10 @@ from datetime import date
 
 from exporter.app.assembly import open_client, open_ledger
 from exporter.clock import SystemClock
+from exporter.conduit.models import Unreadable
 from exporter.convert.ids import trace_id_of
 from exporter.errors import LedgerError, SourceMalformed
 from exporter.ledger.ledger import Ledger
-from exporter.conduit.models import Unreadable
 from exporter.settings.model import Settings
 
 

@@ -55,9 +55,7 @@ async def run_replay(
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as pool:
         gate = LedgerGate(ledger, executor=in_thread(pool), clock=clock, rng=system_rng())
         work = asyncio.create_task(
-            replay(
-                gate, sender=sender, clock=clock, rng=system_rng(), since_ns=since_ns, show=show
-            )
+            replay(gate, sender=sender, clock=clock, rng=system_rng(), since_ns=since_ns, show=show)
         )
         told = asyncio.create_task(stop.wait())
         try:

@@ -63,7 +63,5 @@ def open_website(exporter: Exporter) -> Website:
         users=lambda: config_file.users,
     )
     host, port = settings.listen
-    server = WebServer(
-        site, host=host, port=port, config_file=config_file, clock=exporter.clock
-    )
+    server = WebServer(site, host=host, port=port, config_file=config_file, clock=exporter.clock)
     return Website(server, settings.listen)

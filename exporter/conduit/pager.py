@@ -6,8 +6,8 @@ Used for every list, of runs, agents or workspaces. It makes no request and keep
 from enum import Enum
 from typing import Any, Final
 
-from exporter.errors import SourceError, SourceNotFound, SourceRejected
 from exporter.conduit.models import Page
+from exporter.errors import SourceError, SourceNotFound, SourceRejected
 
 # So many empty pages in a row that promise more are a fault of the list.
 EMPTY_PAGES_MAX: Final = 50
@@ -58,7 +58,7 @@ class Pager:
     def reject(self, error: SourceError) -> Step | None:
         """What a refused page means: the cursor is dead. None where the error tells nothing of it.
 
-        400 is the only documented status that fits an expired cursor; 404, 410 and 422 are possible.
+        400 is the only documented status that fits an expired cursor; others are possible.
         """
         if self.cursor is None or not isinstance(error, (SourceNotFound, SourceRejected)):
             return None

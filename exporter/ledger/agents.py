@@ -4,9 +4,9 @@ import sqlite3
 from dataclasses import replace
 from typing import Final
 
+from exporter.conduit.models import Agent, Workspace
 from exporter.ledger.file import reading
 from exporter.ledger.records import AgentRecord, Coverage, Gap, GapPurpose
-from exporter.conduit.models import Agent, Workspace
 
 _PUT_WORKSPACE: Final = """
 INSERT INTO workspace (id, name) VALUES (:id, :name)
@@ -171,7 +171,9 @@ class AgentTables:
             )
 
 
-def _agent(row: tuple[int, str, str, str, int, int, int | None, int | None, int | None]) -> AgentRecord:
+def _agent(
+    row: tuple[int, str, str, str, int, int, int | None, int | None, int | None],
+) -> AgentRecord:
     with reading():
         no, agent_id, workspace_id, name, listed, floor_ns, frontier_ns, reread_ns, full_ns = row
         return AgentRecord(

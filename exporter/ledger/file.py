@@ -178,7 +178,9 @@ class LedgerFile:
         if self.path.stat().st_size <= _CHECK_LIMIT_BYTES:
             ((answer,),) = self.connection.execute("PRAGMA integrity_check(1)")
             if answer != "ok":
-                raise LedgerRefused(f"The ledger {self.path} is damaged: {answer}", hint=HINT_DAMAGED)
+                raise LedgerRefused(
+                    f"The ledger {self.path} is damaged: {answer}", hint=HINT_DAMAGED
+                )
         found = self.connection.execute("SELECT value FROM meta WHERE key = 'base_url'").fetchone()
         if found is None or found[0] != base_url:
             raise LedgerRefused(

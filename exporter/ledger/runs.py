@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from exporter.conduit.models import Run, Unreadable
 from exporter.ledger.agents import AgentTables
 from exporter.ledger.file import reading
 from exporter.ledger.records import (
@@ -26,7 +27,6 @@ from exporter.ledger.records import (
 )
 from exporter.ledger.totals import Family, TotalsDelta
 from exporter.ledger.traces import TraceTables
-from exporter.conduit.models import Run, Unreadable
 
 # So many of the runs that wait for their detail are told at a time.
 AWAITING_MAX: Final = 32
@@ -230,8 +230,7 @@ class RunTables:
         return [
             one
             for one in ids
-            if (row := rows.get(one)) is None
-            or not (row.counted or row.given_up)
+            if (row := rows.get(one)) is None or not (row.counted or row.given_up)
         ]
 
     def known(self, agent_no: int, run_ids: Sequence[str]) -> dict[str, bool]:
@@ -261,7 +260,9 @@ class RunTables:
             return False
         counts = run.terminal and not backfill
         trace = TraceState.NONE
-        if row is not None and (row.given_up or row.trace not in (TraceState.NONE, TraceState.DEAD)):
+        if row is not None and (
+            row.given_up or row.trace not in (TraceState.NONE, TraceState.DEAD)
+        ):
             trace = TraceState(row.trace)
         elif run.terminal and record.traced:
             trace = TraceState.AWAITING_DETAIL
@@ -409,9 +410,7 @@ def _may_count(row: _Row | None, record: RunRecord) -> bool:
 
     What a backfill took is counted only where it is asked for by name.
     """
-    return row is None or (
-        not row.counted and (row.priority != Priority.BACKFILL or record.named)
-    )
+    return row is None or (not row.counted and (row.priority != Priority.BACKFILL or record.named))
 
 
 def ended_ns(run: Run) -> int:

@@ -83,9 +83,7 @@ class Totals:
     def __init__(self, rows: Iterable[tuple[TotalKey, str]] = ()) -> None:
         self._values: dict[TotalKey, Number] = {key: _parse(text) for key, text in rows}
 
-    def get(
-        self, family: Family, agent_no: int = 0, label1: str = "", label2: str = ""
-    ) -> Number:
+    def get(self, family: Family, agent_no: int = 0, label1: str = "", label2: str = "") -> Number:
         """The sum, zero if nothing was ever added."""
         return self._values.get(TotalKey(family, agent_no, label1, label2), 0)
 
@@ -95,9 +93,7 @@ class Totals:
 
     def after(self, delta: TotalsDelta) -> dict[TotalKey, Number]:
         """The new values of everything that `delta` touches, nothing applied yet."""
-        values = {
-            key: plus(self._values.get(key, 0), amount) for key, amount in delta.sums.items()
-        }
+        values = {key: plus(self._values.get(key, 0), amount) for key, amount in delta.sums.items()}
         for key, value in delta.maxima.items():
             values[key] = max(value, int(self._values.get(key, 0)))
         return values

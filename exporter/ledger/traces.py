@@ -162,7 +162,9 @@ class TraceTables:
         return done == max_traces
 
 
-def _within(rows: Iterable[tuple[int, bytes, bytes, int, int | None, int]], max_bytes: int) -> list[StoredTrace]:
+def _within(
+    rows: Iterable[tuple[int, bytes, bytes, int, int | None, int]], max_bytes: int
+) -> list[StoredTrace]:
     chosen: list[StoredTrace] = []
     total = 0
     for no, trace_id, payload, spans, ended_ns, size in rows:

@@ -10,9 +10,9 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
+from exporter.conduit.models import Page, Run
 from exporter.conduit.pager import Step
 from exporter.ledger.records import Coverage, Gap, GapPurpose
-from exporter.conduit.models import Page, Run
 
 # Clocks differ: a run may be created this long after Conduit's present.
 _AHEAD_NS: Final = 300 * 1_000_000_000
@@ -43,7 +43,9 @@ def cover_head(
     oldest = oldest_ns(page)
     if oldest is None:
         # Nothing readable: what lies below is still to be read, where there is anything.
-        gap = Gap(None, purpose, lower_ns, present_ns + _AHEAD_NS, page.next_cursor) if more else None
+        gap = (
+            Gap(None, purpose, lower_ns, present_ns + _AHEAD_NS, page.next_cursor) if more else None
+        )
         return Coverage(frontier_ns=lower_ns if frontier_ns is None else None, open_gap=gap)
     met = not more or oldest < lower_ns
     if not met and frontier_ns is not None and oldest == lower_ns:

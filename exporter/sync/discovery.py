@@ -10,12 +10,12 @@ from typing import Final
 
 from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
+from exporter.conduit.models import Agent, Page, Workspace
 from exporter.conduit.pager import Pager, Step
 from exporter.errors import SourceError
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.records import AgentProgress
-from exporter.conduit.models import Agent, Page, Workspace
+from exporter.ledger.records import AgentProgress, AwaitedRun, InFlightRun
 from exporter.sync.budget import RequestBudget
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.health import CURSOR_REST_S, RUN_RETRY_S, Retry
@@ -213,7 +213,9 @@ class Discovery:
         """An agent that has moved here from another workspace; it is the same one."""
         for other in self.workspaces.values():
             if other is not state and agent_id in other.agents:
-                logger.info("agent %s has moved from workspace %s to %s", agent_id, other.id, state.id)
+                logger.info(
+                    "agent %s has moved from workspace %s to %s", agent_id, other.id, state.id
+                )
                 return other.agents.pop(agent_id)
         return None
 
@@ -258,8 +260,11 @@ class Discovery:
         reread_ns = progress.agent.reread_ns
         if reread_ns is not None:
             passed_s = (self._time.now_ns() - reread_ns) / 1e9
-            agent.reread_due_s = now_s + min(REREAD_INTERVAL_S, max(0.0, REREAD_INTERVAL_S - passed_s))
-        for run in (*progress.retrying, *progress.in_flight):
+            agent.reread_due_s = now_s + min(
+                REREAD_INTERVAL_S, max(0.0, REREAD_INTERVAL_S - passed_s)
+            )
+        waiting: list[AwaitedRun | InFlightRun] = [*progress.retrying, *progress.in_flight]
+        for run in waiting:
             if run.attempts and run.retry_ns is not None and not self._once:
                 # The local clock may have jumped: never later than the schedule itself.
                 longest_s = RUN_RETRY_S[min(run.attempts, len(RUN_RETRY_S)) - 1]

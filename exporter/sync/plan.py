@@ -188,7 +188,7 @@ class _Wanted:
 
     def _may_ask(self, kind: Kind) -> bool:
         health = self._workspace.health
-        if health.is_open(kind) and sum(self._workspace.under_way.values()):
+        if health.is_open(kind) and any(self._workspace.under_way.values()):
             return False
         return self._is_due(health.rests_until(kind))
 
@@ -246,7 +246,10 @@ class _Wanted:
             ),
         )
         return ReadGap(
-            agent.id, gap, f"runs of its {gap_purpose.name.lower()} are still to be counted", purpose
+            agent.id,
+            gap,
+            f"runs of its {gap_purpose.name.lower()} are still to be counted",
+            purpose,
         )
 
     def _sweep(self, agents: list[AgentState]) -> ReadStatus | None:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Final, Literal
 
+from exporter.conduit.models import DISPOSITIONS, Run, RunDetail
 from exporter.convert.ids import trace_id_of
 from exporter.convert.otlp import TraceEncoder
 from exporter.convert.sampling import is_sampled
 from exporter.convert.trace import ConvertOptions, Trace, run_to_trace, summary_to_trace
 from exporter.ledger.records import AgentRecord, EncodedTrace, Priority, RunRecord
 from exporter.ledger.runs import ended_ns
-from exporter.conduit.models import DISPOSITIONS, Run, RunDetail
 
-# A run without a disposition is counted under this word, one outside of the documented set as other.
+# How a run without a disposition is counted, and one outside of the documented set.
 NO_DISPOSITION: Final = "none"
 OTHER: Final = "other"
 _URGENT_DISPOSITIONS: Final = frozenset({"escalated", "escalation_and_answer"})
@@ -60,7 +60,9 @@ class RunPolicy:
         self._price_bucket = price_bucket
         self._timezone = timezone
 
-    def record(self, run: Run, *, priority: Priority, agent: AgentRecord, named: bool = False) -> RunRecord:
+    def record(
+        self, run: Run, *, priority: Priority, agent: AgentRecord, named: bool = False
+    ) -> RunRecord:
         """Decide about a run that a list page or a get-run showed."""
         traced = run.terminal and self._is_traced(run)
         if run.status == "failed" or run.disposition in _URGENT_DISPOSITIONS:

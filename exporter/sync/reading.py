@@ -10,10 +10,13 @@ from typing import Final, Protocol
 
 from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
+from exporter.conduit.models import Page, Run, Unreadable
 from exporter.conduit.pager import Pager, Step
 from exporter.errors import SourceError
 from exporter.ledger.gate import LedgerGate
+from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import (
+    AgentProgress,
     Coverage,
     EncodedTrace,
     Gap,
@@ -22,7 +25,6 @@ from exporter.ledger.records import (
     Recorded,
     RunRecord,
 )
-from exporter.conduit.models import Page, Run, Unreadable
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.coverage import cover_gap, cover_head, oldest_ns, within_backfill
 from exporter.sync.health import CURSOR_REST_S, Retry
@@ -200,14 +202,12 @@ class AgentReader:
 
     async def _restart_gap(self, agent: AgentState, gap: Gap, pager: Pager, step: Step) -> None:
         restarted = replace(gap, cursor=None, restarts=pager.restarts)
-        agent.update(
-            await self._gate.transact(
-                lambda ledger: (
-                    ledger.agents.cover(agent.no, Coverage(open_gap=restarted)),
-                    ledger.runs.progress(agent.no),
-                )[1]
-            )
-        )
+
+        def work(ledger: Ledger) -> AgentProgress:
+            ledger.agents.cover(agent.no, Coverage(open_gap=restarted))
+            return ledger.runs.progress(agent.no)
+
+        agent.update(await self._gate.transact(work))
         self._note_restart(agent, Slot.GAP, pager, step)
 
     def _note_restart(self, agent: AgentState, slot: Slot, pager: Pager, step: Step) -> None:
@@ -266,7 +266,9 @@ class AgentReader:
         if sweep is None:
             return
         if not complete:
-            logger.info("agent %s: %s; runs in flight are asked for by name", agent.id, sweep.pager.reason)
+            logger.info(
+                "agent %s: %s; runs in flight are asked for by name", agent.id, sweep.pager.reason
+            )
         for run in agent.progress.in_flight:
             if run.id in sweep.started and run.id not in sweep.seen:
                 agent.lost[run.id] = run.created_ns
@@ -331,7 +333,9 @@ class AgentReader:
         )
         self._time.observe(page.date_ns)
         for one in page.unreadable:
-            logger.debug("agent %s: a row is quarantined (%s): %s", agent.id, one.reason, one.detail)
+            logger.debug(
+                "agent %s: a row is quarantined (%s): %s", agent.id, one.reason, one.detail
+            )
         return page
 
     async def record(
@@ -376,9 +380,7 @@ class AgentReader:
     async def read_run(self, workspace_id: str, agent: AgentState, request: ReadRun) -> None:
         """Make a get-run and record its answer."""
         run_id = request.run_id
-        answer = await self._client.run(
-            workspace_id=workspace_id, agent_id=agent.id, run_id=run_id
-        )
+        answer = await self._client.run(workspace_id=workspace_id, agent_id=agent.id, run_id=run_id)
         if isinstance(answer, Unreadable):
             logger.warning(
                 "run %s of agent %s is quarantined (%s): %s",

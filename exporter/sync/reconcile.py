@@ -12,11 +12,11 @@ from typing import Final
 
 from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
+from exporter.conduit.models import Page, Run
 from exporter.conduit.pager import Pager, Step
 from exporter.errors import SourceError, SourceMalformed, SourceRateLimited
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.records import Priority
-from exporter.conduit.models import Page, Run
 from exporter.sync.budget import backoff_s, pay
 from exporter.sync.coverage import oldest_ns
 from exporter.sync.reading import AgentReader

@@ -61,7 +61,5 @@ class Retention:
 
     async def _prune_runs(self, before_ns: int, after_no: int) -> int | None:
         return await self._gate.transact(
-            lambda ledger: ledger.runs.prune(
-                before_ns=before_ns, after_no=after_no, window=_WINDOW
-            )
+            lambda ledger: ledger.runs.prune(before_ns=before_ns, after_no=after_no, window=_WINDOW)
         )

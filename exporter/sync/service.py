@@ -11,11 +11,11 @@ from collections.abc import Collection
 from typing import Final
 
 from exporter.conduit.client import ConduitClient
+from exporter.conduit.models import Workspace
 from exporter.conduit.pager import Pager, Step
 from exporter.errors import SourceError, SourceRateLimited
-from exporter.conduit.models import Workspace
 from exporter.sync.budget import RequestBudget, backoff_s, pay
-from exporter.sync.discovery import REFRESH_S, Discovery
+from exporter.sync.discovery import REFRESH_S
 from exporter.sync.state import WorkspaceState
 from exporter.sync.workspace import SyncParts, WorkspaceSync
 

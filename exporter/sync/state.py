@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from exporter.conduit.models import Page, Run
 from exporter.conduit.pager import RESTARTS_MAX, Pager
 from exporter.ledger.records import AgentProgress, Gap, GapPurpose, InFlightRun
-from exporter.conduit.models import Page, Run
 from exporter.sync.budget import FairShares, RequestBudget
 from exporter.sync.coverage import oldest_ns
 from exporter.sync.health import Health, Kind, Retry, next_retry
@@ -237,7 +237,13 @@ class AgentState:
         self.list_retry = next_retry(self.list_retry, delays_s, now_s, rng, blame=blame)
 
     def page_failed(
-        self, slot: Slot, delays_s: tuple[float, ...], now_s: float, rng: random.Random, *, blame: bool
+        self,
+        slot: Slot,
+        delays_s: tuple[float, ...],
+        now_s: float,
+        rng: random.Random,
+        *,
+        blame: bool,
     ) -> bool:
         """A page behind a cursor could not be read; whether its cursor is to be given up."""
         retry = next_retry(self.page_retries.get(slot), delays_s, now_s, rng, blame=blame)

@@ -142,7 +142,9 @@ class WorkspaceSync:
         """What a pass could not read, in words."""
         state, found = self.state, []
         if state.up is False or not (state.discovered or state.agents):
-            found.append(f"workspace {state.id}: {state.last_error or 'its agents could not be listed'}")
+            found.append(
+                f"workspace {state.id}: {state.last_error or 'its agents could not be listed'}"
+            )
         elif state.agents_retry is not None:
             found.append(f"workspace {state.id}: its list of agents could not be read whole")
         for agent in state.agents.values():
@@ -243,7 +245,7 @@ class WorkspaceSync:
             await self._failed(request, agent, exc, cursor)
         else:
             self._answered(request.kind)
-            if agent is not None and not isinstance(request, ReadRun):
+            if agent is not None and not isinstance(request, ReadAgents | ReadRun):
                 agent.list_answered(request.slot, from_head=cursor is None)
         finally:
             state.under_way[request.kind] -= 1
