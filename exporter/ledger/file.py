@@ -33,17 +33,20 @@ _OF_THE_STATEMENT: Final = (
     sqlite3.NotSupportedError,
     sqlite3.ProgrammingError,
 )
-_PRAGMAS: Final = (
+_READ_PRAGMAS: Final = (
     # Exclusive before the first access: then WAL needs no shared memory file, no second process
     # can enter, and the WAL-reset race of SQLite before 3.51.3 (two connections) cannot happen.
     "locking_mode = EXCLUSIVE",
-    "auto_vacuum = INCREMENTAL",
-    "journal_mode = WAL",
-    "synchronous = FULL",
-    "foreign_keys = ON",
     # No temporary files: the root file system may be read-only.
     "temp_store = MEMORY",
     "cache_size = -4096",
+    "foreign_keys = ON",
+)
+# These change the file: only once it is known to be ours.
+_WRITE_PRAGMAS: Final = (
+    "auto_vacuum = INCREMENTAL",
+    "journal_mode = WAL",
+    "synchronous = FULL",
     "journal_size_limit = 4194304",
 )
 HINT_DAMAGED: Final = (
@@ -69,7 +72,6 @@ class LedgerFile:
 
     def __init__(self, path: Path, *, base_url: str, now_ns: int) -> None:
         self.path = path
-        self.is_new = False
         with translated():
             _refuse_unlike_ledger(path)
             _create_private(path)
@@ -82,9 +84,12 @@ class LedgerFile:
             )
         try:
             with translated():
-                for pragma in _PRAGMAS:
-                    self.connection.execute(f"PRAGMA {pragma}")
-                self._prepare(base_url, now_ns)
+                self._set(_READ_PRAGMAS)
+                version = self._version()
+                if version:
+                    self._check(base_url)
+                self._set(_WRITE_PRAGMAS)
+                self._prepare(version, base_url, now_ns)
             self._identity = _identity(path)
         except BaseException:
             self.connection.close()
@@ -115,11 +120,15 @@ class LedgerFile:
                 hint="put the file back, or restart to begin with a new one",
             )
 
-    def _prepare(self, base_url: str, now_ns: int) -> None:
+    def _set(self, pragmas: tuple[str, ...]) -> None:
+        for pragma in pragmas:
+            self.connection.execute(f"PRAGMA {pragma}")
+
+    def _prepare(self, version: int, base_url: str, now_ns: int) -> None:
+        """Create or migrate, in one transaction."""
         connection = self.connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            version = self._version()
             if version == 0:
                 self._create(base_url, now_ns)
             else:
@@ -129,10 +138,9 @@ class LedgerFile:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        self._check(base_url)
 
     def _version(self) -> int:
-        """The schema version of a ledger of ours, 0 for an empty file."""
+        """The schema version of a ledger of ours, 0 for an empty file. Raises LedgerRefused."""
         ((version,),) = self.connection.execute("PRAGMA user_version")
         ((application_id,),) = self.connection.execute("PRAGMA application_id")
         tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master")}
@@ -148,6 +156,12 @@ class LedgerFile:
                 f"The ledger {self.path} is of a preview that was never released",
                 hint="move it away to start anew; counters then restart from the look-back",
             )
+        if version > schema_version():
+            raise LedgerRefused(
+                f"The ledger {self.path} was written by a newer conduit-exporter (schema "
+                f"{version}, this program knows up to {schema_version()})",
+                hint="run that version or a later one; a ledger is never downgraded",
+            )
         return int(version)
 
     def _create(self, base_url: str, now_ns: int) -> None:
@@ -158,16 +172,12 @@ class LedgerFile:
         )
         self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self.connection.execute(f"PRAGMA user_version = {schema_version()}")
-        self.is_new = True
+        # Whoever meant to keep one learns here that it did not come along.
+        logger.warning(
+            "the ledger %s is new: counters start at zero, and the look-back is counted", self.path
+        )
 
     def _migrate(self, version: int) -> None:
-        newest = schema_version()
-        if version > newest:
-            raise LedgerRefused(
-                f"The ledger {self.path} was written by a newer conduit-exporter (schema "
-                f"{version}, this program knows up to {newest})",
-                hint="run that version or a later one; a ledger is never downgraded",
-            )
         for number, name in migrations():
             if number > version:
                 logger.info("upgrading the ledger to schema %d", number)

@@ -56,10 +56,14 @@ class Ledger:
         self.oldest_pending_ns: int | None = None
         self.size_bytes = self.free_bytes = 0
         self._commits = 0
-        self.reload()
-        with translated(), reading():
-            ((created,),) = self._db.execute("SELECT value FROM meta WHERE key = 'created_ns'")
-            self.created_ns = int(created)
+        try:
+            self.reload()
+            with translated(), reading():
+                ((created,),) = self._db.execute("SELECT value FROM meta WHERE key = 'created_ns'")
+                self.created_ns = int(created)
+        except BaseException:
+            file.close()
+            raise
 
     @property
     def path(self) -> str:

@@ -120,11 +120,16 @@ class RunTables:
         Counting and the totals share the transaction. Runs created before `floor_ns` that are not
         known are left alone.
         """
-        rows = self._find(agent_no, [one.run.id for one in records])
+        unique: dict[str, RunRecord] = {}
+        for record in records:
+            # A row may stand on a page twice.
+            if record.run.terminal or record.run.id not in unique:
+                unique[record.run.id] = record
+        rows = self._find(agent_no, list(unique))
         counted: list[RunRecord] = []
         appeared = revised = 0
-        for record in records:
-            row = rows.get(record.run.id)
+        for run_id, record in unique.items():
+            row = rows.get(run_id)
             if row is None and record.run.created_ns < floor_ns:
                 continue
             if _may_count(row, record):

@@ -97,6 +97,7 @@ class WorkspaceSync:
         try:
             while not self._stopping and not self.settled:
                 await self.run_once()
+            self._raise_faults()
         finally:
             await self._finish()
 
@@ -129,7 +130,7 @@ class WorkspaceSync:
     @property
     def settled(self) -> bool:
         """Whether nothing is left that this pass could bring."""
-        if self._tasks:
+        if any(not task.done() for task in self._tasks):
             return False
         state = self.state
         if state.refusals or state.health.failures >= _PASS_PROBES:
