@@ -13,7 +13,7 @@ from typing import Final
 
 from bench.conduit_server import five_calls
 from bench.worlds import WORKSPACE, Agents, agent_id_of
-from exporter.conduit import parsing
+from exporter.conduit import models
 from exporter.conduit.decoding import decode_json
 from exporter.convert.otlp import TraceEncoder
 from exporter.convert.trace import ConvertOptions, run_to_trace
@@ -117,7 +117,7 @@ def _traced(
     (arrival,) = source.arrivals(source.next_ns)
     run, content = source.run(arrival.number), source.content(arrival.number)
     fields = summary_fields(run, workspace_id=WORKSPACE, now_ns=now_ns) + content_fields(content)
-    detail = parsing.parse_run_detail(
+    detail = models.parse_run_detail(
         decode_json(json_object(fields)),
         run_id=run.id,
         workspace_id=WORKSPACE,

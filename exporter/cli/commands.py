@@ -225,8 +225,8 @@ def convert(
     standard input. Needs no settings.
     """
     from exporter.app.offline import traces_of
+    from exporter.conduit.models import Unreadable
     from exporter.convert.trace import ConvertOptions
-    from exporter.models import Unreadable
 
     options = ConvertOptions(
         tool_timing="slices" if tool_timing == "slices" else "instants",

@@ -19,7 +19,7 @@ from exporter.settings.values import parse_duration_s
 
 if TYPE_CHECKING:
     from exporter.app.single import PassProgress
-    from exporter.sync.comparison import Difference
+    from exporter.sync.reconcile import Difference
 
 FORMS: Final = "how long ago (24h, 7d), or a time (2026-11-20, 2026-11-20T08:00Z)"
 
@@ -122,7 +122,7 @@ def reconcile(env_file: Path | None, *, since: int, dry_run: bool) -> int:
     traced. The daemon does the same by itself, slowly. It has to be stopped meanwhile.
     """
     settings = load_settings(env_file)
-    from exporter.app.reconcile import run_reconcile
+    from exporter.app.single import run_reconcile
 
     with progress_bar("Traces") as show:
         code, differences = SIGNALS.run(

@@ -9,14 +9,10 @@ import re
 from decimal import Decimal
 from typing import Any, Final
 
-from exporter.times import SECOND_NS, calendar_to_ns, epoch_to_ns, zone_to_minutes
+from exporter.times import SECOND_NS, epoch_to_ns, iso_to_ns
 
 _LONGEST_TEXT: Final = 64
-_INSTANT: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?"
-    r" ?(?:[Zz]|([+-])(\d\d):?(\d\d)?)?",
-    re.ASCII,
-)
+_WITH_TIME_OF_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:.*", re.ASCII)
 _EPOCH_TEXT: Final = re.compile(r"\d{9,19}(?:\.\d{1,9})?", re.ASCII)
 _LONGEST_DURATION_NS: Final = 366 * 86_400 * SECOND_NS
 
@@ -29,8 +25,9 @@ def instant_ns(value: Any) -> int | None:
     if isinstance(value, str):
         if len(value) > _LONGEST_TEXT:
             return None
-        if found := _INSTANT.fullmatch(value):
-            return _calendar_ns(found)
+        if _WITH_TIME_OF_DAY.fullmatch(value):
+            instant = iso_to_ns(value)
+            return None if instant is None else instant[0]
         return epoch_to_ns(Decimal(value)) if _EPOCH_TEXT.fullmatch(value) else None
     number = _number(value)
     return None if number is None else epoch_to_ns(number)
@@ -52,14 +49,3 @@ def _number(value: Any) -> int | Decimal | None:
     if isinstance(value, Decimal):
         return value if value.is_finite() else None
     return value if isinstance(value, int) else None
-
-
-def _calendar_ns(found: re.Match[str]) -> int | None:
-    *calendar, fraction, sign, zone_hours, zone_minutes = found.groups()
-    east_minutes = zone_to_minutes(sign, zone_hours, zone_minutes) if sign is not None else 0
-    if east_minutes is None:
-        return None
-    instant = calendar_to_ns(
-        (int(part or 0) for part in calendar), fraction=fraction or "", east_minutes=east_minutes
-    )
-    return None if instant is None else instant[0]

@@ -31,10 +31,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from exporter.conduit.models import DISPOSITIONS, TERMINAL_STATUSES
 from exporter.conduit.token import TokenSource
 from exporter.convert.redaction import Pattern
 from exporter.errors import ConfigError
-from exporter.models import DISPOSITIONS, TERMINAL_STATUSES
 from exporter.settings import addresses, values
 
 OTLP: Final = "OTEL_EXPORTER_OTLP_"
