@@ -16,7 +16,7 @@ from exporter.clock import SystemClock
 from exporter.demo.conduit import SimulatedConduit
 from exporter.demo.runs import SECOND_NS
 from exporter.demo.server import listening_socket, serve
-from exporter.ledger.database import Database
+from exporter.ledger.file import LedgerFile
 from tests.cli_support import invoke as call
 from tests.cli_support import plain_process  # noqa: F401 - used by every test
 from tests.demo_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
@@ -221,10 +221,14 @@ def test_trace_id_is_asked_of_conduit_where_the_ledger_has_none(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_trace_id_leaves_a_held_ledger_alone(environ: dict[str, str]) -> None:
+def test_trace_id_leaves_a_held_ledger_alone(environ: dict[str, str], tmp_path: Path) -> None:
     """The daemon's ledger is its own while it runs: Conduit is asked instead."""
     assert invoke(environ, "once").exit_code == 0
-    held = Database(url=environ["EXPORTER_LEDGER"], base_url=environ["CONDUIT_BASE_URL"])
+    held = LedgerFile(
+        tmp_path / "ledger.db",
+        base_url=environ["CONDUIT_BASE_URL"],
+        now_ns=SystemClock().now_ns(),
+    )
     try:
         result = invoke(environ, "trace-id", AG1, "ar771")
         assert "ok      ledger: is held by a running exporter\n" in invoke(environ, "check").stdout

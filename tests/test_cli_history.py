@@ -7,7 +7,7 @@ import pytest
 
 from exporter.app.single import PassProgress
 from exporter.cli.history import differences_table, parse_moment_ns, progress_bar
-from exporter.sync.comparison import Difference
+from exporter.sync.reconcile import Difference
 from tests.fakes import START_NS
 
 DAY_NS = 86_400 * 1_000_000_000

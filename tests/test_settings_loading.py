@@ -69,7 +69,10 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
             "allowed: a number and a unit, such as 500ms, 15s, 5m, 24h or 7d"
         ),
         "EXPORTER_SHARD: is 1, but EXPORTER_TOTAL_SHARDS is 1; the first is 0",
-        "OTEL_EXPORTER_OTLP_HEADERS: entry 1 is not name=value (a comma in a value is %2C)",
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS: entry 1 is not name=value with a name that is allowed "
+            "(a comma in a value is %2C)"
+        ),
         (
             "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: input should be a valid integer, "
             "unable to parse string as an integer; such as 10000"

@@ -298,7 +298,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert (settings.proxy, settings.ca_file, settings.requests_per_minute) == (None, None, 90)
     assert (settings.poll_interval_s, settings.lookback_s) == (15.0, DAY_S)
     assert (settings.shard, settings.total_shards) == (0, 1)
-    assert settings.ledger_url == "sqlite:///conduit-exporter.db"
+    assert settings.ledger_path == Path("conduit-exporter.db")
     assert (settings.retention_s, settings.outbox_limit_bytes) == (7 * DAY_S, 1 << 30)
     assert (settings.traces_exporter, settings.service_name) == ("otlp", "conduit")
     assert (settings.trace_detail, settings.trace_sample_ratio) == ("full", 1.0)

@@ -179,7 +179,7 @@ class Settings(BaseSettings):
     )
 
     # --- Ledger ---
-    ledger_url: Annotated[str, AfterValidator(addresses.parse_ledger_url)] = _setting(
+    ledger_path: Annotated[Path, PlainValidator(addresses.parse_ledger_path)] = _setting(
         "EXPORTER_LEDGER",
         "sqlite:///conduit-exporter.db",
         "File in which the exporter remembers what it counted and delivered: sqlite:///PATH",
@@ -374,11 +374,6 @@ class Settings(BaseSettings):
         """Host of the Conduit API, and its port where that is not the scheme's own."""
         url = urlsplit(self.base_url)
         return url.hostname or "", url.port
-
-    @property
-    def ledger_path(self) -> Path:
-        """The ledger's file."""
-        return Path(self.ledger_url.removeprefix("sqlite:///"))
 
     @property
     def warnings(self) -> tuple[str, ...]:
