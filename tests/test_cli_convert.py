@@ -167,8 +167,8 @@ def test_what_a_terminal_would_obey_is_shown() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
-def test_it_is_a_command_without_settings(tmp_path: Path, encoding: str) -> None:
-    """As a process in an empty folder, fed by a pipe, whatever characters its terminal has."""
+def test_no_terminal_has_too_few_characters(tmp_path: Path, encoding: str) -> None:
+    """As a process without settings, fed by a pipe: what cannot be shown is written out."""
     done = subprocess.run(
         [sys.executable, "-m", "exporter", "convert", "-"],
         cwd=tmp_path,

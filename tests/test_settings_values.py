@@ -321,6 +321,13 @@ def test_named_runs_alone_mean_no_agents() -> None:
     assert load({**runs, "CONDUIT_AGENTS": "ag2"}).agents == frozenset({"ag2"})
 
 
+def test_a_proxy_may_have_a_password() -> None:
+    """So it is a secret, and is handed on whole."""
+    settings = load(given("CONDUIT_PROXY", "'http://me:pass@proxy.internal:3128'"))
+    assert settings.proxy is not None
+    assert settings.proxy.get_secret_value() == "http://me:pass@proxy.internal:3128/"
+
+
 def test_a_shard_is_one_of_the_shards() -> None:
     """They are counted from 0, as the pods of a StatefulSet are."""
     shards = {**given("EXPORTER_SHARD", "2"), "EXPORTER_TOTAL_SHARDS": "3"}
