@@ -25,17 +25,6 @@ _SERVICE_LINK: Final = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT|_PORT$|_PORT_")
 OtlpCheck = Callable[[Mapping[str, str]], object]
 
 
-class _GivenTexts(EnvSettingsSource):
-    """pydantic-settings' source of environment variables, on texts that were read already."""
-
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        self._texts = texts
-        super().__init__(Settings)
-
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        return self._texts
-
-
 def load(
     environ: Mapping[str, str],
     env_file: Path | None = None,
@@ -56,11 +45,14 @@ def load(
         check_otlp = None
     if "CONDUIT_RUNS" in texts:
         texts.setdefault("CONDUIT_AGENTS", "")
+    source = EnvSettingsSource(Settings)
+    # What is handed in, in place of what this process was started with.
+    source.env_vars = texts
     settings = None
     invalid: dict[str, str] = {}
     try:
         # BaseSettings' own argument, which the signature of a model hides.
-        settings = Settings(_build_sources=((_GivenTexts(texts),), {}))  # type: ignore[call-arg]
+        settings = Settings(_build_sources=((source,), {}))  # type: ignore[call-arg]
     except ValidationError as exc:
         invalid = dict(_invalid(exc, texts))
         problems += [f"{name}: {problem}" for name, problem in invalid.items()]
