@@ -135,6 +135,7 @@ class RawServer:
     url: str = ""
     heads: list[bytes] = field(default_factory=list)
     connections: int = 0
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @asynccontextmanager
@@ -150,6 +151,7 @@ async def raw_server(
         server.connections += 1
         while waiting:
             server.heads.append(await reader.readuntil(b"\r\n\r\n"))
+            server.asked.set()
             writer.write(waiting.pop(0))
             await writer.drain()
         if hold_open:

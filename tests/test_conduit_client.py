@@ -85,9 +85,9 @@ def test_a_page_is_asked_for_by_its_documented_path(call: Call, target: str) -> 
 
 def test_the_request_says_who_asks_and_what_is_understood() -> None:
     """Exactly these headers, and no cookie or body; a gateway may serve Conduit below a path."""
-    cookie = {"set-cookie": "session=1; Path=/"}
+    headers = {"set-cookie": "session=1; Path=/"}
     talk = converse(
-        *(json_answer(page_of(), **cookie) for _ in range(2)),
+        *(httpx.Response(200, json=page_of(), headers=headers) for _ in range(2)),
         base_url="http://gateway.test:8443/conduit/",
     )
     for _ in range(2):
@@ -248,7 +248,8 @@ def test_a_status_means_one_error(status: int, kind: type[SourceError]) -> None:
 
 def test_an_error_of_another_shape_leaves_the_status() -> None:
     """The body of a refusal is welcome, not needed."""
-    for body in ({"error": None}, {"error": {"code": 1}}, [], "x"):
+    bodies: tuple[Any, ...] = ({"error": None}, {"error": {"code": 1}}, [], "x")
+    for body in bodies:
         assert isinstance(_fail(json_answer(body, 404)), SourceNotFound)
     stream = httpx.ByteStream(b"no gzip")
     damaged = httpx.Response(503, stream=stream, headers={"content-encoding": "gzip"})

@@ -114,7 +114,8 @@ def test_a_run_of_its_essentials_alone_is_read() -> None:
 def test_missing_null_renamed_and_extra_fields_are_tolerated() -> None:
     """What is not essential does not cost the run; an unknown status is in flight."""
     optional = ("disposition", "contact_id", "conversation_id", "trigger_id", "error", "trace_id")
-    for wrong in (None, [], {}, False, 7):
+    others: tuple[Any, ...] = (None, [], {}, False, 7)
+    for wrong in others:
         run = _read(**dict.fromkeys(optional, wrong))
         assert [getattr(run, name) for name in optional] == [None] * len(optional)
     numbers = _read(duration_ms=None, token_usage=None, total_cost=None)
