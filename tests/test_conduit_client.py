@@ -12,9 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.conduit import models
 from exporter.conduit.client import ConduitClient, Endpoint
-from exporter.conduit.models import Agent, Page, RunDetail, Unreadable, Workspace, parse_id
+from exporter.conduit.models import (
+    Agent,
+    Page,
+    Reason,
+    RunDetail,
+    Unreadable,
+    Workspace,
+    parse_id,
+)
 from exporter.conduit.token import TokenSource
 from exporter.errors import (
     SourceError,
@@ -35,10 +42,13 @@ from tests.conduit_support import (
     as_json,
     converse,
     documented_run,
+    http_answer,
     json_answer,
     page_of,
+    raw_server,
     run_call,
 )
+from tests.delivery_support import make_certificates
 from tests.fakes import FakeClock
 
 DATE = "Fri, 03 Apr 2026 03:04:15 GMT"
@@ -184,8 +194,8 @@ def test_a_run_is_known_by_either_of_its_ids_and_another_run_is_refused() -> Non
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (as_json({"data": documented_run() | {"total_cost": -1}}), models.BAD_COST),
-        (as_json({"data": {}}), models.BAD_CREATED_AT),
+        (as_json({"data": documented_run() | {"total_cost": -1}}), Reason.COST),
+        (as_json({"data": {}}), Reason.CREATED_AT),
     ],
 )
 def test_a_run_at_fault_is_unreadable(body: bytes, reason: str) -> None:
@@ -326,6 +336,64 @@ def test_a_retry_date_counts_from_the_answers_own_clock() -> None:
     error = _fail(httpx.Response(429, headers=headers), clock=clock)
     assert isinstance(error, SourceRateLimited)
     assert error.retry_after_s == 30.0
+
+
+# --- no answer -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("foreign", "kind", "said"),
+    [
+        (httpx.ConnectError("[Errno 111] refused"), SourceUnreachable, "cannot be reached"),
+        (httpx.ConnectTimeout(""), SourceUnavailable, "in time"),
+        (httpx.ProxyError("407 Proxy Authentication Required"), SourceUnreachable, "407"),
+        (
+            httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"),
+            SourceUnreachable,
+            "CONDUIT_CA_FILE",
+        ),
+        (httpx.ReadTimeout(""), SourceUnavailable, "in time"),
+        (httpx.ReadError("reset"), SourceUnavailable, "broke: reset"),
+        (OSError(5, "Input/output error"), SourceUnavailable, "Input/output error"),
+        (httpx.LocalProtocolError("illegal"), SourceRejected, "cannot be sent"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_no_answer_is_no_connection_or_no_answer(
+    foreign: Exception, kind: type[SourceError], said: str
+) -> None:
+    """Only where there is no connection at all is it evidence against everything."""
+    error = _fail(foreign)
+    assert type(error) is kind
+    assert said in str(error)
+
+
+def test_a_client_reads_over_tls_and_discards_what_is_cut_or_too_large(tmp_path: Path) -> None:
+    """Over real sockets, with an authority of the house."""
+    certificates = make_certificates(tmp_path)
+    body = as_json(page_of({"id": "ws1", "name": "Hotel"}))
+
+    async def scenario() -> None:
+        answers = (
+            http_answer(body),
+            http_answer(body + b" " * 100),
+            http_answer(body, f"Content-Length: {len(body) + 1}"),
+        )
+        async with raw_server(*answers, tls=certificates.server_context()) as server:
+            client = converse(
+                base_url=server.url,
+                transport=None,
+                ca_file=certificates.ca,
+                max_body_bytes=len(body) + 50,
+            ).client
+            page = await client.workspaces_page()
+            assert page.rows == (Workspace("ws1", "Hotel"),)
+            for problem in ("larger than", "cut short"):
+                with pytest.raises(SourceMalformed, match=problem):
+                    await client.workspaces_page()
+            await client.aclose()
+
+    asyncio.run(scenario())
 
 
 # --- the token -------------------------------------------------------------------------------

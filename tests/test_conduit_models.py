@@ -12,12 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.conduit import models
 from exporter.conduit.decoding import MAX_ELEMENTS, decode_json
 from exporter.conduit.models import (
-    REASONS,
     Agent,
     Page,
+    Reason,
     Run,
     RunDetail,
     Unreadable,
@@ -177,36 +176,36 @@ def test_tokens_are_whole_numbers_also_as_text(written: str, tokens: int | None)
     [
         *(
             (field, written, reason)
-            for field, reason in (("total_cost", models.BAD_COST), ("duration_ms", "duration"))
+            for field, reason in (("total_cost", Reason.COST), ("duration_ms", Reason.DURATION))
             for written in ("true", '"abc"', '""', "[]", '{"inputTokens": 1}', '"1_000"', '"+5"')
         ),
         *(
             (field, written, reason)
-            for field, reason in (("total_cost", models.BAD_COST), ("duration_ms", "duration"))
+            for field, reason in (("total_cost", Reason.COST), ("duration_ms", Reason.DURATION))
             for written in ("NaN", "-Infinity", "1e999", "9" * 5_000, '"NaN"', '"1e999999999"')
         ),
-        ("total_cost", "-0.01", models.BAD_COST),
-        ("total_cost", '"-0.01"', models.BAD_COST),
-        ("total_cost", "1000000.01", models.BAD_COST),
-        ("total_cost", "0." + "0" * 40 + "1", models.BAD_COST),
-        ("token_usage", '{"inputTokens": 1}', models.BAD_TOKENS),
-        ("token_usage", "1820", models.BAD_TOKENS),
-        ("token_usage", "true", models.BAD_TOKENS),
-        ("token_usage", "[]", models.BAD_TOKENS),
-        ("token_usage", '{"input": -1}', models.BAD_TOKENS),
-        ("token_usage", '{"output": 1.5}', models.BAD_TOKENS),
-        ("token_usage", '{"input": 1000000000001}', models.BAD_TOKENS),
-        ("token_usage", '{"input": false}', models.BAD_TOKENS),
-        ("token_usage", '{"input": {"inputTokens": 1}}', models.BAD_TOKENS),
-        ("token_usage", '{"output": "abc"}', models.BAD_TOKENS),
-        ("status", "null", models.BAD_STATUS),
-        ("status", '""', models.BAD_STATUS),
-        ("status", "3", models.BAD_STATUS),
-        ("status", f'"{"x" * 65}"', models.BAD_STATUS),
-        ("created_at", "null", models.BAD_CREATED_AT),
-        ("created_at", '"soon"', models.BAD_CREATED_AT),
-        ("created_at", '"10000-01-01T00:00:00Z"', models.BAD_CREATED_AT),
-        ("created_at", "true", models.BAD_CREATED_AT),
+        ("total_cost", "-0.01", Reason.COST),
+        ("total_cost", '"-0.01"', Reason.COST),
+        ("total_cost", "1000000.01", Reason.COST),
+        ("total_cost", "0." + "0" * 40 + "1", Reason.COST),
+        ("token_usage", '{"inputTokens": 1}', Reason.TOKENS),
+        ("token_usage", "1820", Reason.TOKENS),
+        ("token_usage", "true", Reason.TOKENS),
+        ("token_usage", "[]", Reason.TOKENS),
+        ("token_usage", '{"input": -1}', Reason.TOKENS),
+        ("token_usage", '{"output": 1.5}', Reason.TOKENS),
+        ("token_usage", '{"input": 1000000000001}', Reason.TOKENS),
+        ("token_usage", '{"input": false}', Reason.TOKENS),
+        ("token_usage", '{"input": {"inputTokens": 1}}', Reason.TOKENS),
+        ("token_usage", '{"output": "abc"}', Reason.TOKENS),
+        ("status", "null", Reason.STATUS),
+        ("status", '""', Reason.STATUS),
+        ("status", "3", Reason.STATUS),
+        ("status", f'"{"x" * 65}"', Reason.STATUS),
+        ("created_at", "null", Reason.CREATED_AT),
+        ("created_at", '"soon"', Reason.CREATED_AT),
+        ("created_at", '"10000-01-01T00:00:00Z"', Reason.CREATED_AT),
+        ("created_at", "true", Reason.CREATED_AT),
     ],
 )
 def test_a_hostile_field_quarantines_its_run(field: str, written: str, reason: str) -> None:
@@ -214,7 +213,6 @@ def test_a_hostile_field_quarantines_its_run(field: str, written: str, reason: s
     run = _written(field, written)
     assert isinstance(run, Unreadable)
     assert (run.run_id, run.reason) == (RUN, reason)
-    assert reason in REASONS
     assert written.strip('"{}[]') not in run.detail or len(written) < 3
 
 
@@ -285,7 +283,7 @@ def test_a_row_without_an_id_is_unreadable() -> None:
     row = decode_json(as_json(documented_run() | {"id": None}))
     nameless = parse_run(row, workspace_id="ws", agent_id="ag")
     assert isinstance(nameless, Unreadable)
-    assert (nameless.run_id, nameless.reason) == (None, models.BAD_ID)
+    assert (nameless.run_id, nameless.reason) == (None, Reason.ID)
     named = parse_run(row, workspace_id="ws", agent_id="ag", run_id="ar7")
     assert isinstance(named, Run)
     assert named.id == "ar7"
@@ -318,7 +316,7 @@ def test_a_tool_trace_that_nobody_can_walk_is_unreadable() -> None:
     assert isinstance(_written("tool_trace", "[" * 100 + "]" * 100), RunDetail)
     detail = _written("tool_trace", "[" * 101 + "]" * 101)
     assert isinstance(detail, Unreadable)
-    assert (detail.run_id, detail.reason) == (RUN, models.TOO_DEEP)
+    assert (detail.run_id, detail.reason) == (RUN, Reason.TOO_DEEP)
 
 
 @pytest.mark.parametrize("body", [None, [], "x", {"data": None}, {"data": [1]}, {"data": "x"}])
@@ -333,7 +331,7 @@ def test_a_page_goes_on_past_an_unreadable_row() -> None:
     good = {"id": "ws1", "name": "Hotel"}
     page = parse_page(page_of(good, None, {"name": "?"}, {"id": "ws2"}), parse_workspace)
     assert page.rows == (Workspace("ws1", "Hotel"), Workspace("ws2", "ws2"))
-    assert [one.reason for one in page.unreadable] == [models.NOT_AN_OBJECT, models.BAD_ID]
+    assert [one.reason for one in page.unreadable] == [Reason.NOT_AN_OBJECT, Reason.ID]
 
 
 @pytest.mark.parametrize(
@@ -496,7 +494,7 @@ def test_any_mutation_of_a_run_is_a_run_or_unreadable(changes: dict[str, Any]) -
     row = decode_json(as_json(documented_run() | changes))
     detail = parse_run_detail({"data": row}, workspace_id="ws", agent_id="ag")
     if isinstance(detail, Unreadable):
-        assert detail.reason in REASONS
+        assert detail.reason in list(Reason)
         return
     run = detail.run
     for number in (run.created_ns, run.completed_ns, run.duration_ns, run.input_tokens):
@@ -518,4 +516,4 @@ def test_any_bytes_are_a_page_or_malformed(body: bytes) -> None:
             page = parse_page(data, lambda row: parse_run(row, workspace_id="w", agent_id="a"))
         except SourceMalformed:
             continue
-        assert all(one.reason in REASONS for one in page.unreadable)
+        assert all(one.reason in list(Reason) for one in page.unreadable)

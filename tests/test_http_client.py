@@ -314,8 +314,10 @@ def test_closing_ends_requests_under_way_and_refuses_new_ones() -> None:
     """None hangs."""
 
     async def scenario() -> None:
-        async with raw_server(b"", hold_open=True) as server:
+        async with raw_server(OK, b"", hold_open=True) as server:
             client = _client()
+            await _get(client, server.url)
+            server.asked.clear()
             asking = asyncio.create_task(_get(client, server.url))
             await server.asked.wait()
             await client.aclose()
