@@ -124,19 +124,25 @@ class HttpClient:
         """
         await self._renew_for_new_files()
         attempt = _Attempt(max_body_bytes, truncate=truncate)
-        arguments = {"params": params, "headers": headers, "content": content}
+        arguments = {
+            "method": method,
+            "url": url,
+            "params": params,
+            "headers": headers,
+            "content": content,
+        }
         try:
             async with asyncio.timeout(self._timeout_s):
                 pool = self._pool
                 try:
-                    return await self._send(attempt, pool, method, url, arguments)
+                    return await self._send(attempt, pool, arguments)
                 except _CLOSED:
                     if not attempt.met_closed_connection:
                         raise
                     if pool is self._pool:
                         await self._renew(self._open_pool())
                     attempt = _Attempt(max_body_bytes, truncate=truncate)
-                    return await self._send(attempt, self._pool, method, url, arguments)
+                    return await self._send(attempt, self._pool, arguments)
         except _FOREIGN as exc:  # asyncio's TimeoutError is an OSError
             if attempt.refusal is not None:
                 return attempt.refusal
@@ -149,18 +155,14 @@ class HttpClient:
             await pool.client.aclose()
         self._retired.clear()
 
-    async def _send(
-        self, attempt: "_Attempt", pool: "_Pool", method: str, url: str, arguments: Any
-    ) -> HttpAnswer:
+    async def _send(self, attempt: "_Attempt", pool: "_Pool", arguments: Any) -> HttpAnswer:
         if self._is_closed:
             raise HttpUnreachable("the connections were closed")
         pool.in_use += 1
-        extensions = {"trace": attempt.trace}
         try:
-            async with pool.client.stream(
-                method, url, extensions=extensions, **arguments
-            ) as answer:
-                return await attempt.read(answer)
+            extensions = {"trace": attempt.trace}
+            async with pool.client.stream(**arguments, extensions=extensions) as response:
+                return await attempt.read(response)
         finally:
             pool.in_use -= 1
             if pool in self._retired and not pool.in_use:
