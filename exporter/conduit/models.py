@@ -9,6 +9,8 @@ Conduit left null is None: unknown, never zero.
 """
 
 import dataclasses
+import hashlib
+import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -170,13 +172,19 @@ class RunDetail:
 class Unreadable:
     """A row that could not be understood: quarantined, the rest goes on.
 
-    `run_id` is None where even the identifier is unreadable; `reason` is a Reason, `detail`
-    says which field and why, without any value of content.
+    `run_id` is None where even the identifier is unreadable; `digest` then tells the row from
+    others. `reason` is a Reason, `detail` says which field and why, without any value of content.
     """
 
     run_id: str | None
     reason: str
     detail: str
+    digest: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells this row from others, in this page and the next."""
+        return self.run_id or f"unreadable:{self.digest}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -209,7 +217,7 @@ def parse_page(
     """A page of a list; raises SourceMalformed where it is not one, never takes it for empty."""
     if not isinstance(body, dict) or not isinstance(data := body.get("data"), list):
         raise SourceMalformed("The answer is no page of a list: `data` is not a list")
-    parsed = [parse_row(row) for row in data]
+    parsed = [_with_digest(parse_row(row), row) for row in data]
     next_cursor, has_more = _way_on(body)
     return Page(
         tuple(row for row in parsed if not isinstance(row, Unreadable)),
@@ -218,6 +226,14 @@ def parse_page(
         has_more,
         date_ns,
     )
+
+
+def _with_digest(parsed: T | Unreadable, row: Any) -> T | Unreadable:
+    if not isinstance(parsed, Unreadable) or parsed.run_id is not None:
+        return parsed
+    text = json.dumps(row, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
+    return dataclasses.replace(parsed, digest=digest)
 
 
 def parse_item(body: Any) -> dict[str, Any]:

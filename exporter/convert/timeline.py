@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from exporter.models import Run
+from exporter.conduit.models import Run
 
 ToolTiming = Literal["instants", "slices"]
 

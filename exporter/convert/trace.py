@@ -7,6 +7,7 @@ stand on the root only, so that nobody adds them up twice. Every attribute passe
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from exporter.conduit.models import Run, RunDetail
 from exporter.convert.attributes import ALL, CONTENT_FREE
 from exporter.convert.bounds import bounded, is_tag, one_line, printable_name
 from exporter.convert.content import content_json, content_text, output_messages
@@ -22,7 +23,6 @@ from exporter.convert.spans import (
 )
 from exporter.convert.timeline import Interval, run_interval, tool_intervals
 from exporter.convert.tools import OTHER_ERROR, UNKNOWN, ToolItem, read_tool_item
-from exporter.models import Run, RunDetail
 
 __all__ = ["ConvertOptions", "Span", "ToolCall", "Trace", "run_to_trace", "summary_to_trace"]
 
