@@ -146,7 +146,7 @@ class HttpClient:
         except _FOREIGN as exc:  # asyncio's TimeoutError is an OSError
             if attempt.refusal is not None:
                 return attempt.refusal
-            raise attempt.error(exc) from exc
+            raise attempt.error(exc, self._timeout_s) from exc
 
     async def aclose(self) -> None:
         """Close the connections; requests under way fail."""
@@ -345,15 +345,16 @@ class _Attempt:
         if gzip is not None and gzip.is_inside:
             raise HttpMalformed("the answer's gzip encoding was cut short")
 
-    def error(self, exc: Exception) -> HttpError:
+    def error(self, exc: Exception, timeout_s: float) -> HttpError:
         """What a foreign exception means."""
         if isinstance(exc, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL):
             # Its text may quote a header.
             return HttpError(f"the request cannot be sent ({type(exc).__name__})")
         if isinstance(exc, TimeoutError | httpx.TimeoutException):
-            if self._is_connecting and not self._is_sent:
+            is_connecting = self._is_connecting and not self._is_sent
+            if is_connecting or isinstance(exc, httpx.ConnectTimeout):
                 return HttpUnreachable("no connection in time")
-            return HttpNoAnswer("no answer in time")
+            return HttpNoAnswer(f"no answer within {timeout_s:g} s")
         if isinstance(exc, httpx.ConnectError | httpx.ProxyError):
             return HttpUnreachable(f"no connection: {_reason(exc)}")
         if isinstance(exc, httpx.RemoteProtocolError) and self._is_answered:

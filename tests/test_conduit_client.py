@@ -345,14 +345,14 @@ def test_a_retry_date_counts_from_the_answers_own_clock() -> None:
     ("foreign", "kind", "said"),
     [
         (httpx.ConnectError("[Errno 111] refused"), SourceUnreachable, "cannot be reached"),
-        (httpx.ConnectTimeout(""), SourceUnavailable, "in time"),
+        (httpx.ConnectTimeout(""), SourceUnreachable, "in time"),
         (httpx.ProxyError("407 Proxy Authentication Required"), SourceUnreachable, "407"),
         (
             httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"),
             SourceUnreachable,
             "CONDUIT_CA_FILE",
         ),
-        (httpx.ReadTimeout(""), SourceUnavailable, "in time"),
+        (httpx.ReadTimeout(""), SourceUnavailable, "within 30 s"),
         (httpx.ReadError("reset"), SourceUnavailable, "broke: reset"),
         (OSError(5, "Input/output error"), SourceUnavailable, "Input/output error"),
         (httpx.LocalProtocolError("illegal"), SourceRejected, "cannot be sent"),

@@ -225,7 +225,7 @@ def _drip_of(start: bytes, piece: bytes = b" ") -> Write:
 )
 def test_the_exchange_ends_at_its_deadline(write: Write) -> None:
     """A byte now and then would satisfy a timeout for each read for ever."""
-    with pytest.raises(HttpNoAnswer, match="in time"):
+    with pytest.raises(HttpNoAnswer, match=r"no answer within 0\.\d s"):
         _never_ending(write)
 
 
@@ -238,7 +238,7 @@ def test_headers_without_end_are_no_answer() -> None:
 
 def test_silence_ends_at_the_deadline() -> None:
     """A server that takes the request and says nothing."""
-    with pytest.raises(HttpNoAnswer, match="in time"):
+    with pytest.raises(HttpNoAnswer, match=r"no answer within 0\.\d s"):
         _ask(b"", hold_open=True, timeout_s=0.2)
 
 
@@ -658,7 +658,7 @@ def test_a_locked_key_fails_instead_of_asking_a_terminal(certificates: Certifica
 # --- foreign exceptions ----------------------------------------------------------------------
 
 _UNSENT = ("LocalProtocolError", "UnsupportedProtocol", "InvalidURL")
-_UNREACHABLE = ("ConnectError", "ProxyError")
+_UNREACHABLE = ("ConnectError", "ConnectTimeout", "ProxyError")
 # Raised only by what this client does not use: `raise_for_status`, cookies, sync streams.
 _NEVER = ("CookieConflict", "HTTPStatusError")
 
