@@ -1,7 +1,7 @@
 """The one module that opens HTTP connections: httpx's AsyncClient, for Conduit and for OTLP.
 
 One call is one exchange with an end: a deadline for all of it, a bound on its body. It follows no
-redirect, keeps no cookie, reads no environment variable, always verifies TLS, and never repeats a
+redirect, keeps no cookie, takes no proxy from the environment, always verifies TLS, and repeats no
 request, but for the one that met a connection which the server had closed while it was idle.
 """
 
