@@ -85,7 +85,13 @@ class HttpMalformed(HttpError):
 
 
 class SourceError(ExporterError):
-    """The Conduit API could not be read."""
+    """The Conduit API could not be read; `status` is None where it is not about a status."""
+
+    def __init__(
+        self, message: str | None = None, *, status: int | None = None, hint: str | None = None
+    ) -> None:
+        self.status = status
+        super().__init__(message, hint=hint)
 
 
 class SourceUnavailable(SourceError):
@@ -108,7 +114,7 @@ class SourceRateLimited(SourceError):
     ) -> None:
         self.retry_after_s = retry_after_s
         self.absurd = absurd
-        super().__init__(message)
+        super().__init__(message, status=429)
 
 
 class SourceUnauthorized(SourceError):

@@ -40,12 +40,7 @@ _MAX_CONNECT_S: Final = 10.0
 _CONNECT_SHARE: Final = 0.45
 _CHUNK_BYTES: Final = 64 * 1024
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
-_IDENTITY_NAMES: Final = ("", "identity")
-_GZIP_NAMES: Final = ("gzip", "x-gzip")
 
-_NO_CONNECTION: Final = (httpx.ConnectError, httpx.ProxyError)
-# The request itself: these say nothing about the server. Their texts may quote a header.
-_UNSENDABLE: Final = (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)
 # How a connection ends that the server had closed; OSError is what TLS raises past httpx.
 _CLOSED: Final = (httpx.RemoteProtocolError, httpx.NetworkError, OSError)
 _FOREIGN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
@@ -129,28 +124,24 @@ class HttpClient:
         if self._is_closed:
             raise HttpUnreachable("the connections were closed")
         await self._renew_for_new_files()
-        exchange = _Exchange(max_body_bytes, truncate=truncate)
+        attempt = _Attempt(max_body_bytes, truncate=truncate)
         arguments = {"params": params, "headers": headers, "content": content}
         try:
             async with asyncio.timeout(self._timeout_s):
                 pool = self._pool
                 try:
-                    return await self._attempt(exchange, pool, method, url, arguments)
+                    return await self._send(attempt, pool, method, url, arguments)
                 except _CLOSED:
-                    if not exchange.met_closed_connection:
+                    if not attempt.met_closed_connection:
                         raise
                     if pool is self._pool:
                         await self._renew(self._open_pool())
-                    exchange = _Exchange(max_body_bytes, truncate=truncate)
-                    return await self._attempt(exchange, self._pool, method, url, arguments)
-        except TimeoutError as exc:
-            if answer := exchange.refusal():
-                return answer
-            raise exchange.late(self._timeout_s) from exc
-        except _FOREIGN as exc:
-            if answer := exchange.refusal():
-                return answer
-            raise exchange.error(exc) from exc
+                    attempt = _Attempt(max_body_bytes, truncate=truncate)
+                    return await self._send(attempt, self._pool, method, url, arguments)
+        except _FOREIGN as exc:  # asyncio's TimeoutError is an OSError
+            if attempt.refusal is not None:
+                return attempt.refusal
+            raise attempt.error(exc) from exc
 
     async def aclose(self) -> None:
         """Close the connections; requests under way fail."""
@@ -159,16 +150,16 @@ class HttpClient:
             await pool.client.aclose()
         self._retired.clear()
 
-    async def _attempt(
-        self, exchange: "_Exchange", pool: "_Pool", method: str, url: str, arguments: Any
+    async def _send(
+        self, attempt: "_Attempt", pool: "_Pool", method: str, url: str, arguments: Any
     ) -> HttpAnswer:
         pool.in_use += 1
+        extensions = {"trace": attempt.trace}
         try:
-            extensions = {"trace": exchange.trace}
             async with pool.client.stream(
                 method, url, extensions=extensions, **arguments
-            ) as response:
-                return await exchange.read(response)
+            ) as answer:
+                return await attempt.read(answer)
         finally:
             pool.in_use -= 1
             if pool in self._retired and not pool.in_use:
@@ -298,15 +289,16 @@ class _Pool:
     in_use: int = 0
 
 
-class _Exchange:
+class _Attempt:
     """How far one attempt of a request came, and what that makes of its failure."""
 
     def __init__(self, max_body_bytes: int, *, truncate: bool) -> None:
+        self.refusal: HttpAnswer | None = None
         self._max_body_bytes = max_body_bytes
         self._truncate = truncate
         self._is_connecting = False
         self._is_sent = False
-        self._response: httpx.Response | None = None
+        self._is_answered = False
 
     @property
     def met_closed_connection(self) -> bool:
@@ -314,7 +306,7 @@ class _Exchange:
 
         An injected transport tells nothing of its connections: then never.
         """
-        return self._is_sent and not self._is_connecting and self._response is None
+        return self._is_sent and not self._is_connecting and not self._is_answered
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         """Hear from httpcore what it does (its documented "trace" extension)."""
@@ -326,55 +318,46 @@ class _Exchange:
 
     async def read(self, response: httpx.Response) -> HttpAnswer:
         """The answer with its body; raises HttpMalformed where it must be whole and is not."""
-        self._response = response
+        self._is_answered = True
+        status, headers = response.status_code, response.headers
+        if not response.is_success:
+            # Its status says enough, whatever becomes of the body.
+            self.refusal = HttpAnswer(status, headers, b"", truncated=True)
         body = bytearray()
         try:
             await self._read_body(response, body)
         except HttpMalformed:
             if response.is_success and not self._truncate:
                 raise
-            del body[self._max_body_bytes :]
-            return HttpAnswer(response.status_code, response.headers, bytes(body), truncated=True)
-        return HttpAnswer(response.status_code, response.headers, bytes(body))
-
-    def refusal(self) -> HttpAnswer | None:
-        """The answer without a body, where its status says enough: one that is no success."""
-        response = self._response
-        if response is None or response.is_success:
-            return None
-        return HttpAnswer(response.status_code, response.headers, b"", truncated=True)
+            return HttpAnswer(status, headers, bytes(body[: self._max_body_bytes]), truncated=True)
+        return HttpAnswer(status, headers, bytes(body))
 
     async def _read_body(self, response: httpx.Response, body: bytearray) -> None:
-        encoding = response.headers.get("content-encoding", "").strip().lower()
-        if encoding not in (*_IDENTITY_NAMES, *_GZIP_NAMES):
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity", "gzip", "x-gzip"):
             raise HttpMalformed("the answer is in a content encoding that was not asked for")
-        gzip = _Gzip(self._max_body_bytes) if encoding in _GZIP_NAMES else None
+        gzip = _Gzip(self._max_body_bytes) if "gzip" in encoding else None
         received = 0
         async for chunk in response.aiter_raw(_CHUNK_BYTES):
             received += len(chunk)
             body += chunk if gzip is None else gzip.decode(chunk)
             if max(received, len(body)) > self._max_body_bytes:
                 raise HttpMalformed(f"the answer is larger than {self._max_body_bytes} bytes")
-        if gzip is not None:
-            gzip.finish()
-
-    def late(self, timeout_s: float) -> HttpError:
-        """The error of an exchange that passed its deadline."""
-        if self._is_sent or self._response is not None:
-            return HttpNoAnswer(f"no answer within {timeout_s:g} s")
-        if self._is_connecting:
-            return HttpUnreachable("no connection in time")
-        return HttpNoAnswer(f"no answer within {timeout_s:g} s: all connections were busy")
+        if gzip is not None and gzip.is_inside:
+            raise HttpMalformed("the answer's gzip encoding was cut short")
 
     def error(self, exc: Exception) -> HttpError:
         """What a foreign exception means."""
-        if isinstance(exc, _UNSENDABLE):
+        if isinstance(exc, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL):
+            # Its text may quote a header.
             return HttpError(f"the request cannot be sent ({type(exc).__name__})")
-        if isinstance(exc, httpx.ConnectTimeout):
-            return HttpUnreachable("no connection in time")
-        if isinstance(exc, _NO_CONNECTION):
+        if isinstance(exc, TimeoutError | httpx.TimeoutException):
+            if self._is_connecting and not self._is_sent:
+                return HttpUnreachable("no connection in time")
+            return HttpNoAnswer("no answer in time")
+        if isinstance(exc, httpx.ConnectError | httpx.ProxyError):
             return HttpUnreachable(f"no connection: {_reason(exc)}")
-        if isinstance(exc, httpx.RemoteProtocolError) and self._response is not None:
+        if isinstance(exc, httpx.RemoteProtocolError) and self._is_answered:
             return HttpMalformed("the answer was cut short")
         return HttpNoAnswer(f"the connection broke: {_reason(exc)}")
 
@@ -383,33 +366,26 @@ class _Gzip:
     """Gzip members one after the other, and the zero bytes that some writers pad them with."""
 
     def __init__(self, max_bytes: int) -> None:
+        self.is_inside = False
         self._left = max_bytes
-        self._inflater = zlib.decompressobj(_GZIP_WINDOW)
-        self._is_inside = False
+        self._member = zlib.decompressobj(_GZIP_WINDOW)
 
     def decode(self, chunk: bytes) -> bytes:
         """The bytes that a piece holds, at most one more than are left."""
-        parts: list[bytes] = []
+        decoded = bytearray()
         while chunk and self._left >= 0:
-            if not self._is_inside:
+            if not self.is_inside:
                 chunk = chunk.lstrip(b"\0")
-                if not chunk:
-                    break
-                self._inflater = zlib.decompressobj(_GZIP_WINDOW)
-                self._is_inside = True
+                self._member = zlib.decompressobj(_GZIP_WINDOW)
             try:
-                part = self._inflater.decompress(chunk, self._left + 1)
+                part = self._member.decompress(chunk, self._left + 1)
             except zlib.error as exc:
                 raise HttpMalformed("the answer's gzip encoding is damaged") from exc
-            parts.append(part)
+            decoded += part
             self._left -= len(part)
-            self._is_inside = not self._inflater.eof
-            chunk = self._inflater.unused_data
-        return b"".join(parts)
-
-    def finish(self) -> None:
-        if self._is_inside:
-            raise HttpMalformed("the answer's gzip encoding was cut short")
+            self.is_inside = bool(chunk) and not self._member.eof
+            chunk = self._member.unused_data
+        return bytes(decoded)
 
 
 def _parse_proxy(proxy: str | None) -> httpx.URL | None:

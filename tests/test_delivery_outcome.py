@@ -296,19 +296,6 @@ def test_a_final_code_blames_the_destination(code: str) -> None:
     assert outcome.reason.startswith(f"{code}: no [hidden]")
 
 
-@pytest.mark.parametrize(
-    ("code", "variable"),
-    [
-        ("UNAUTHENTICATED", "HEADERS"),
-        ("PERMISSION_DENIED", "HEADERS"),
-        ("UNIMPLEMENTED", "ENDPOINT"),
-    ],
-)
-def test_a_final_code_says_what_to_check(code: str, variable: str) -> None:
-    """By the name of the setting."""
-    assert f"check OTEL_EXPORTER_OTLP_{variable}" in reason_of(outcome_of_grpc_error(code, ""))
-
-
 @pytest.mark.parametrize("code", MOMENT)
 def test_a_retryable_code_blames_the_moment(code: str) -> None:
     """With the delay of RetryInfo where there is one; then it is certain who answered."""

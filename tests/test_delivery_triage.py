@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.delivery.outbox import Delivered, Parked, PendingTrace, Rejected
+from exporter.delivery.outbox import Delivered, PendingTrace, Rejected
 from exporter.delivery.outcome import Accepted, Invalid, Outcome, Refused, Unavailable
 from exporter.delivery.triage import Triage
 from tests.fakes import START_NS
@@ -83,14 +83,6 @@ def test_an_invalid_trace_is_rejected_alone(poison: tuple[int, ...]) -> None:
     assert sorted(backend.rejected) == sorted(poison)
     assert sorted(backend.delivered) == [one for one in range(1, 21) if one not in poison]
     assert not any(backend.waits), "nothing needs waiting for"
-
-
-def test_a_rejected_trace_keeps_the_reason_and_counts_its_spans() -> None:
-    """What the operator reads is what the backend said."""
-    triage = Triage(rng=random.Random(1), max_traces=8)
-    decision = triage.learn([pending(1, spans=3)], Invalid("400: bad span"), now_ns=START_NS)
-    assert decision.results == (Rejected(1, "400: bad span"),)
-    assert (decision.spans_delivered, decision.spans_rejected) == (0, 3)
 
 
 def test_a_proxy_that_answers_400_to_everything_makes_no_dead_letters() -> None:
@@ -252,12 +244,3 @@ def test_no_trace_is_ever_lost_or_stuck(seed: int) -> None:
     assert set(backend.rejected) == {one for one, kind in poison.items() if kind == "invalid"}
     assert sorted([*backend.delivered, *backend.rejected, *backend.parked]) == list(range(1, 641))
     assert len(backend.parked) <= 5, "the unlucky ones besides the poison are few"
-
-
-def test_a_parked_trace_says_why_and_until_when() -> None:
-    """The reason goes into the log beside the trace's id."""
-    backend = Destination(2, refuses(1, outcome=Refused("500: internal")), max_traces=1)
-    backend.step()
-    backend.step()
-    decision = backend.triage.learn([pending(1)], Refused("500: internal"), now_ns=START_NS)
-    assert decision.results == (Parked(1, START_NS + HOUR_NS, "500: internal"),)
