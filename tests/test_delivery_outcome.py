@@ -75,6 +75,7 @@ def test_every_status_has_one_meaning(status: int) -> None:
     [
         (b"", PROTOBUF),
         (b"", ""),
+        (b"", HTML),
         (b"OK", TEXT),
         (b"OK", ""),
         (b"{}", ""),
@@ -107,7 +108,6 @@ def test_a_2xx_is_a_success_whatever_it_says(status: int, body: bytes, kind: str
         (b"\n<html><body>Sign in</body></html>", TEXT),
         (b'<?xml version="1.0"?><html xmlns="x"></html>', "application/xml"),
         (b"Sign in", HTML),
-        (b"", HTML),
     ],
 )
 @pytest.mark.parametrize("truncated", [False, True])
