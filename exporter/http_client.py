@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import certifi
 import httpx
@@ -38,7 +38,6 @@ _KEEPALIVE_S: Final = 55.0
 # leave the socket of a handshake open.
 _MAX_CONNECT_S: Final = 10.0
 _CONNECT_SHARE: Final = 0.45
-_CHUNK_BYTES: Final = 64 * 1024
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 # How a connection ends that the server had closed; OSError is what TLS raises past httpx.
@@ -94,11 +93,13 @@ class HttpClient:
         self._max_connections = max_connections
         self._proxy = _parse_proxy(proxy)
         self._secure = secure
-        self._ca_file = ca_file
-        self._certificate_file = client_certificate_file
-        self._key_file = client_key_file
+        self._tls_files = {
+            "ca_file": ca_file,
+            "client_certificate_file": client_certificate_file,
+            "client_key_file": client_key_file,
+        }
+        self._tls_file_states = self._read_tls_file_states()
         self._transport = transport
-        self._files = self._file_states()
         self._pool = self._open_pool()
         # Replaced, but with requests under way.
         self._retired: set[_Pool] = set()
@@ -121,8 +122,6 @@ class HttpClient:
         decoded, raises HttpMalformed; with `truncate`, and for any status but 2xx, it is marked as
         truncated instead. Raises HttpUnreachable, HttpNoAnswer, HttpMalformed and HttpError.
         """
-        if self._is_closed:
-            raise HttpUnreachable("the connections were closed")
         await self._renew_for_new_files()
         attempt = _Attempt(max_body_bytes, truncate=truncate)
         arguments = {"params": params, "headers": headers, "content": content}
@@ -153,6 +152,8 @@ class HttpClient:
     async def _send(
         self, attempt: "_Attempt", pool: "_Pool", method: str, url: str, arguments: Any
     ) -> HttpAnswer:
+        if self._is_closed:
+            raise HttpUnreachable("the connections were closed")
         pool.in_use += 1
         extensions = {"trace": attempt.trace}
         try:
@@ -167,10 +168,10 @@ class HttpClient:
                 await pool.client.aclose()
 
     async def _renew_for_new_files(self) -> None:
-        files = self._file_states()
-        if files == self._files or self._transport is not None:
+        states = self._read_tls_file_states()
+        if states == self._tls_file_states or self._transport is not None:
             return
-        self._files = files
+        self._tls_file_states = states
         try:
             pool = self._open_pool()
         except ConfigError as exc:
@@ -187,44 +188,37 @@ class HttpClient:
             await old.client.aclose()
 
     def _open_pool(self) -> "_Pool":
-        transport = self._transport
-        if transport is None:
-            context = self._tls_context()
-            limits = httpx.Limits(
+        client = httpx.AsyncClient(
+            transport=self._transport or self._open_transport(),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(None, connect=self._connect_s),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            headers={
+                "user-agent": f"conduit-exporter/{__version__}",
+                "accept-encoding": "gzip",
+            },
+        )
+        return _Pool(client)
+
+    def _open_transport(self) -> httpx.AsyncHTTPTransport:
+        over_tls = self._proxy is not None and self._proxy.scheme == "https"
+        if self._secure or over_tls:
+            context = tls_context(**self._tls_files)
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return httpx.AsyncHTTPTransport(
+            verify=context,
+            trust_env=False,
+            limits=httpx.Limits(
                 max_connections=self._max_connections, keepalive_expiry=_KEEPALIVE_S
-            )
-            proxy = self._proxy and httpx.Proxy(
-                self._proxy, ssl_context=context if self._proxy.scheme == "https" else None
-            )
-            transport = httpx.AsyncHTTPTransport(
-                verify=context, trust_env=False, limits=limits, proxy=proxy
-            )
-        return _Pool(
-            httpx.AsyncClient(
-                transport=transport,
-                trust_env=False,
-                follow_redirects=False,
-                timeout=httpx.Timeout(None, connect=self._connect_s),
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-                headers={
-                    "user-agent": f"conduit-exporter/{__version__}",
-                    "accept-encoding": "gzip",
-                },
-            )
+            ),
+            proxy=self._proxy
+            and httpx.Proxy(self._proxy, ssl_context=context if over_tls else None),
         )
 
-    def _tls_context(self) -> ssl.SSLContext:
-        if not self._secure and (self._proxy is None or self._proxy.scheme != "https"):
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return tls_context(
-            ca_file=self._ca_file,
-            client_certificate_file=self._certificate_file,
-            client_key_file=self._key_file,
-        )
-
-    def _file_states(self) -> list[tuple[int, int, int] | None]:
-        paths = (self._ca_file, self._certificate_file, self._key_file)
-        return [None if path is None else file_state(path) for path in paths]
+    def _read_tls_file_states(self) -> list[tuple[int, int, int] | None]:
+        return [file_state(path) for path in self._tls_files.values()]
 
 
 def tls_context(
@@ -253,8 +247,10 @@ def tls_context(
     return context
 
 
-def file_state(path: Path) -> tuple[int, int, int] | None:
+def file_state(path: Path | None) -> tuple[int, int, int] | None:
     """What tells one content of a file from the next; None where there is no file."""
+    if path is None:
+        return None
     try:
         found = path.stat()
     except OSError:
@@ -338,7 +334,8 @@ class _Attempt:
             raise HttpMalformed("the answer is in a content encoding that was not asked for")
         gzip = _Gzip(self._max_body_bytes) if "gzip" in encoding else None
         received = 0
-        async for chunk in response.aiter_raw(_CHUNK_BYTES):
+        # Not `aiter_raw`: it refuses the answers of httpx.MockTransport, which are read already.
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
             received += len(chunk)
             body += chunk if gzip is None else gzip.decode(chunk)
             if max(received, len(body)) > self._max_body_bytes:
