@@ -73,13 +73,13 @@ class ScriptedSender:
         self.bodies: list[bytes] = []
         self.times: list[float] = []
         self.under_way = 0
-        self.most_under_way = 0
+        self.max_under_way = 0
 
     async def send(self, payload: bytes) -> Outcome:
         self.bodies.append(payload)
         self.times.append(self.clock.monotonic_s())
         self.under_way += 1
-        self.most_under_way = max(self.under_way, self.most_under_way)
+        self.max_under_way = max(self.under_way, self.max_under_way)
         try:
             await self.clock.sleep(self.latency_s)
         finally:
@@ -119,6 +119,8 @@ class Stage:
         await script(self)
         self.stop.set()
         await asyncio.wait([self.task])
+        if not self.task.cancelled():
+            self.task.result()
 
 
 def test_what_is_there_at_the_start_is_sent_at_once() -> None:
@@ -199,7 +201,7 @@ def test_a_success_is_recorded_before_the_next_request() -> None:
 
     stage.run(script)
     assert recorded == [0, 1]
-    assert stage.sender.most_under_way == 1
+    assert stage.sender.max_under_way == 1
 
 
 def test_a_state_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -144,15 +144,6 @@ def test_a_mended_destination_gets_everything_and_unparks() -> None:
     assert backend.triage.problem is None
 
 
-def test_a_mended_destination_with_a_single_trace_is_noticed() -> None:
-    """With no other trace to try, the refused one is tried again."""
-    answers: list[Outcome] = [Refused("401"), Refused("401"), Accepted()]
-    backend = Destination(1, lambda _: answers.pop(0))
-    backend.run(3)
-    assert backend.delivered == [1]
-    assert backend.unparked == 1
-
-
 def test_an_unanswered_request_is_sent_again_as_it_was() -> None:
     """Whether it arrived is not known: the same traces in the same order."""
     answers: list[Outcome] = [Unavailable("timeout"), Unavailable("timeout"), Accepted()]
