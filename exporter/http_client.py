@@ -1,7 +1,7 @@
 """The one module that opens HTTP connections: httpx's AsyncClient, for Conduit and for OTLP.
 
 One call is one exchange with an end: a deadline for all of it, a bound on its body. It follows no
-redirect, keeps no cookie, reads no environment variable, always verifies TLS, and never repeats a
+redirect, keeps no cookie, takes no proxy from the environment, always verifies TLS, and repeats no
 request, but for the one that met a connection which the server had closed while it was idle.
 """
 
@@ -124,23 +124,29 @@ class HttpClient:
         """
         await self._renew_for_new_files()
         attempt = _Attempt(max_body_bytes, truncate=truncate)
-        arguments = {"params": params, "headers": headers, "content": content}
+        arguments = {
+            "method": method,
+            "url": url,
+            "params": params,
+            "headers": headers,
+            "content": content,
+        }
         try:
             async with asyncio.timeout(self._timeout_s):
                 pool = self._pool
                 try:
-                    return await self._send(attempt, pool, method, url, arguments)
+                    return await self._send(attempt, pool, arguments)
                 except _CLOSED:
                     if not attempt.met_closed_connection:
                         raise
                     if pool is self._pool:
                         await self._renew(self._open_pool())
                     attempt = _Attempt(max_body_bytes, truncate=truncate)
-                    return await self._send(attempt, self._pool, method, url, arguments)
+                    return await self._send(attempt, self._pool, arguments)
         except _FOREIGN as exc:  # asyncio's TimeoutError is an OSError
             if attempt.refusal is not None:
                 return attempt.refusal
-            raise attempt.error(exc) from exc
+            raise attempt.error(exc, self._timeout_s) from exc
 
     async def aclose(self) -> None:
         """Close the connections; requests under way fail."""
@@ -149,18 +155,14 @@ class HttpClient:
             await pool.client.aclose()
         self._retired.clear()
 
-    async def _send(
-        self, attempt: "_Attempt", pool: "_Pool", method: str, url: str, arguments: Any
-    ) -> HttpAnswer:
+    async def _send(self, attempt: "_Attempt", pool: "_Pool", arguments: Any) -> HttpAnswer:
         if self._is_closed:
             raise HttpUnreachable("the connections were closed")
         pool.in_use += 1
-        extensions = {"trace": attempt.trace}
         try:
-            async with pool.client.stream(
-                method, url, extensions=extensions, **arguments
-            ) as answer:
-                return await attempt.read(answer)
+            extensions = {"trace": attempt.trace}
+            async with pool.client.stream(**arguments, extensions=extensions) as response:
+                return await attempt.read(response)
         finally:
             pool.in_use -= 1
             if pool in self._retired and not pool.in_use:
@@ -343,15 +345,16 @@ class _Attempt:
         if gzip is not None and gzip.is_inside:
             raise HttpMalformed("the answer's gzip encoding was cut short")
 
-    def error(self, exc: Exception) -> HttpError:
+    def error(self, exc: Exception, timeout_s: float) -> HttpError:
         """What a foreign exception means."""
         if isinstance(exc, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL):
             # Its text may quote a header.
             return HttpError(f"the request cannot be sent ({type(exc).__name__})")
         if isinstance(exc, TimeoutError | httpx.TimeoutException):
-            if self._is_connecting and not self._is_sent:
+            is_connecting = self._is_connecting and not self._is_sent
+            if is_connecting or isinstance(exc, httpx.ConnectTimeout):
                 return HttpUnreachable("no connection in time")
-            return HttpNoAnswer("no answer in time")
+            return HttpNoAnswer(f"no answer within {timeout_s:g} s")
         if isinstance(exc, httpx.ConnectError | httpx.ProxyError):
             return HttpUnreachable(f"no connection: {_reason(exc)}")
         if isinstance(exc, httpx.RemoteProtocolError) and self._is_answered:
