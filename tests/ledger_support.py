@@ -47,7 +47,8 @@ def record(
         ledger,
         lambda one: one.runs.record_page(
             1,
-            records,
+            [known.run for known in records],
+            decide={known.run: known for known in records}.__getitem__,
             unreadable=unreadable,
             coverage=coverage,
             floor_ns=floor_ns,

@@ -123,7 +123,10 @@ def test_a_transaction_that_fails_leaves_nothing_of_itself(ledger: Ledger) -> No
     """Neither rows nor totals nor the outbox remember a transaction that raised."""
 
     def fails(one: Ledger) -> None:
-        one.runs.record_page(1, [make_record()], floor_ns=0, now_ns=START_NS)
+        run = make_run()
+        one.runs.record_page(
+            1, [run], decide=lambda _: make_record(run), floor_ns=0, now_ns=START_NS
+        )
         one.runs.record_detail(1, make_record(), trace=make_trace(), now_ns=START_NS)
         raise ZeroDivisionError
 
@@ -435,8 +438,9 @@ def gated(ledger: Ledger, test: Callable[[LedgerGate, FailingLedger], Any]) -> N
 
 
 def count(name: str) -> Callable[[Ledger], Any]:
-    one_run = make_record(make_run(name))
-    return lambda one: one.runs.record_page(1, [one_run], floor_ns=0, now_ns=START_NS)
+    return lambda one: one.runs.record_page(
+        1, [make_run(name)], decide=make_record, floor_ns=0, now_ns=START_NS
+    )
 
 
 def test_works_that_wait_together_are_committed_together(ledger: Ledger) -> None:

@@ -34,7 +34,9 @@ def decode_json(body: bytes) -> Any:
         raise SourceMalformed(f"The answer has more than {MAX_ELEMENTS} elements")
     try:
         # Replacing invalid bytes leaves a page readable whose one run quotes a broken string.
-        return _storable(_DECODER.decode(body.decode("utf-8-sig", "replace")))
+        value = _DECODER.decode(body.decode("utf-8-sig", "replace"))
+        # Only an escape can stand for a lone surrogate, and NUL stands as it is or as an escape.
+        return _storable(value) if b"\\u" in body or b"\0" in body else value
     except RecursionError:
         problem = "nested too deep to be read"
     except json.JSONDecodeError as exc:

@@ -7,7 +7,7 @@ happens. Never decides what is worth a request.
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -108,8 +108,9 @@ class RunTables:
     def record_page(
         self,
         agent_no: int,
-        records: Sequence[RunRecord],
+        runs: Sequence[Run],
         *,
+        decide: Callable[[Run], RunRecord],
         unreadable: Sequence[Unreadable] = (),
         coverage: Coverage | None = None,
         floor_ns: int,
@@ -117,27 +118,29 @@ class RunTables:
     ) -> Recorded:
         """Record what a page showed: count what has ended, remember what has not, move the reading.
 
-        Counting and the totals share the transaction. Runs created before `floor_ns` that are not
-        known are left alone.
+        Counting and the totals share the transaction. `decide` is asked about runs that are not
+        counted yet; those created before `floor_ns` that are not known are left alone.
         """
-        unique: dict[str, RunRecord] = {}
-        for record in records:
+        unique: dict[str, Run] = {}
+        for run in runs:
             # A row may stand on a page twice.
-            if record.run.terminal or record.run.id not in unique:
-                unique[record.run.id] = record
+            if run.terminal or run.id not in unique:
+                unique[run.id] = run
         rows = self._find(agent_no, list(unique))
         counted: list[RunRecord] = []
         appeared = revised = 0
-        for run_id, record in unique.items():
+        for run_id, run in unique.items():
             row = rows.get(run_id)
-            if row is None and record.run.created_ns < floor_ns:
+            if row is None and run.created_ns < floor_ns:
                 continue
+            if row is not None and row.counted:
+                revised += self._note_revision(agent_no, run, row)
+                continue
+            record = decide(run)
             if _may_count(row, record):
                 appeared += row is None
                 if self._take(agent_no, record, row, now_ns):
                     counted.append(record)
-            elif row is not None and row.counted:
-                revised += self._note_revision(agent_no, record.run, row)
         self._quarantine_rows(agent_no, unreadable, now_ns)
         if coverage is not None:
             self._agents.cover(agent_no, coverage)

@@ -348,21 +348,19 @@ class AgentReader:
         floor_ns: int | None = None,
     ) -> Recorded:
         """Record a page of runs; runs below `floor_ns` (the agent's) are left alone."""
-        records = [
-            self._policy.record(
-                run,
-                priority=priority,
-                agent=agent.progress.agent,
-                named=run.id in agent.wanted,
+
+        def decide(run: Run) -> RunRecord:
+            return self._policy.record(
+                run, priority=priority, agent=agent.progress.agent, named=run.id in agent.wanted
             )
-            for run in page.rows
-        ]
+
         lowest_ns = agent.progress.agent.floor_ns if floor_ns is None else floor_ns
         now_ns = self._clock.now_ns()
         recorded: Recorded = await self._gate.transact(
             lambda ledger: ledger.runs.record_page(
                 agent.no,
-                records,
+                page.rows,
+                decide=decide,
                 unreadable=page.unreadable,
                 coverage=coverage,
                 floor_ns=lowest_ns,

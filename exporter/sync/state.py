@@ -209,7 +209,7 @@ class AgentState:
         if limit == PAGE_MAX or not hidden:
             self.head_oldest_ns = oldest
         # Once the longest page does not show them, no longer page will.
-        longer = news or (hidden and limit < PAGE_MAX)
+        longer = news > _SHORT_PAGE // 2 or (hidden and limit < PAGE_MAX)
         self.head_limit = PAGE_MAX if longer else _SHORT_PAGE
 
     def schedule_head(
