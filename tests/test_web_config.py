@@ -89,7 +89,7 @@ BAD = {
     "http_server_config: {http2: true}": "http_server_config.http2: input should be False",
     "http_server_config: {headers: {}}": "http_server_config.headers: is not supported; ",
     f"basic_auth_users: {{alice: {SECRET}}}": f"basic_auth_users.alice: {NO_HASH}",
-    f"basic_auth_users: {{alice: {HASHED.replace('$2b', '$2')}}}": f"basic_auth_users.alice: {NO_HASH}",
+    f"basic_auth_users: {{bob: {HASHED.replace('$2b', '$2')}}}": f"basic_auth_users.bob: {NO_HASH}",
     f"basic_auth_users: {{5: {HASHED}}}": "basic_auth_users.5: input should be a valid string",
     f"basic_auth_users: {{'a:b': {HASHED}}}": "basic_auth_users.a:b: a user name has ",
     f"basic_auth_users: {{alice: {HASHED.replace('$04$', '$17$')}}}": "basic_auth_users.alice: "

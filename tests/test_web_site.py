@@ -3,14 +3,18 @@
 import gzip
 import logging
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
 import pytest
 
+from exporter.metrics.catalogue import TRACES_PENDING
+from exporter.metrics.sample import Sample
 from tests.metrics_support import parse_openmetrics, parse_text
-from tests.web_support import Client, Served, serving
+from tests.web_support import Client, Served, make_registry, serving
 
 PATHS = ("/", "/metrics", "/-/healthy", "/-/ready", "/style.css")
 every_path = pytest.mark.parametrize("path", PATHS)
@@ -71,9 +75,8 @@ def test_head_is_get_without_the_body(site: Served, path: str) -> None:
 def test_a_scrape_is_compressed_for_who_takes_gzip(site: Served) -> None:
     """The same text in a fraction of the bytes, and caches are told."""
     with Client(site) as client:
-        client.send(
-            b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
-        )
+        client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n")
+        client.send(b"Connection: close\r\n\r\n")
         head, _, body = client.rest().partition(b"\r\n\r\n")
     assert b"content-encoding: gzip" in head.lower()
     assert b"vary: accept, accept-encoding" in head.lower()
@@ -192,6 +195,30 @@ def test_an_upgrade_is_not_taken(site: Served) -> None:
     """The request is answered as it stands."""
     answer = site.ask(headers={"connection": "Upgrade", "upgrade": "websocket"})
     assert (answer.status_code, answer.text) == (200, "Healthy\n")
+
+
+def test_a_crowd_of_scrapers_is_not_a_crowd_of_renderings() -> None:
+    """Whoever asks at the same time is given the same text; a later request sees what is later."""
+    scrapes = 0
+
+    def source() -> Iterator[Sample]:
+        nonlocal scrapes
+        scrapes += 1
+        yield Sample(TRACES_PENDING, (), scrapes)
+
+    with serving(registry=make_registry(source)) as served, ExitStack() as stack:
+        clients = [stack.enter_context(Client(served)) for _ in range(50)]
+        # The loop does not run until all of them have asked.
+        asked = threading.Event()
+        served.call(asked.wait)
+        for client in clients:
+            client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        asked.set()
+        for client in clients:
+            assert b"conduit_exporter_traces_pending" in client.rest()
+        assert scrapes < 10
+        before = scrapes
+        assert f"conduit_exporter_traces_pending {before + 1}.0" in served.ask("/metrics").text
 
 
 def test_a_scrape_opens_no_file_but_those_of_proc(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,11 +109,9 @@ def test_a_wrong_web_config_file_is_an_error_that_names_the_setting(tmp_path: Pa
     with config_error() as problems:
         make_website(EXPORTER_WEB_CONFIG_FILE=str(path))
     label = f"EXPORTER_WEB_CONFIG_FILE: {path}"
-    assert problems == [
-        f"{label}: basic_auth_users.alice: is not a bcrypt hash; `htpasswd -nBC 10 NAME` makes one",
-        f"{label}: other: is not supported; supported are tls_server_config, http_server_config, "
-        "basic_auth_users",
-    ]
+    no_hash, unknown = problems
+    assert no_hash.startswith(f"{label}: basic_auth_users.alice: is not a bcrypt hash; ")
+    assert unknown.startswith(f"{label}: other: is not supported; ")
 
 
 def test_the_state_of_the_web_config_file_is_a_metric(

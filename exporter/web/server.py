@@ -74,8 +74,9 @@ class WebServer:
                 server_header=False,
                 headers=_HEADERS,
                 backlog=_ACCEPTED_AT_ONCE,
-                # The table keeps connections below it; uvicorn counts the one that asks as well.
-                limit_concurrency=limits.connections + 1,
+                # The table keeps connections below it; uvicorn still counts those that have given
+                # way in this turn of the loop.
+                limit_concurrency=2 * limits.connections,
                 h11_max_incomplete_event_size=limits.header_bytes,
                 timeout_keep_alive=limits.keep_alive_s,
                 timeout_graceful_shutdown=int(limits.drain_s) + 1,
