@@ -20,7 +20,7 @@ from exporter.web.protocol import BoundedProtocol, ConnectionTable, Door, WebLim
 _EVERYWHERE: Final = "::"
 # So many connections are accepted in one turn of the loop. Their bound is a multiple of it: what
 # was just accepted is read before it is the one to give way.
-_ACCEPTED_AT_ONCE: Final = 32
+_ACCEPTED_AT_ONCE: Final = 16
 # More than this wait in the kernel, where they cost us nothing.
 _BACKLOG: Final = 1024
 _RELOAD_EVERY_S: Final = 5.0
