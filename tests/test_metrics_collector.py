@@ -147,15 +147,15 @@ def test_a_failing_source_is_logged_once_until_it_recovers(
 ) -> None:
     """A scrape every 15 seconds does not fill the log."""
     caplog.set_level(logging.INFO)
-    sources: list[Source] = [broken]
+    fails = iter([True, True, True, False, True])
+
+    def source() -> Iterable[Sample]:
+        return broken() if next(fails) else ()
+
     registry, collector = new_registry()
-    collector.add_source("ledger", lambda: sources[0]())
-    for _ in range(3):
+    collector.add_source("ledger", source)
+    for _ in range(5):
         render(registry, "")
-    sources[0] = list
-    render(registry, "")
-    sources[0] = broken
-    render(registry, "")
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO", "ERROR"]
 
 

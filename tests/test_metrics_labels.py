@@ -32,7 +32,8 @@ def test_a_hostile_value_is_made_harmless(hostile: str, safe: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "two"), [("x" * 500 + "1", "x" * 500 + "2"), ("a\x01", "a\x02"), ("<b>", "\u2039b\u203a")]
+    ("one", "two"),
+    [("x" * 500 + "1", "x" * 500 + "2"), ("a\x01", "a\x02"), ("<b>", "\u2039b\u203a")],
 )
 def test_different_values_stay_different(one: str, two: str) -> None:
     """Two series never become one, which would be shown twice or summed wrongly."""

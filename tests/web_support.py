@@ -7,11 +7,11 @@ import copy
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -124,12 +124,23 @@ class Served:
         """Call it on the server's event loop."""
         self._loop.call_soon_threadsafe(function)
 
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Look at the server until this is so."""
+        pause = threading.Event()
+        for _ in range(round(LIMIT_S * 100)):
+            if condition():
+                return
+            pause.wait(0.01)
+        raise TimeoutError("It never came to be so")
+
     def begin_stop(self) -> None:
         self.call(self._stop.set)
 
     def stop(self) -> None:
         """Stop, and wait until all of it has ended."""
-        self.begin_stop()
+        # Its loop may be closed already.
+        with contextlib.suppress(RuntimeError):
+            self.begin_stop()
         assert self.finished is not None
         self.finished.result(LIMIT_S)
 
@@ -198,7 +209,7 @@ class Client:
             connection = context.wrap_socket(connection, server_hostname=url.hostname)
         self.socket = connection
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -220,7 +231,8 @@ class Client:
     def rest(self) -> bytes:
         """What still comes until the server closes the connection."""
         received = b""
-        with contextlib.suppress(ConnectionError):
+        # Cut off is cut off, with TLS as without.
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             while piece := self.socket.recv(65536):
                 received += piece
         return received

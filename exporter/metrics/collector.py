@@ -6,7 +6,7 @@ conduit_exporter_collector_success, and everything else is shown. Never touches 
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -92,9 +92,14 @@ def new_registry() -> tuple[CollectorRegistry, SourceCollector]:
 
 def render(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     """What the registry shows now, and the content type that suits the Accept header."""
+    encode, content_type = encoder_for(accept)
+    return encode(registry), content_type
+
+
+def encoder_for(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """What writes the text that suits the Accept header, and the content type of that text."""
     wanted = [one for one in accept.split(",") if _version(one) in _WRITTEN]
-    encoder, content_type = choose_encoder(",".join(wanted))
-    return encoder(registry), content_type
+    return choose_encoder(",".join(wanted))
 
 
 def _version(media_range: str) -> str:

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
-from pydantic_core import PydanticCustomError
 
 from exporter.errors import ConfigError
 
@@ -36,18 +35,16 @@ def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
 
 def _user_name(text: str) -> str:
     if not text or ":" in text:
-        raise PydanticCustomError("user", "a user name has at least one character and no colon")
+        raise ValueError("a user name has at least one character and no colon")
     return text
 
 
 def _bcrypt_hash(text: str) -> str:
     matched = _BCRYPT.match(text)
     if matched is None:
-        raise PydanticCustomError(
-            "bcrypt", "is not a bcrypt hash; `htpasswd -nBC 10 NAME` makes one"
-        )
+        raise ValueError("is not a bcrypt hash; `htpasswd -nBC 10 NAME` makes one")
     if int(matched[1]) not in _BCRYPT_COSTS:
-        raise PydanticCustomError("bcrypt", "bcrypt's cost must be from 4 to 16")
+        raise ValueError("bcrypt's cost must be from 4 to 16")
     return text
 
 
@@ -171,7 +168,8 @@ def _problem(kind: str, loc: tuple[int | str, ...], message: str) -> str:
     name = ".".join(str(part) for part in loc if part != "[key]") or "the file"
     if kind == "extra_forbidden":
         return f"{name}: is not supported; supported are {', '.join(_SUPPORTED[loc[:-1]])}"
-    return f"{name}: {message[0].lower()}{message[1:]}"
+    words = message.removeprefix("Value error, ")
+    return f"{name}: {words[0].lower()}{words[1:]}"
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:

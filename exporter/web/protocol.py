@@ -2,7 +2,7 @@
 
 Adds to uvicorn's h11 protocol what it lacks: a deadline for a request and its answer, so that
 neither a header that trickles in nor a client that does not read holds a connection, and a bound
-at which the connection that was answered least recently gives way to a new one.
+at which a connection that waits for its client gives way to a new one.
 """
 
 import asyncio
@@ -38,36 +38,48 @@ class WebLimits:
 
 
 class ConnectionTable:
-    """Open connections, the one that was answered least recently first."""
+    """Open connections. At the bound, one that waits for its client gives way to a new one.
+
+    The first to go is the one that was answered least recently; one whose request is being
+    answered stays.
+    """
 
     def __init__(self, max_connections: int) -> None:
         self._max_connections = max_connections
-        self._transports: dict[asyncio.Transport, None] = {}
+        self._waiting: dict[asyncio.Transport, None] = {}
+        self._answering: set[asyncio.Transport] = set()
 
     def __len__(self) -> int:
-        return len(self._transports)
+        return len(self._waiting) + len(self._answering)
 
     def add(self, transport: asyncio.Transport) -> None:
-        """Take in a new connection; at the bound the first one is aborted."""
-        if len(self._transports) >= self._max_connections:
-            first = next(iter(self._transports))
+        """Take in a new connection; it is aborted itself where all others are being answered."""
+        self._waiting[transport] = None
+        if len(self) > self._max_connections:
+            first = next(iter(self._waiting))
             self.remove(first)
             first.abort()
-        self._transports[transport] = None
 
-    def renew(self, transport: asyncio.Transport) -> None:
-        """Put a connection that was answered behind all others."""
-        if transport in self._transports:
-            del self._transports[transport]
-            self._transports[transport] = None
+    def hold(self, transport: asyncio.Transport) -> None:
+        """A request of this connection is being answered."""
+        if transport in self._waiting:
+            del self._waiting[transport]
+            self._answering.add(transport)
+
+    def release(self, transport: asyncio.Transport) -> None:
+        """It was answered, and waits for its client behind all others."""
+        if transport in self._answering:
+            self._answering.remove(transport)
+            self._waiting[transport] = None
 
     def remove(self, transport: asyncio.Transport) -> None:
         """Forget a connection; more than once does nothing."""
-        self._transports.pop(transport, None)
+        self._waiting.pop(transport, None)
+        self._answering.discard(transport)
 
     def abort_all(self) -> None:
         """End every connection at once, whatever is unsent."""
-        for transport in list(self._transports):
+        for transport in (*self._waiting, *self._answering):
             transport.abort()
 
 
@@ -99,15 +111,18 @@ class BoundedProtocol(H11Protocol):
         if not self._in_exchange:
             self._begin_exchange()
         super().data_received(data)
+        if self._is_answering():
+            self._table.hold(self._raw)
 
     def on_response_complete(self) -> None:
         # The deadline goes on: what is unsent is still to be taken by the client.
         self._in_exchange = False
-        self._table.renew(self._raw)
+        self._table.release(self._raw)
         super().on_response_complete()
         if self._is_answering():
             # A pipelined request.
             self._begin_exchange()
+            self._table.hold(self._raw)
 
     def shutdown(self) -> None:
         # A connection whose client sent nonsense is in no state to say goodbye.
@@ -178,6 +193,8 @@ class Door(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it listens on TCP alone
         self._table.add(transport)
         context = self._context()
+        if transport.is_closing():
+            return
         if context is None:
             _hand_over(transport, self._make_protocol(transport))
             return

@@ -18,9 +18,11 @@ from exporter.web.config import WebConfigFile
 from exporter.web.protocol import BoundedProtocol, ConnectionTable, Door, WebLimits
 
 _EVERYWHERE: Final = "::"
-# So many are accepted in one turn of the loop. A multiple of it is the bound of connections: what
+# So many connections are accepted in one turn of the loop. Their bound is a multiple of it: what
 # was just accepted is read before it is the one to give way.
-_BACKLOG: Final = 32
+_ACCEPTED_AT_ONCE: Final = 16
+# More than this wait in the kernel, where they cost us nothing.
+_BACKLOG: Final = 1024
 _RELOAD_EVERY_S: Final = 5.0
 # No script, nothing from elsewhere, no frame.
 _POLICY: Final = (
@@ -71,9 +73,10 @@ class WebServer:
                 proxy_headers=False,
                 server_header=False,
                 headers=_HEADERS,
-                backlog=_BACKLOG,
-                # The table keeps connections below it; uvicorn counts the one that asks as well.
-                limit_concurrency=limits.connections + 1,
+                backlog=_ACCEPTED_AT_ONCE,
+                # The table keeps connections below it; uvicorn still counts those that have given
+                # way in this turn of the loop.
+                limit_concurrency=2 * limits.connections,
                 h11_max_incomplete_event_size=limits.header_bytes,
                 timeout_keep_alive=limits.keep_alive_s,
                 timeout_graceful_shutdown=int(limits.drain_s) + 1,
@@ -106,6 +109,8 @@ class WebServer:
         if self._serving.done():
             listener.close()
             self._serving.result()
+        # asyncio takes one number for both.
+        listener.listen(_BACKLOG)
 
     async def wait(self) -> None:
         """Wait until it has stopped; raises what it failed with."""

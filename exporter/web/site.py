@@ -3,6 +3,7 @@
 Every request passes the same middleware: size, password, compression.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -19,7 +20,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from exporter.metrics.collector import render
+from exporter.metrics.collector import encoder_for
 from exporter.web.auth import BasicAuthBackend, refuse
 from exporter.web.pages import render_page, status_page
 from exporter.web.protocol import WebLimits
@@ -46,9 +47,11 @@ def new_site(
     """
     style = (Path(__file__).parent / "style.css").read_bytes()
 
+    scrapes = _Scrapes(registry)
+
     async def show_metrics(request: Request) -> Response:
         accept = ",".join(request.headers.getlist("accept"))
-        body, content_type = render(registry, accept)
+        body, content_type = await scrapes.render(accept)
         return Response(body, headers={"content-type": content_type, "vary": "Accept"})
 
     async def show_health(_: Request) -> Response:
@@ -86,6 +89,32 @@ def new_site(
     # A redirect would trust the Host header.
     app.router.redirect_slashes = False
     return app
+
+
+class _Scrapes:
+    """Renders once for all requests that are there at the same time.
+
+    A rendering stops the event loop: a crowd of scrapers must not be a crowd of renderings.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._coming: dict[str, asyncio.Task[bytes]] = {}
+
+    async def render(self, accept: str) -> tuple[bytes, str]:
+        encode, content_type = encoder_for(accept)
+        task = self._coming.get(content_type)
+        if task is None:
+            task = asyncio.create_task(self._render(encode, content_type))
+            self._coming[content_type] = task
+        return await asyncio.shield(task), content_type
+
+    async def _render(
+        self, encode: Callable[[CollectorRegistry], bytes], content_type: str
+    ) -> bytes:
+        # From here on a request is too late: it must see what happened before it came.
+        del self._coming[content_type]
+        return encode(self._registry)
 
 
 class _SizeLimit:

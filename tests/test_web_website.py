@@ -1,0 +1,154 @@
+"""The website of the settings: where it listens, what it says when it cannot, its own metric."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from exporter.app.website import Website, open_website
+from exporter.errors import ConfigError
+from exporter.metrics.catalogue import WEB_CONFIG_RELOADED
+from exporter.metrics.collector import new_registry
+from exporter.settings.loading import load
+from tests.fakes import FakeClock
+from tests.web_support import HASHED, make_status
+
+TOKEN = "tok_s3cr3t_9f81"
+
+
+def make_website(**settings: str) -> Website:
+    """A website of these settings; of a free port on loopback unless they name another."""
+    registry, collector = new_registry()
+    given = {"CONDUIT_API_TOKEN": TOKEN, "EXPORTER_LISTEN": "127.0.0.1:0", **settings}
+    return open_website(
+        load(given),
+        clock=FakeClock(),
+        registry=registry,
+        collector=collector,
+        not_ready=tuple,
+        status=make_status,
+    )
+
+
+async def scrape(website: Website) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return await client.get(f"{website.url}/metrics")
+
+
+@contextlib.contextmanager
+def config_error() -> Iterator[list[str]]:
+    """The problems of the error that this raises."""
+    problems: list[str] = []
+    with pytest.raises(ConfigError) as caught:
+        yield problems
+    problems += caught.value.problems
+
+
+def test_it_serves_until_it_is_stopped() -> None:
+    """A port of 0 becomes a real one; whoever waits for its end learns of it."""
+
+    async def scenario() -> tuple[str, int]:
+        website = make_website()
+        await website.start()
+        waiting = asyncio.create_task(website.wait())
+        answer = await scrape(website)
+        assert not waiting.done()
+        await website.stop()
+        await waiting
+        return website.url, answer.status_code
+
+    url, status = asyncio.run(scenario())
+    assert url.startswith("http://127.0.0.1:")
+    assert not url.endswith(":0")
+    assert status == 200
+
+
+def test_stopping_twice_is_stopping_once() -> None:
+    """Also before anything was started."""
+
+    async def scenario() -> None:
+        website = make_website()
+        await website.stop()
+        website = make_website()
+        await website.start()
+        for _ in range(2):
+            await website.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_port_in_use_is_an_error_that_names_the_setting() -> None:
+    """And the address, and what the system says."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, config_error() as problems:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        asyncio.run(make_website(EXPORTER_LISTEN=listen).start())
+    expected = f"EXPORTER_LISTEN: {listen} cannot be used: Address already in use"
+    assert problems[0].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("listen", "words"),
+    [("192.0.2.1:0", "Cannot assign requested address"), ("no-such-host.invalid:0", "")],
+)
+def test_an_address_of_somebody_else_is_an_error(listen: str, words: str) -> None:
+    """Whether it is a number or a name that nobody knows."""
+    with config_error() as problems:
+        asyncio.run(make_website(EXPORTER_LISTEN=listen).start())
+    assert problems[0].startswith(f"EXPORTER_LISTEN: {listen} cannot be used: {words}")
+
+
+def test_a_wrong_web_config_file_is_an_error_that_names_the_setting(tmp_path: Path) -> None:
+    """Before anything listens, and without what the file holds."""
+    path = tmp_path / "web.yml"
+    path.write_text("basic_auth_users: {alice: hunter2}\nother: 1\n")
+    with config_error() as problems:
+        make_website(EXPORTER_WEB_CONFIG_FILE=str(path))
+    label = f"EXPORTER_WEB_CONFIG_FILE: {path}"
+    no_hash, unknown = problems
+    assert no_hash.startswith(f"{label}: basic_auth_users.alice: is not a bcrypt hash; ")
+    assert unknown.startswith(f"{label}: other: is not supported; ")
+
+
+def test_the_state_of_the_web_config_file_is_a_metric(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """1 while the file is the one in use, 0 while an older one is kept."""
+    path = tmp_path / "web.yml"
+    path.write_text("{}")
+
+    async def scenario() -> str:
+        website = make_website(EXPORTER_WEB_CONFIG_FILE=str(path))
+        await website.start()
+        shown = [(await scrape(website)).text]
+        path.write_text("wrong: 1")
+        while len(shown) < 1000 and f"\n{WEB_CONFIG_RELOADED.name} 1.0\n" in shown[-1]:
+            shown.append((await scrape(website)).text)
+        await website.stop()
+        assert len(shown) > 1
+        return shown[-1]
+
+    with caplog.at_level(logging.CRITICAL):
+        assert f"\n{WEB_CONFIG_RELOADED.name} 0.0\n" in asyncio.run(scenario())
+
+
+def test_users_of_the_file_are_asked_for_their_password(tmp_path: Path) -> None:
+    """The file that the setting names is the one that is honoured; without one, nobody is asked."""
+    path = tmp_path / "web.yml"
+    path.write_text(f"basic_auth_users: {{alice: {HASHED}}}")
+
+    async def scenario(**settings: str) -> httpx.Response:
+        website = make_website(**settings)
+        await website.start()
+        answer = await scrape(website)
+        await website.stop()
+        return answer
+
+    assert asyncio.run(scenario(EXPORTER_WEB_CONFIG_FILE=str(path))).status_code == 401
+    answer = asyncio.run(scenario())
+    assert answer.status_code == 200
+    assert WEB_CONFIG_RELOADED.name not in answer.text
