@@ -17,8 +17,8 @@ from exporter.conduit import parsing
 from exporter.conduit.decoding import decode_json
 from exporter.convert.otlp import TraceEncoder
 from exporter.convert.trace import ConvertOptions, run_to_trace
-from exporter.demo.answers import content_fields, json_object, summary_fields
-from exporter.demo.generator import GeneratedRuns
+from exporter.simulator.answers import content_fields, json_object, summary_fields
+from exporter.simulator.generator import GeneratedRuns
 from exporter.ledger.database import Database
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.outbox import Settlement

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from exporter.delivery.outcome import Outcome, Refused, Unavailable
-from exporter.demo import faults
-from exporter.demo.answers import Endpoint, Failure
-from exporter.demo.generator import Disorder
-from exporter.demo.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator import faults
+from exporter.simulator.answers import Endpoint, Failure
+from exporter.simulator.generator import Disorder
+from exporter.simulator.scenario import DEMO_TOKEN, hospitality
 from exporter.ledger import families
 from tests.simulation.scenarios import HOUR_S, agents, assert_exact, settle
 from tests.simulation.world import World, percentile

@@ -10,7 +10,7 @@ from exporter.app.replay import replay
 from exporter.app.single import PassProgress, complete_pass
 from exporter.convert.ids import trace_id_of
 from exporter.delivery.outcome import Unavailable
-from exporter.demo.answers import Endpoint
+from exporter.simulator.answers import Endpoint
 from exporter.ledger import families
 from exporter.sync.comparison import Difference
 from exporter.sync.roster import BackfillRange, Scope

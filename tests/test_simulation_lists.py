@@ -4,9 +4,9 @@ import random
 from pathlib import Path
 
 from exporter.convert.ids import trace_id_of
-from exporter.demo.answers import Endpoint, SimRequest
-from exporter.demo.generator import Disorder
-from exporter.demo.runs import SimRun
+from exporter.simulator.answers import Endpoint, SimRequest
+from exporter.simulator.generator import Disorder
+from exporter.simulator.runs import SimRun
 from exporter.ledger.schema import RunState
 from tests.simulation.scenarios import HOUR_S, ONE_WORKSPACE, agents, assert_exact, settle
 from tests.simulation.world import World

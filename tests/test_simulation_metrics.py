@@ -13,8 +13,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.app.views import readiness, status
-from exporter.demo import faults
-from exporter.demo.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator import faults
+from exporter.simulator.scenario import DEMO_TOKEN, hospitality
 from exporter.metrics.catalogue import BY_NAME
 from exporter.metrics.exposition import OPENMETRICS, render
 from tests.simulation.scenarios import HOUR_S, ONE_WORKSPACE, agents, settle

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from exporter.demo.directory import Scenario, SimAgent, SimWorkspace
-from exporter.demo.runs import SECOND_NS, SimRun
+from exporter.simulator.directory import Scenario, SimAgent, SimWorkspace
+from exporter.simulator.runs import SECOND_NS, SimRun
 from exporter.ledger import families
 from tests.fakes import START_NS
 from tests.simulation.world import World

@@ -19,11 +19,11 @@ from typing import Any
 from exporter.convert.ids import trace_id_of
 from exporter.convert.sampling import is_sampled
 from exporter.delivery.outcome import Outcome, Refused, Unavailable
-from exporter.demo import faults
-from exporter.demo.answers import Failure
-from exporter.demo.cursors import CursorKind
-from exporter.demo.generator import Disorder, GeneratedRuns
-from exporter.demo.runs import SimRun
+from exporter.simulator import faults
+from exporter.simulator.answers import Failure
+from exporter.simulator.cursors import CursorKind
+from exporter.simulator.generator import Disorder, GeneratedRuns
+from exporter.simulator.runs import SimRun
 from exporter.ledger import families
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.schema import RunState
