@@ -11,12 +11,13 @@ from itertools import pairwise
 from pathlib import Path
 
 from exporter.simulator.answers import Endpoint, SimRequest, SimResponse
-from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.directory import Scenario, SimAgent, SimWorkspace
+
+from exporter.ledger import families
+from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.faults import Truthful
 from exporter.simulator.generator import ContentWriter, GeneratedRuns, RunProfile
 from exporter.simulator.runs import RunContent, SimRun
-from exporter.ledger import families
 from tests.simulation.loop import VirtualLoop, run_virtually
 from tests.simulation.world import World
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from exporter.simulator.messages import SimResponse
 from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.data import Scenario, SimAgent, SimWorkspace
+from exporter.simulator.messages import SimResponse
 from exporter.simulator.runs import SECOND_NS, SimRun
 from tests.fakes import START_NS, FakeClock
 

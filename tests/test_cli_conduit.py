@@ -17,12 +17,12 @@ from click.testing import CliRunner, Result
 from exporter import logs
 from exporter.cli import main
 from exporter.clock import SystemClock
+from exporter.ledger.database import Database
 from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.runs import SECOND_NS
 from exporter.simulator.server import listening_socket, serve
-from exporter.ledger.database import Database
-from tests.simulator_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
 from tests.fakes import FakeClock
+from tests.simulator_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
 
 OURS = ("CONDUIT_", "EXPORTER_", "OTEL_")
 DEADLINE_S = 30.0

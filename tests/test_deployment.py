@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from exporter.settings.loading import load
 from exporter.simulator.__main__ import main as demo_conduit
 from exporter.simulator.scenario import DEMO_TOKEN
-from exporter.settings.loading import load
 
 ROOT = Path(__file__).parent.parent
 

@@ -257,13 +257,6 @@ def test_a_workspace_that_stays_broken_holds_up_no_other(status: int) -> None:
 # The list of agents
 
 
-DISCOVERY = {
-    **BROKEN,
-    "leads to itself": faults.cursor_to_itself,
-    "no more rows": faults.no_rows,
-}
-
-
 @pytest.mark.parametrize("restarted", [False, True], ids=["one life", "restarted"])
 @pytest.mark.parametrize(
     "fault", [*BROKEN.values(), faults.cursor_to_itself], ids=[*BROKEN, "leads to itself"]
@@ -492,7 +485,7 @@ def test_an_agent_that_moves_to_another_workspace_is_not_counted_again(*, return
 
 
 def test_runs_asked_for_by_name_are_counted_once_over_retention_and_restarts() -> None:
-    """CONDUIT_RUNS names a finished run and one in flight; three lives of hours, each traced once."""
+    """CONDUIT_RUNS names a finished run and one in flight; three lives of hours, one trace each."""
     world = World(
         scenario=agents(1, per_hour=60, history_s=HOUR_S),
         settings={"EXPORTER_RETENTION": "1h", "EXPORTER_LOOKBACK": "30m"},

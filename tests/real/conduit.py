@@ -16,12 +16,12 @@ from typing import Any, Self, TypeVar
 from exporter.clock import SystemClock
 from exporter.conduit.decoding import decode_json
 from exporter.conduit.parsing import parse_run_detail
+from exporter.models import RunDetail
 from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.data import Scenario, SimAgent, SimWorkspace, Truth
 from exporter.simulator.runs import RunContent, SimRun
 from exporter.simulator.scenario import DEMO_TOKEN, hospitality
 from exporter.simulator.server import serve
-from exporter.models import RunDetail
 
 T = TypeVar("T")
 

@@ -76,6 +76,7 @@ async def settle(
     world: World,
     *,
     within_s: float = 10 * MINUTE_S,
+    every_s: float = 10,
     untraced: Collection[str] = _NOBODY,
     without: Collection[str] = _NOBODY,
 ) -> None:
@@ -84,10 +85,10 @@ async def settle(
     `untraced` are runs whose traces cannot be had, `without` agents that are not looked at.
     """
     world.conduit.data.stop_arrivals()
-    for _ in range(round(within_s / 10)):
+    for _ in range(round(within_s / every_s)):
         if not unfinished(world, untraced=untraced, without=without):
             break
-        await world.sleep(10)
+        await world.sleep(every_s)
     assert_exact(world, untraced=untraced, without=without)
 
 

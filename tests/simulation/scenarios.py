@@ -1,9 +1,11 @@
 """Who there is in a simulated account: agents by the number, busy and idle, in workspaces."""
 
 from collections.abc import Callable
+from random import Random
 
 from exporter.simulator.data import Scenario, SimAgent, SimWorkspace
 from exporter.simulator.generator import Disorder, GeneratedRuns, RunProfile
+from exporter.simulator.runs import RunContent, SimRun
 
 MINUTE_S = 60.0
 HOUR_S = 3600.0
@@ -33,8 +35,13 @@ def agents(
     disorder: Disorder = ORDINARY,
     duration_s: tuple[float, float, float] = (2.0, 6.0, 60.0),
     created_step_ms: int = 1,
+    response_chars: int = 0,
 ) -> Callable[[int], Scenario]:
     """`count` agents that get so many runs an hour each, then `idle` ones, over workspaces."""
+
+    def content(_run: SimRun, rng: Random) -> RunContent:
+        response = f"{rng.getrandbits(4 * response_chars):x}" if response_chars else None
+        return RunContent(response=response)
 
     def agent(number: int, start_ns: int) -> SimAgent:
         rate = per_hour if number < count else idle_per_hour
@@ -49,6 +56,7 @@ def agents(
                     duration_s=duration_s,
                     created_step_ms=created_step_ms,
                     disorder=disorder,
+                    write_content=content,
                     dispositions={"resolved": 8, "escalated": 1, None: 1},
                 ),
             )

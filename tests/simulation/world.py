@@ -16,12 +16,15 @@ from typing import Any, TypeVar
 
 from exporter.app.assembly import Exporter
 from exporter.app.daemon import _retain
+from exporter.app.reconcile import reconcile
+from exporter.app.replay import replay
 from exporter.app.single import complete_pass
 from exporter.app.views import readiness
 from exporter.settings.loading import load
 from exporter.simulator.conduit import CursorKind, SimulatedConduit
 from exporter.simulator.data import Scenario
 from exporter.simulator.transport import SimulatedTransport
+from exporter.sync.roster import BackfillRange, Scope
 from tests.fakes import START_NS
 from tests.simulation.backend import SimulatedBackend
 from tests.simulation.disk import SimulatedDisk
@@ -59,7 +62,7 @@ class World:
         self.seed = seed
         self.lives = 0
         # In memory where that can be had: the disk is simulated.
-        memory = Path("/dev/shm")
+        memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
         self.folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
         weakref.finalize(self, shutil.rmtree, self.folder)
         self.loop: VirtualLoop
@@ -126,19 +129,41 @@ class World:
         self.run(lambda world: world.sleep(seconds))
 
     def run_once(self, *, within_s: float = DAY_S) -> int:
-        """Do what the command `once` does; its exit code. Raises TimeoutError if it does not end."""
+        """What the command `once` does; its exit code. Raises TimeoutError if it does not end."""
+        return self._run_command(complete_pass, within_s=within_s)
 
-        async def one_pass() -> int:
-            exporter = self.exporter = self._open(once=True)
-            try:
-                async with asyncio.timeout(within_s):
-                    return await complete_pass(exporter)
-            finally:
-                self.samples()
-                await exporter.close()
-                self.exporter = None
+    def run_backfill(
+        self, *, since_s: float, until_s: float | None = None, within_s: float = DAY_S
+    ) -> int:
+        """What `backfill` does from so many seconds ago; its exit code."""
+        now_ns = self.clock.now_ns()
+        until_ns = None if until_s is None else now_ns - round(until_s * 1e9)
+        backfill = BackfillRange(since_ns=now_ns - round(since_s * 1e9), until_ns=until_ns)
+        return self._run_command(complete_pass, scope=self._scope(backfill), within_s=within_s)
 
-        return self._run(one_pass())
+    def run_reconcile(self, *, since_s: float, repair: bool) -> tuple[int, set[str]]:
+        """What `reconcile` does; its exit code, and the runs that the ledger lacked."""
+        since_ns = self.clock.now_ns() - round(since_s * 1e9)
+        code, differences = self._run_command(
+            lambda exporter: reconcile(exporter, since_ns=since_ns, repair=repair),
+            scope=self._scope(),
+        )
+        return code, {run_id for one in differences for run_id in (*one.missing, *one.late)}
+
+    def run_replay(self, *, since_s: float) -> int:
+        """What `replay` does; how many traces were sent again."""
+        since_ns = self.clock.now_ns() - round(since_s * 1e9)
+        report = self._run_command(
+            lambda exporter: replay(
+                exporter.gate,
+                sender=self.backend,
+                clock=self.clock,
+                rng=self.rng,
+                since_ns=since_ns,
+                show=lambda _: None,
+            )
+        )
+        return report.delivered
 
     def run_until_killed(
         self,
@@ -200,7 +225,30 @@ class World:
             await self._end(exporter, stop, stages)
             self.exporter = None
 
-    def _open(self, *, once: bool = False) -> Exporter:
+    def _run_command(
+        self,
+        command: Callable[[Exporter], Coroutine[Any, Any, R]],
+        *,
+        scope: Scope | None = None,
+        within_s: float = DAY_S,
+    ) -> R:
+        async def live() -> R:
+            exporter = self.exporter = self._open(once=True, scope=scope)
+            try:
+                async with asyncio.timeout(within_s):
+                    return await command(exporter)
+            finally:
+                self.samples()
+                self.exporter = None
+                await exporter.close()
+
+        return self._run(live())
+
+    def _scope(self, backfill: BackfillRange | None = None) -> Scope:
+        lookback_s = load(self.environ).lookback_s
+        return Scope(agents=None, lookback_s=lookback_s, scans=False, backfill=backfill)
+
+    def _open(self, *, once: bool = False, scope: Scope | None = None) -> Exporter:
         return Exporter(
             load(self.environ),
             clock=self.clock,
@@ -208,6 +256,7 @@ class World:
             transport=self.transport,
             sender=self.backend,
             executor=self.disk,
+            scope=scope,
             once=once,
         )
 
