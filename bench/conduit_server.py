@@ -11,15 +11,15 @@ import signal
 from pathlib import Path
 
 import click
+from exporter.simulator.answers import Endpoint
+from exporter.simulator.guests import GUESTS, reflection_on, reply_to
+from exporter.simulator.tools import TOOLS
 
 from bench.worlds import Agents, place_history
 from exporter.clock import SystemClock
-from exporter.demo.answers import Endpoint
-from exporter.demo.conduit import SimulatedConduit
-from exporter.demo.guests import GUESTS, reflection_on, reply_to
-from exporter.demo.runs import RunContent, SimRun
-from exporter.demo.server import serve
-from exporter.demo.tools import TOOLS
+from exporter.simulator.conduit import SimulatedConduit
+from exporter.simulator.runs import RunContent, SimRun
+from exporter.simulator.server import serve
 
 NO_LIMIT = 1_000_000
 _CALLED = ("search_kb", "get_reservation", "check_availability", "create_ticket", "send_message")

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from exporter.demo.answers import Endpoint, SimRequest, SimResponse
-from exporter.demo.conduit import SimulatedConduit
-from exporter.demo.directory import Scenario, SimAgent, SimWorkspace
-from exporter.demo.faults import Truthful
-from exporter.demo.generator import ContentWriter, GeneratedRuns, RunProfile
-from exporter.demo.runs import RunContent, SimRun
+from exporter.simulator.answers import Endpoint, SimRequest, SimResponse
+from exporter.simulator.directory import Scenario, SimAgent, SimWorkspace
+
 from exporter.ledger import families
+from exporter.simulator.conduit import SimulatedConduit
+from exporter.simulator.faults import Truthful
+from exporter.simulator.generator import ContentWriter, GeneratedRuns, RunProfile
+from exporter.simulator.runs import RunContent, SimRun
 from tests.simulation.loop import VirtualLoop, run_virtually
 from tests.simulation.world import World
 

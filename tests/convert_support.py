@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from exporter.app.offline import traces_of
 from exporter.convert.spans import AttributeValue, Span, Trace
 from exporter.convert.trace import ConvertOptions, run_to_trace
-from exporter.models import Run, RunDetail, Unreadable
+from exporter.conduit.models import Run, RunDetail, Unreadable
 from tests.factories import make_run
 
 FIXTURES = Path(__file__).parent / "fixtures"

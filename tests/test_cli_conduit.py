@@ -13,14 +13,14 @@ import pytest
 from click.testing import Result
 
 from exporter.clock import SystemClock
-from exporter.demo.conduit import SimulatedConduit
-from exporter.demo.runs import SECOND_NS
-from exporter.demo.server import listening_socket, serve
 from exporter.ledger.file import LedgerFile
+from exporter.simulator.conduit import SimulatedConduit
+from exporter.simulator.runs import SECOND_NS
+from exporter.simulator.server import listening_socket, serve
 from tests.cli_support import invoke as call
 from tests.cli_support import plain_process  # noqa: F401 - used by every test
-from tests.demo_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
 from tests.fakes import FakeClock
+from tests.simulator_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
 
 DEADLINE_S = 30.0
 PADDED = "00000000000000000f9c2b1d8a7e4f36"

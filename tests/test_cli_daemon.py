@@ -14,7 +14,7 @@ from threading import Timer
 import httpx
 import pytest
 
-from exporter.demo.scenario import DEMO_TOKEN
+from exporter.simulator.scenario import DEMO_TOKEN
 
 ROOT = Path(__file__).parent.parent
 OURS = ("CONDUIT_", "EXPORTER_", "OTEL_")
@@ -125,7 +125,7 @@ def test_a_taken_port_is_told_in_words(tmp_path: Path) -> None:
 
 def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
     """SIGTERM and SIGHUP end it with 0, and its ledger is free for the next start."""
-    conduit_command = ("-m", "exporter.demo", "--listen", "127.0.0.1:0", "--history", "60")
+    conduit_command = ("-m", "exporter.simulator", "--listen", "127.0.0.1:0", "--history", "60")
     with started(*conduit_command, cwd=tmp_path) as conduit:
         conduit_url = conduit.wait_for(r"Simulated Conduit at (\S+), token")[1]
         environ = {

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.demo.__main__ import main as demo_conduit
-from exporter.demo.scenario import DEMO_TOKEN
 from exporter.settings.loading import load
+from exporter.simulator.__main__ import main as demo_conduit
+from exporter.simulator.scenario import DEMO_TOKEN
 
 ROOT = Path(__file__).parent.parent
 
@@ -131,10 +131,12 @@ def test_compose_demo_settings_are_valid() -> None:
 def test_compose_demo_reads_the_simulated_conduit() -> None:
     """The simulated Conduit listens where the demo's exporter and the health check look for it."""
     service = SERVICES["demo-conduit"]
-    listen = demo_conduit.make_context("exporter.demo", list(service["command"])).params["listen"]
+    listen = demo_conduit.make_context("exporter.simulator", list(service["command"])).params[
+        "listen"
+    ]
     port = listen.rpartition(":")[2]
 
-    assert service["entrypoint"] == ["python", "-m", "exporter.demo"]
+    assert service["entrypoint"] == ["python", "-m", "exporter.simulator"]
     assert listen == f"0.0.0.0:{port}"
     assert SERVICES["demo"]["environment"]["CONDUIT_BASE_URL"] == f"http://demo-conduit:{port}"
     assert f'("127.0.0.1", {port})' in service["healthcheck"]["test"][-1]

@@ -17,12 +17,12 @@ from exporter.convert.otlp import payload_to_spans
 from exporter.convert.spans import Span
 from exporter.delivery.endpoint import resolve_endpoint
 from exporter.delivery.outcome import Accepted, Outcome
-from exporter.demo.conduit import SimulatedConduit
-from exporter.demo.scenario import DEMO_TOKEN, hospitality
-from exporter.demo.server import serve as serve_conduit
 from exporter.settings.addresses import ListenAddress
 from exporter.settings.loading import load
 from exporter.settings.model import Settings
+from exporter.simulator.conduit import SimulatedConduit
+from exporter.simulator.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator.server import serve as serve_conduit
 
 _POLL_INTERVAL: Final = "5s"
 # Conduit's documented limit, which the simulation keeps: here nobody else needs a part of it.

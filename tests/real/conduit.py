@@ -15,14 +15,12 @@ from typing import Any, Self, TypeVar
 
 from exporter.clock import SystemClock
 from exporter.conduit.decoding import decode_json
-from exporter.conduit.models import parse_run_detail
-from exporter.demo.conduit import SimulatedConduit
-from exporter.demo.directory import Scenario, SimAgent, SimWorkspace
-from exporter.demo.runs import RunContent, SimRun
-from exporter.demo.scenario import DEMO_TOKEN, hospitality
-from exporter.demo.server import serve
-from exporter.demo.tally import Truth
-from exporter.models import TERMINAL_STATUSES, RunDetail
+from exporter.conduit.models import RunDetail, parse_run_detail
+from exporter.simulator.conduit import SimulatedConduit
+from exporter.simulator.data import Scenario, SimAgent, SimWorkspace, Truth
+from exporter.simulator.runs import RunContent, SimRun
+from exporter.simulator.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator.server import serve
 
 T = TypeVar("T")
 
@@ -161,18 +159,10 @@ def example_row() -> Any:
 
 def _ended_runs(conduit: SimulatedConduit) -> Iterator[EndedRun]:
     data = conduit.data
-    now_ns = data.present_ns()
-    for agent_id, state in data.agents.items():
-        for run_id in data.run_ids(agent_id):
-            run = data.run(run_id)
-            key = state.table.find(run_id)
-            assert key is not None
-            if not run.ended(now_ns) or run.status not in TERMINAL_STATUSES:
-                continue
-            detail = parse_run_detail(
-                decode_json(data.whole(state, run, key, now_ns)),
-                workspace_id=state.agent.workspace_id,
-                agent_id=agent_id,
-            )
-            assert isinstance(detail, RunDetail), detail
-            yield EndedRun(state.agent.name, detail)
+    for run in data.ended_runs():
+        agent = data.agent(run.agent_id).agent
+        detail = parse_run_detail(
+            decode_json(data.whole(run.id)), workspace_id=agent.workspace_id, agent_id=agent.id
+        )
+        assert isinstance(detail, RunDetail), detail
+        yield EndedRun(agent.name, detail)

@@ -3,9 +3,8 @@
 import json
 from typing import Any, Final
 
-from exporter.demo import edits
-from exporter.demo.conduit import SimulatedConduit
-from exporter.demo.runs import SECOND_NS, RunContent, SimRun
+from exporter.simulator.conduit import SimulatedConduit
+from exporter.simulator.runs import SECOND_NS, RunContent, SimRun
 from tests.real.conduit import example_row
 
 _TOOLS: Final[tuple[Any, ...]] = (
@@ -92,10 +91,10 @@ def place_odd_runs(conduit: SimulatedConduit) -> None:
         ),
     )
     changed = {
-        "ar77untimed": edits.null("completed_at", "duration_ms"),
-        "ar77length": edits.null("completed_at"),
-        "ar77backwards": edits.valued("completed_at", '"2026-04-03T03:14:14Z"'),
-        "ar77zoned": edits.valued("created_at", '"2026-04-03T05:14:15.123456789+02:00"'),
+        "ar77untimed": {"completed_at": "null", "duration_ms": "null"},
+        "ar77length": {"completed_at": "null"},
+        "ar77backwards": {"completed_at": '"2026-04-03T03:14:14Z"'},
+        "ar77zoned": {"created_at": '"2026-04-03T05:14:15.123456789+02:00"'},
     }
     conduit.data.add_run(
         _run("ar77bare")._replace(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from exporter.demo.runs import SECOND_NS, RunContent, SimRun
+from exporter.simulator.runs import SECOND_NS, RunContent, SimRun
 from tests.real.conduit import Conduit, hotel
 from tests.real.expectation import assert_traces, expected_series, expected_traces
 from tests.real.exporter import Exporter

@@ -10,13 +10,15 @@ from exporter.clock import Clock
 from exporter.delivery.outcome import Accepted, Outcome
 
 Fault = Callable[[random.Random], Outcome | None]
+# What joins a trace to the API's run; docs/SPANS.md promises it.
+_RUN_ID = "conduit.run.id"
 
 
 class SimulatedBackend:
     """Implements `exporter.delivery.senders.Sender`.
 
-    Keeps what became visible: by (trace id, span id) the bytes of each span, and how often it came.
-    A fault may lose a request, or take it and lose the answer.
+    Keeps what became visible: by (trace id, span id) the bytes of each span, and the trace ids of
+    each run. A fault may lose a request (`before`), or take it and lose the answer (`after`).
     """
 
     destination = "simulated backend"
@@ -34,13 +36,12 @@ class SimulatedBackend:
         self.before: list[Fault] = []
         self.after: list[Fault] = []
         self.spans: dict[tuple[bytes, bytes], bytes] = {}
-        self.received: Counter[bytes] = Counter()
+        self.trace_ids: dict[str, set[bytes]] = {}
+        self.received: Counter[str] = Counter()
         self.changed: list[tuple[bytes, bytes]] = []
-        self.requests = 0
 
     async def send(self, payload: bytes) -> Outcome:
         """Take one request, or fail as ordered."""
-        self.requests += 1
         await self._clock.sleep(self._rng.uniform(*self._latency_s))
         for fault in self.before:
             if (outcome := fault(self._rng)) is not None:
@@ -55,9 +56,9 @@ class SimulatedBackend:
         """There is nothing to close."""
 
     @property
-    def traces(self) -> set[bytes]:
-        """The ids of all traces that are visible."""
-        return {trace_id for trace_id, _ in self.spans}
+    def traced(self) -> set[str]:
+        """The ids of the runs whose traces are visible."""
+        return set(self.trace_ids)
 
     def _take(self, payload: bytes) -> None:
         request = ExportTraceServiceRequest.FromString(payload)
@@ -69,4 +70,6 @@ class SimulatedBackend:
                     if self.spans.setdefault(key, encoded) != encoded:
                         self.changed.append(key)
                     if not span.parent_span_id:
-                        self.received[span.trace_id] += 1
+                        said = {one.key: one.value.string_value for one in span.attributes}
+                        self.trace_ids.setdefault(said[_RUN_ID], set()).add(span.trace_id)
+                        self.received[said[_RUN_ID]] += 1

@@ -25,6 +25,13 @@ class DeadlockError(RuntimeError):
     """Nothing is ready and no timer is set: everybody waits for everybody."""
 
 
+class LivelockError(RuntimeError):
+    """Somebody works without end at one moment, and time never passes."""
+
+
+_MAX_STEPS_AT_ONE_MOMENT = 200_000
+
+
 class _JumpingSelector(selectors.BaseSelector):
     """Selects nothing ever; holds the loop's clock, which jumps instead of being waited for."""
 
@@ -66,6 +73,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
         self._shuffle = random.Random(seed)
         self.steps = 0
+        self._steps_at_this_moment = 0
         # The step at which the process is killed; None: never.
         self.killed_at: int | None = None
 
@@ -88,10 +96,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.steps += 1
         if self.steps == self.killed_at:
             raise Killed
+        self._steps_at_this_moment += 1
+        if self._steps_at_this_moment == _MAX_STEPS_AT_ONE_MOMENT:
+            raise LivelockError("time does not pass")
         while timers and timers[0]._cancelled:
             heapq.heappop(timers)._scheduled = False
         if not ready:
             self._jumping.jump(timers[0].when() if timers else None)
+            self._steps_at_this_moment = 0
         now_s = self._jumping.now_s
         while timers and timers[0].when() <= now_s:
             timer = heapq.heappop(timers)
@@ -106,10 +118,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class VirtualClock:
     """The exporter's clock on one virtual loop after the other.
 
-    Wall time goes on from process to process; the monotonic clock starts anew with each loop.
+    `true_ns` goes on from process to process and is the world's time; the exporter's wall clock may
+    be wrong by `wall_error_s`, and jumps when that is changed. Monotonic time starts anew with each
+    loop.
     """
 
     def __init__(self, *, start_ns: int) -> None:
+        self.wall_error_s = 0.0
         self._start_ns = start_ns
         self._loop: VirtualLoop | None = None
 
@@ -119,11 +134,18 @@ class VirtualClock:
 
     def end(self) -> None:
         """Stand still until the next loop begins."""
-        self._start_ns = self.now_ns()
+        self._start_ns = self.true_ns()
         self._loop = None
 
-    def now_ns(self) -> int:
+    def wait(self, seconds: float) -> None:
+        """Let time pass between two loops."""
+        self._start_ns += round(seconds * 1e9)
+
+    def true_ns(self) -> int:
         return self._start_ns + round(self.monotonic_s() * 1e9)
+
+    def now_ns(self) -> int:
+        return self.true_ns() + round(self.wall_error_s * 1e9)
 
     def monotonic_s(self) -> float:
         return 0.0 if self._loop is None else self._loop.time()

@@ -1,116 +1,78 @@
-"""Scenarios that simulations share, and what must hold at the end of each."""
+"""Who there is in a simulated account: agents by the number, busy and idle, in workspaces."""
 
 from collections.abc import Callable
+from random import Random
 
-from sqlalchemy import func, select
+from exporter.simulator.data import Scenario, SimAgent, SimWorkspace
+from exporter.simulator.generator import Disorder, GeneratedRuns, RunProfile
+from exporter.simulator.runs import RunContent, SimRun
 
-from exporter.app.assembly import Exporter
-from exporter.convert.ids import trace_id_of
-from exporter.demo.directory import Scenario, SimAgent, SimWorkspace
-from exporter.demo.generator import Disorder, GeneratedRuns, RunProfile
-from exporter.ledger import families, schema
-from exporter.ledger.ledger import Ledger
-from tests.simulation.world import World
-
+MINUTE_S = 60.0
 HOUR_S = 3600.0
-ONE_WORKSPACE = "j57sim"
+DAY_S = 24 * HOUR_S
+TOKEN = "token"
+ORDINARY = Disorder()
+
+
+def workspace_id(number: int = 0) -> str:
+    """The id of a workspace by its place."""
+    return f"j57sim{number}"
+
+
+def agent_id(number: int = 0) -> str:
+    """The id of an agent by its place."""
+    return f"ag77{number:028d}"
 
 
 def agents(
     count: int = 1,
     *,
     per_hour: float = 60,
+    idle: int = 0,
+    idle_per_hour: float = 0,
+    workspaces: int = 1,
     history_s: float = 0,
-    disorder: Disorder | None = None,
+    disorder: Disorder = ORDINARY,
     duration_s: tuple[float, float, float] = (2.0, 6.0, 60.0),
     created_step_ms: int = 1,
+    response_chars: int = 0,
 ) -> Callable[[int], Scenario]:
-    """A scenario of one workspace whose agents get so many runs an hour each."""
+    """`count` agents that get so many runs an hour each, then `idle` ones, over workspaces."""
+
+    def content(_run: SimRun, rng: Random) -> RunContent:
+        response = f"{rng.getrandbits(4 * response_chars):x}" if response_chars else None
+        return RunContent(response=response)
+
+    def agent(number: int, start_ns: int) -> SimAgent:
+        rate = per_hour if number < count else idle_per_hour
+        runs = None
+        if rate:
+            runs = GeneratedRuns(
+                agent_id=agent_id(number),
+                seed=number,
+                start_ns=start_ns - round(history_s * 1e9),
+                profile=RunProfile(
+                    runs_per_hour=rate,
+                    duration_s=duration_s,
+                    created_step_ms=created_step_ms,
+                    disorder=disorder,
+                    write_content=content,
+                    dispositions={"resolved": 8, "escalated": 1, None: 1},
+                ),
+            )
+        return SimAgent(
+            id=agent_id(number),
+            workspace_id=workspace_id(number % workspaces),
+            name=f"Agent {number}",
+            runs=runs,
+        )
 
     def make(start_ns: int) -> Scenario:
-        profile = RunProfile(
-            runs_per_hour=per_hour,
-            duration_s=duration_s,
-            created_step_ms=created_step_ms,
-            disorder=disorder or Disorder(),
-            dispositions={"resolved": 8, "escalated": 1, None: 1},
-        )
+        names = [workspace_id(number) for number in range(workspaces)]
         return Scenario(
-            workspaces=[SimWorkspace(ONE_WORKSPACE, "Simulated")],
-            agents=[
-                SimAgent(
-                    id=f"ag77{number:028d}",
-                    workspace_id=ONE_WORKSPACE,
-                    name=f"Agent {number}",
-                    runs=GeneratedRuns(
-                        agent_id=f"ag77{number:028d}",
-                        seed=number,
-                        start_ns=start_ns - round(history_s * 1e9),
-                        profile=profile,
-                    ),
-                )
-                for number in range(count)
-            ],
-            tokens={"token": (ONE_WORKSPACE,)},
+            workspaces=[SimWorkspace(name, name) for name in names],
+            agents=[agent(number, start_ns) for number in range(count + idle)],
+            tokens={TOKEN: tuple(names)},
         )
 
     return make
-
-
-async def settle(world: World, *, most_s: float = 2 * HOUR_S) -> None:
-    """Let time pass until every run that has ended is delivered; nothing may stay behind."""
-    for _ in range(int(most_s / 30)):
-        truth = world.conduit.data.truth()
-        assert world.exporter is not None
-        if (
-            world.sums().get(families.RUNS, 0) >= len(truth.run_ids)
-            and world.exporter.ledger.outbox_state.pending == 0
-            and not _wanted(world.exporter)
-        ):
-            return
-        await world.sleep(30)
-
-
-def _wanted(exporter: Exporter) -> int:
-    """How many details are still wanted by the ledger: what the stages know of it is a step behind.
-
-    Right after a start they know of no agent yet.
-    """
-
-    def count(ledger: Ledger) -> int:
-        rows = select(func.count()).select_from(schema.run).where(schema.RUN_AWAITS_DETAIL)
-        return int(ledger._db.execute(rows).scalar_one())
-
-    ended = [
-        run_id
-        for workspace in exporter.workspaces().values()
-        for agent in workspace.agents.values()
-        for run_id in agent.ended
-    ]
-    wanted: int = exporter.ledger.transact([count])[0]
-    return wanted + len(ended)
-
-
-def assert_exact(world: World) -> None:
-    """The totals are the truth, every trace is visible, none changed, no detail came twice."""
-    truth = world.conduit.data.truth()
-    sums = world.sums()
-    assert sums.get(families.RUNS, 0) == len(truth.run_ids)
-    tokens = sum(truth.input_tokens.values()) + sum(truth.output_tokens.values())
-    assert sums.get(families.TOKENS, 0) == tokens
-    assert sums.get(families.COST_USD, 0) == sum(truth.cost_usd.values())
-    assert sums.get(families.UNPRICED, 0) == sum(truth.unpriced.values())
-    assert world.backend.traces == trace_ids(world)
-    assert world.backend.changed == []
-
-
-def trace_ids(world: World, *, created_from_ns: int = 0) -> set[bytes]:
-    """The trace ids of all runs that have ended by now."""
-    return {
-        trace_id_of(
-            raw=world.conduit.data.run(run_id).trace_id,
-            workspace_id=ONE_WORKSPACE,
-            run_id=run_id,
-        )
-        for run_id in world.conduit.data.truth(created_from_ns=created_from_ns).run_ids
-    }

@@ -1,17 +1,16 @@
-"""Faults to order: when they strike (`When`), and what they make of an answer (`Fault`).
+"""Faults to order: which requests they strike (`When`), and what they make of an answer (`Fault`).
 
-A fault may ask for the truthful answer and spoil it, or never ask: what replaces the API's answer
-before it is made, like a proxy's error page, uses up no rate limit.
+A fault stays until its times are used up or the plan is cleared: bound to one run, cursor, list,
+agent or workspace it is one that sticks. A fault that never asks for the true answer, like a
+proxy's error page, uses up no rate limit.
 """
 
-import functools
 import random
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from exporter.demo.answers import (
+from exporter.simulator.messages import (
     Endpoint,
     Failure,
     Page,
@@ -21,14 +20,14 @@ from exporter.demo.answers import (
     page_response,
 )
 
-Truthful = Callable[[], SimResponse]
+Truthful = Callable[[SimRequest], SimResponse]
 Fault = Callable[[SimRequest, Truthful], SimResponse]
 When = Callable[[SimRequest], bool]
 
-_CHUNK: Final = 64 * 1024
 _HTML: Final = (
     b"<!doctype html><html><head><title>Sign in</title></head><body>Please sign in</body>"
 )
+_EMPTY_CURSOR: Final = "empty."
 
 
 @dataclass(slots=True)
@@ -72,19 +71,19 @@ def always(_request: SimRequest) -> bool:
     return True
 
 
-def nth(number: int) -> When:
-    """The request with this number, counted from 1 over all endpoints."""
-    return lambda request: request.number == number
-
-
 def to(*endpoints: Endpoint) -> When:
     """Requests to these endpoints."""
     return lambda request: request.endpoint in endpoints
 
 
-def to_agent(agent_id: str) -> When:
+def of_agent(agent_id: str) -> When:
     """Requests that name this agent in their path."""
     return lambda request: request.agent_id == agent_id
+
+
+def of_list(agent_id: str) -> When:
+    """All pages of an agent's list of runs."""
+    return both(to(Endpoint.RUNS), of_agent(agent_id))
 
 
 def of_run(run_id: str) -> When:
@@ -92,9 +91,27 @@ def of_run(run_id: str) -> When:
     return lambda request: request.run_id == run_id
 
 
+def of_workspace(workspace_id: str) -> When:
+    """Requests that name this workspace in their query."""
+    return lambda request: request.query.get("workspace_id") == workspace_id
+
+
 def later_pages(request: SimRequest) -> bool:
     """Requests with a cursor."""
     return request.cursor is not None
+
+
+def first_cursor(when: When = later_pages) -> When:
+    """Requests with the first cursor that is met where `when` holds; all others are spared."""
+    found: list[str] = []
+
+    def holds(request: SimRequest) -> bool:
+        if request.cursor is None or not when(request):
+            return False
+        found[:] = found or [request.cursor]
+        return request.cursor == found[0]
+
+    return holds
 
 
 def between(start_ns: int, end_ns: int) -> When:
@@ -115,6 +132,11 @@ def both(*conditions: When) -> When:
 # Instead of the answer
 
 
+def refused(status: int, message: str = "Something went wrong") -> Fault:
+    """An error of this status with the documented body."""
+    return lambda _request, _truthful: error_response(status, message)
+
+
 def rate_limited(retry_after: str | None = "1") -> Fault:
     """429 with this text as Retry-After, or without the header."""
     return lambda _request, _truthful: error_response(
@@ -122,15 +144,20 @@ def rate_limited(retry_after: str | None = "1") -> Fault:
     )
 
 
-def refused(status: int, message: str = "Something went wrong") -> Fault:
-    """An error of this status with the documented body: 5xx, 401, 403, 404, 410 ..."""
-    return lambda _request, _truthful: error_response(status, message)
+def body_of(body: bytes, content_type: str = "application/json", status: int = 200) -> Fault:
+    """An answer with exactly these bytes."""
+    response = SimResponse(status=status, headers={"content-type": content_type}, body=body)
+    return lambda _request, _truthful: response
 
 
 def html(status: int = 200) -> Fault:
     """A page for people, as a proxy or a login wall sends it."""
-    response = SimResponse(status=status, headers={"content-type": "text/html"}, body=_HTML)
-    return lambda _request, _truthful: response
+    return body_of(_HTML, "text/html", status)
+
+
+def malformed() -> Fault:
+    """JSON that breaks off."""
+    return body_of(b'{"data":')
 
 
 def redirected(location: str = "https://login.example.com/", status: int = 302) -> Fault:
@@ -139,46 +166,19 @@ def redirected(location: str = "https://login.example.com/", status: int = 302) 
     return lambda _request, _truthful: response
 
 
-def failing(failure: Failure) -> Fault:
-    """No HTTP answer at all; the request may still have been counted against the limit."""
-    return lambda _request, truthful: _spoiled(truthful(), failure=failure, body=b"", stream=None)
-
-
 def unreachable(_request: SimRequest, _truthful: Truthful) -> SimResponse:
     """Conduit is not there; nothing is counted against any limit."""
     return SimResponse(failure=Failure.CONNECT_ERROR)
 
 
-def body_of(body: bytes, content_type: str = "application/json") -> Fault:
-    """200 with exactly these bytes."""
-    response = SimResponse(headers={"content-type": content_type}, body=body)
-    return lambda _request, _truthful: response
+def failing(failure: Failure) -> Fault:
+    """No HTTP answer at all; the request may still have been counted against the limit."""
+    return lambda request, truthful: _spoiled(truthful(request), failure=failure, body=b"")
 
 
-def deeply_nested(depth: int = 100_000) -> Fault:
-    """Valid JSON, nested beyond any parser's stack."""
-    return body_of(b'{"data":' + b"[" * depth + b"]" * depth + b"}")
-
-
-def huge_json(size: int = 1 << 30) -> Fault:
-    """Valid JSON of this many bytes and a few, never held in memory."""
-
-    def chunks() -> Iterator[bytes]:
-        yield b'{"data":[],"next_cursor":null,"has_more":false,"padding":"'
-        for _ in range(size // _CHUNK):
-            yield b"x" * _CHUNK
-        yield b"x" * (size % _CHUNK) + b'"}'
-
-    response = SimResponse(stream=chunks)
-    return lambda _request, _truthful: response
-
-
-def gzip_bomb(size: int = 64 << 20) -> Fault:
-    """A small gzip body that inflates to `size` bytes."""
-    return lambda _request, _truthful: SimResponse(
-        headers={"content-type": "application/json", "content-encoding": "gzip"},
-        body=_bomb(size),
-    )
+def hanging() -> Fault:
+    """The request is read and never answered."""
+    return failing(Failure.READ_TIMEOUT)
 
 
 # Made of the answer
@@ -186,44 +186,23 @@ def gzip_bomb(size: int = 64 << 20) -> Fault:
 
 def delayed(seconds: float) -> Fault:
     """The true answer, late."""
-    return lambda _request, truthful: replace(truthful(), latency_s=seconds)
+    return lambda request, truthful: replace(truthful(request), latency_s=seconds)
 
 
 def truncated(keep: float = 0.5, failure: Failure = Failure.DISCONNECT) -> Fault:
     """The first part of the body, then nothing: a closed connection, or silence."""
 
-    def fault(_request: SimRequest, truthful: Truthful) -> SimResponse:
-        response = truthful()
+    def fault(request: SimRequest, truthful: Truthful) -> SimResponse:
+        response = truthful(request)
         body = response.body[: int(len(response.body) * keep)]
         return _spoiled(response, body=body, failure=failure)
 
     return fault
 
 
-def wrong_content_length(more: int) -> Fault:
-    """A content-length that is `more` than the body has; negative for less."""
-
-    def fault(_request: SimRequest, truthful: Truthful) -> SimResponse:
-        response = truthful()
-        length = str(max(0, len(response.body) + more))
-        return _spoiled(response, headers={**response.headers, "content-length": length})
-
-    return fault
-
-
-def gzipped(_request: SimRequest, truthful: Truthful) -> SimResponse:
-    """The true answer, compressed as it should be: no fault, but what a CDN does."""
-    response = truthful()
-    return replace(
-        response,
-        headers={**response.headers, "content-encoding": "gzip"},
-        body=_gzip(response.body),
-    )
-
-
-def cursor_to_itself(_request: SimRequest, truthful: Truthful) -> SimResponse:
+def cursor_to_itself(request: SimRequest, truthful: Truthful) -> SimResponse:
     """A page whose next_cursor leads to the same page."""
-    return _repaged(truthful(), lambda page: page._replace(next_cursor=page.own_cursor))
+    return _repaged(truthful(request), lambda page: page._replace(next_cursor=page.own_cursor))
 
 
 def cursor_circle() -> Fault:
@@ -237,43 +216,57 @@ def cursor_circle() -> Fault:
             first = first_pages.get(request.path, page.own_cursor)
             return page if page.own_cursor == first else page._replace(next_cursor=first)
 
-        return _repaged(truthful(), change)
+        return _repaged(truthful(request), change)
 
     return fault
 
 
-def empty_page(_request: SimRequest, truthful: Truthful) -> SimResponse:
-    """No rows, but a next_cursor that leads to the rows that should have been here."""
-    return _repaged(truthful(), lambda page: page._replace(rows=(), next_cursor=page.own_cursor))
+def empty_pages(count: int) -> Fault:
+    """So many pages without a row, each with a cursor of its own, stand before every later page."""
+
+    def fault(request: SimRequest, truthful: Truthful) -> SimResponse:
+        cursor = request.cursor or ""
+        shown, real = 0, cursor
+        if cursor.startswith(_EMPTY_CURSOR):
+            _, number, real = cursor.split(".", 2)
+            shown = int(number)
+        if not cursor or shown >= count:
+            query = {key: value for key, value in request.query.items() if key != "cursor"}
+            if real:
+                query["cursor"] = real
+            return truthful(replace(request, query=query))
+        return page_response(Page((), f"{_EMPTY_CURSOR}{shown + 1}.{real}", cursor))
+
+    return fault
+
+
+def more_without_cursor(request: SimRequest, truthful: Truthful) -> SimResponse:
+    """A page that says has_more and gives no cursor."""
+    return _repaged(truthful(request), lambda page: page._replace(next_cursor=None, has_more=True))
+
+
+def no_rows(request: SimRequest, truthful: Truthful) -> SimResponse:
+    """A list without a row and without a next page."""
+    return _repaged(truthful(request), lambda page: page._replace(rows=(), next_cursor=None))
 
 
 def row_added(row: bytes, at: int = 0) -> Fault:
-    """A page with something else among its rows: null, a number, a list ..."""
+    """A page with something else among its rows: a run without an id, null, a number ..."""
 
-    def fault(_request: SimRequest, truthful: Truthful) -> SimResponse:
+    def fault(request: SimRequest, truthful: Truthful) -> SimResponse:
         return _repaged(
-            truthful(), lambda page: page._replace(rows=(*page.rows[:at], row, *page.rows[at:]))
+            truthful(request),
+            lambda page: page._replace(rows=(*page.rows[:at], row, *page.rows[at:])),
         )
 
     return fault
 
 
 def _repaged(response: SimResponse, change: Callable[[Page], Page]) -> SimResponse:
-    return response if response.page is None else page_response(change(response.page))
+    if response.page is None:
+        return response
+    return replace(page_response(change(response.page)), headers=response.headers)
 
 
 def _spoiled(response: SimResponse, **changes: Any) -> SimResponse:
     return replace(response, page=None, run=None, **changes)
-
-
-@functools.cache
-def _bomb(size: int) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    parts = [packer.compress(b" " * _CHUNK) for _ in range(size // _CHUNK)]
-    parts += [packer.compress(b" " * (size % _CHUNK)), packer.flush()]
-    return b"".join(parts)
-
-
-def _gzip(body: bytes) -> bytes:
-    packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    return packer.compress(body) + packer.flush()

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from exporter.demo.answers import SimResponse
-from exporter.demo.conduit import SimulatedConduit
-from exporter.demo.directory import Scenario, SimAgent, SimWorkspace
-from exporter.demo.runs import SECOND_NS, SimRun
+from exporter.simulator.conduit import SimulatedConduit
+from exporter.simulator.data import Scenario, SimAgent, SimWorkspace
+from exporter.simulator.messages import SimResponse
+from exporter.simulator.runs import SECOND_NS, SimRun
 from tests.fakes import START_NS, FakeClock
 
 WS1, WS2 = "j57harbor", "j57alpine"

@@ -1,4 +1,4 @@
-"""The simulated Conduit behind a socket: a plain ASGI application, and uvicorn inside a given loop.
+"""The simulated Conduit behind a socket: an ASGI application, and uvicorn inside the running loop.
 
 A failure below HTTP is shown as far as a server can show it: silence until the client leaves, or a
 connection closed inside the body. A refused connection cannot be shown by somebody who accepted it,
@@ -14,10 +14,9 @@ from typing import Any, Final
 import uvicorn
 
 from exporter.clock import Clock
-from exporter.demo.answers import Failure, SimResponse
-from exporter.demo.conduit import SimulatedConduit
+from exporter.simulator.conduit import SimulatedConduit
+from exporter.simulator.messages import Failure
 
-Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -34,35 +33,22 @@ class ConduitApp:
         self._clock = clock
         self._closing = asyncio.Event()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         path = scope.get("raw_path") or scope["path"].encode()
         response = self._conduit.handle(
             scope["method"],
             path.decode("latin-1"),
             scope["query_string"].decode("latin-1"),
-            headers,
+            {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
         )
         if response.latency_s:
             await self._clock.sleep(response.latency_s)
         if response.failure in _SILENT and not response.body:
             await self._keep_silent(receive)
             return
-        await self._send(response, receive, send)
-
-    def close(self) -> None:
-        self._closing.set()
-
-    async def _send(self, response: SimResponse, receive: Receive, send: Send) -> None:
-        headers = dict(response.headers)
-        if response.stream is None and "content-length" not in headers:
-            # A promise of one byte more than comes makes the server close the connection.
-            missing = response.failure is not None
-            headers["content-length"] = str(len(response.body) + missing)
+        # A promise of one byte more than comes makes the server close the connection.
+        length = len(response.body) + (response.failure is not None)
+        headers = {"content-length": str(length), **response.headers}
         await send(
             {
                 "type": "http.response.start",
@@ -70,16 +56,14 @@ class ConduitApp:
                 "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
             }
         )
-        length = headers.get("content-length")
-        left = None if length is None else int(length)
-        for chunk in response.chunks():
-            part = chunk if left is None else chunk[:left]
-            left = None if left is None else left - len(part)
-            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": response.body, "more_body": True})
         if response.failure in _SILENT:
             await self._keep_silent(receive)
-        if not left:
+        if response.failure is None:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def close(self) -> None:
+        self._closing.set()
 
     async def _keep_silent(self, receive: Receive) -> None:
         """Say nothing until the client has gone or the server closes."""
@@ -114,10 +98,12 @@ class _Server(uvicorn.Server):
 async def serve(
     conduit: SimulatedConduit, *, clock: Clock, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[str]:
-    """Serve inside the running loop and yield the base URL; port 0 takes a free one."""
+    """Serve inside the running loop and yield the base URL; port 0 takes a free one.
+
+    Raises OSError where the address is taken or not this machine's.
+    """
     app = ConduitApp(conduit, clock=clock)
     with listening_socket(host, port) as listener:
-        base_url = _url_of(listener)
         server = _Server(
             uvicorn.Config(
                 app,
@@ -125,6 +111,7 @@ async def serve(
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                date_header=False,
                 loop="none",
                 ws="none",
                 http="h11",
@@ -137,7 +124,8 @@ async def serve(
             await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
                 serving.result()
-            yield base_url
+            at, bound_port = listener.getsockname()[:2]
+            yield f"http://[{at}]:{bound_port}" if ":" in at else f"http://{at}:{bound_port}"
         finally:
             ready.cancel()
             app.close()
@@ -153,8 +141,3 @@ def listening_socket(host: str, port: int) -> socket.socket:
     # parts is held back until the client's delayed acknowledgement of the first.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-def _url_of(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""Serves the simulated Conduit alone: `python -m exporter.demo --listen 127.0.0.1:9000`."""
+"""Serves the simulated Conduit alone: `python -m exporter.simulator --listen 127.0.0.1:9000`."""
 
 import asyncio
 import signal
@@ -6,9 +6,9 @@ import signal
 import click
 
 from exporter.clock import SystemClock
-from exporter.demo.conduit import SimulatedConduit
-from exporter.demo.scenario import DEMO_TOKEN, hospitality
-from exporter.demo.server import serve
+from exporter.simulator.conduit import SimulatedConduit
+from exporter.simulator.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator.server import serve
 
 
 @click.command(help="A simulated Conduit: a hotel group whose agents are at work.")

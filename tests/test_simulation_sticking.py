@@ -1,0 +1,554 @@
+"""Faults that stay for good hold up only what they are evidence against; all else goes on.
+
+Each test is one row of what was once seen to stop an agent, a workspace or everything.
+"""
+
+import pytest
+
+from exporter.simulator import faults
+from exporter.simulator.faults import Fault
+from exporter.simulator.generator import Disorder
+from exporter.simulator.messages import Endpoint
+from tests.simulation.promises import (
+    assert_asked_seldom,
+    assert_exact,
+    assert_no_detail_twice,
+    assert_within_budget,
+    counted,
+    counted_of,
+    settle,
+    total,
+    truth_of,
+)
+from tests.simulation.scenarios import DAY_S, HOUR_S, MINUTE_S, agent_id, agents, workspace_id
+from tests.simulation.world import World
+
+BROKEN = {
+    "500": faults.refused(500),
+    "400": faults.refused(400),
+    "404": faults.refused(404),
+    "hang": faults.hanging(),
+    "malformed": faults.malformed(),
+}
+broken_somehow = pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN)
+HEALTHY = {(workspace_id(),): 1.0}
+
+
+def up(world: World) -> dict[tuple[str, ...], float]:
+    """`conduit_up` where it is 1."""
+    return counted(world, "conduit_up", "workspace_id")
+
+
+def untraced_run(world: World) -> str:
+    """The newest run that has no trace yet."""
+    ids = world.conduit.data.run_ids(agent_id())
+    return next(run_id for run_id in ids if run_id not in world.backend.traced)
+
+
+# One run
+
+
+@broken_somehow
+def test_a_run_whose_detail_stays_broken_holds_up_no_other(fault: Fault) -> None:
+    """It is counted all the same, asked for seldom, and Conduit counts as up."""
+    world = World(scenario=agents(1, per_hour=70))
+
+    async def script(_: World) -> str:
+        await world.sleep(10 * MINUTE_S)
+        broken = untraced_run(world)
+        world.conduit.faults.place(fault, when=faults.of_run(broken))
+        await world.sleep(2 * HOUR_S)
+        assert up(world) == HEALTHY
+        await settle(world, untraced=[broken])
+        return broken
+
+    broken = world.run(script)
+    assert broken not in world.backend.traced
+    assert_asked_seldom(world, faults.of_run(broken))
+    assert_no_detail_twice(world, but=[broken])
+    assert_within_budget(world)
+
+
+def test_a_detail_that_stays_broken_is_given_up_after_a_day() -> None:
+    """From then on it is not asked for, over a restart as well."""
+    world = World(scenario=agents(1, per_hour=70))
+
+    async def script(_: World) -> str:
+        await world.sleep(10 * MINUTE_S)
+        broken = untraced_run(world)
+        world.conduit.faults.place(faults.refused(500), when=faults.of_run(broken))
+        world.conduit.data.stop_arrivals()
+        await world.sleep(DAY_S + 2 * HOUR_S)
+        return broken
+
+    broken = world.run(script)
+    asked = world.conduit.asked.runs_asked[broken]
+    assert 10 < asked <= 40
+    world.run_for(3 * HOUR_S)
+    assert world.conduit.asked.runs_asked[broken] == asked
+
+
+@broken_somehow
+def test_a_detail_that_is_mended_within_a_day_is_traced(fault: Fault) -> None:
+    """A run that was broken for three hours is asked for again, also after a restart."""
+    world = World(scenario=agents(1, per_hour=30))
+
+    async def script(_: World) -> None:
+        await world.sleep(10 * MINUTE_S)
+        world.conduit.faults.place(fault, when=faults.of_run(untraced_run(world)))
+        await world.sleep(3 * HOUR_S)
+
+    world.run(script)
+    world.conduit.faults.clear()
+    world.run(lambda _: settle(world, within_s=70 * MINUTE_S))
+
+
+@broken_somehow
+def test_once_ends_and_does_the_rest_where_a_detail_stays_broken(fault: Fault) -> None:
+    """One pass traces all others and fails with 1; the next one does not ask for them again."""
+    world = World(scenario=agents(1, per_hour=70, history_s=2 * HOUR_S))
+    broken = world.conduit.data.run_ids(agent_id())[20]
+    world.conduit.faults.place(fault, when=faults.of_run(broken))
+    world.conduit.data.stop_arrivals()
+
+    for _ in range(2):
+        assert world.run_once(within_s=HOUR_S) == 1
+        assert_exact(world, untraced=[broken])
+    assert world.conduit.asked.runs_asked[broken] <= 40
+    assert_no_detail_twice(world, but=[broken])
+
+
+# One cursor
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["one life", "restarted"])
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_a_cursor_that_is_dead_lets_its_list_be_read_from_the_head(
+    status: int, *, restarted: bool
+) -> None:
+    """The look-back is counted whole, and the dead cursor is seldom asked for."""
+    world = World(scenario=agents(1, per_hour=70, history_s=12 * HOUR_S))
+    dead = faults.first_cursor()
+    world.conduit.faults.place(faults.refused(status), when=dead)
+
+    if restarted:
+        world.run_for(10)
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        assert world.ready()
+        await settle(world, within_s=20 * MINUTE_S)
+
+    world.run(script)
+    assert_asked_seldom(world, dead)
+    assert_no_detail_twice(world)
+
+
+def test_cursors_that_expired_while_no_exporter_ran_lose_nothing() -> None:
+    """The cursor of an unfinished look-back lies in the ledger; hours later it answers 400."""
+    world = World(
+        scenario=agents(2, per_hour=70, history_s=12 * HOUR_S),
+        settings={"CONDUIT_REQUESTS_PER_MINUTE": "20"},
+        cursor_life_s=120,
+    )
+    world.run_for(25)
+    world.wait(2 * HOUR_S)
+
+    async def script(_: World) -> None:
+        await world.sleep(HOUR_S)
+        assert world.ready()
+        await settle(world, within_s=3 * HOUR_S)
+
+    world.run(script)
+
+
+CIRCLES = {
+    "dead": (faults.refused(400), 40),
+    "leads to itself": (faults.cursor_to_itself, 80),
+    "A to B to A": (faults.cursor_circle(), 120),
+    "empty pages": (faults.empty_pages(1_000_000), 40 * 51),
+}
+
+
+@pytest.mark.parametrize("steady", [False, True], ids=["cursors vary", "steady cursors"])
+@pytest.mark.parametrize(("fault", "max_pages"), CIRCLES.values(), ids=CIRCLES)
+def test_a_list_whose_later_pages_stay_broken_goes_on_at_its_head(
+    fault: Fault, max_pages: int, *, steady: bool
+) -> None:
+    """What its first page shows is counted and traced, soon and for hours; the rest is rested."""
+    world = World(scenario=agents(2, per_hour=60, history_s=6 * HOUR_S), steady_cursors=steady)
+    later = faults.both(faults.of_list(agent_id()), faults.later_pages)
+    world.conduit.faults.place(
+        fault, when=faults.of_list(agent_id()) if max_pages == 120 else later
+    )
+    start_ns = world.clock.true_ns()
+
+    async def script(_: World) -> None:
+        await world.sleep(3 * HOUR_S)
+        world.conduit.data.stop_arrivals()
+        await world.sleep(10 * MINUTE_S)
+        new = world.conduit.data.truth(created_from_ns=start_ns).run_ids
+        assert new <= world.backend.traced
+        assert counted_of(world, agent_id()) >= len(
+            new & set(world.conduit.data.run_ids(agent_id()))
+        )
+        assert world.ready()
+        assert up(world) == HEALTHY
+        await settle(world, without=[agent_id()])
+
+    world.run(script)
+    assert world.requests.max_in_a_day(later) <= max_pages
+    assert_no_detail_twice(world)
+
+
+def test_fifty_empty_pages_before_the_next_row_lose_nothing() -> None:
+    """A cursor that leads on through empty pages is followed, or its list read otherwise."""
+    world = World(scenario=agents(1, per_hour=70, history_s=6 * HOUR_S))
+    world.conduit.faults.place(faults.empty_pages(40), when=faults.later_pages)
+    world.run(lambda _: settle(world, within_s=30 * MINUTE_S))
+
+
+# One list, one agent, one workspace
+
+
+@broken_somehow
+def test_an_agent_whose_list_stays_broken_holds_up_no_other(fault: Fault) -> None:
+    """The others are counted and traced, and it catches up once it is mended."""
+    world = World(scenario=agents(4, per_hour=60, history_s=HOUR_S))
+    broken = faults.of_list(agent_id())
+
+    async def script(_: World) -> None:
+        await world.sleep(10 * MINUTE_S)
+        world.conduit.faults.place(fault, when=broken)
+        broken_from_ns = world.clock.true_ns()
+        await world.sleep(3 * HOUR_S)
+        assert up(world) == HEALTHY
+        assert len(world.requests.of(since_ns=broken_from_ns)) < 3 * 60 * 90
+        await settle(world, without=[agent_id()])
+        asked = [one for one in world.requests.of(since_ns=broken_from_ns) if broken(one.request)]
+        assert len(asked) <= 40
+        world.conduit.faults.clear()
+        await settle(world, within_s=70 * MINUTE_S)
+
+    world.run(script)
+    assert_no_detail_twice(world)
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_workspace_that_stays_broken_holds_up_no_other(status: int) -> None:
+    """The token's other workspace is read as without it."""
+    world = World(scenario=agents(4, per_hour=60, workspaces=2))
+    lost = [agent_id(1), agent_id(3)]
+
+    async def script(_: World) -> None:
+        await world.sleep(10 * MINUTE_S)
+        world.conduit.faults.place(
+            faults.refused(status), when=faults.of_workspace(workspace_id(1))
+        )
+        await world.sleep(HOUR_S)
+        assert up(world) == HEALTHY
+        await settle(world, without=lost)
+        world.conduit.faults.clear()
+        await settle(world, within_s=70 * MINUTE_S)
+
+    world.run(script)
+
+
+# The list of agents
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["one life", "restarted"])
+@pytest.mark.parametrize(
+    "fault", [*BROKEN.values(), faults.cursor_to_itself], ids=[*BROKEN, "leads to itself"]
+)
+def test_known_agents_go_on_while_the_list_of_agents_is_broken(
+    fault: Fault, *, restarted: bool
+) -> None:
+    """Their lists answer, so Conduit is up and their runs are counted; also after a restart."""
+    world = World(scenario=agents(3, per_hour=60))
+    broken = faults.to(Endpoint.AGENTS)
+
+    async def script(_: World) -> None:
+        await world.sleep(10 * MINUTE_S)
+        world.conduit.faults.place(fault, when=broken)
+        await world.sleep(2 * HOUR_S)
+
+    async def to_the_end(_: World) -> None:
+        if restarted:
+            await world.sleep(HOUR_S)
+        assert up(world) == HEALTHY
+        await settle(world)
+
+    if restarted:
+        world.run(script)
+        world.run(to_the_end)
+    else:
+
+        async def both(_: World) -> None:
+            await script(world)
+            await to_the_end(world)
+
+        world.run(both)
+    assert_asked_seldom(world, broken)
+    assert_within_budget(world)
+
+
+def test_a_dead_cursor_in_the_list_of_agents_spares_those_before_it() -> None:
+    """Of 104 agents the second page is never seen; those of the first are read."""
+    world = World(scenario=agents(6, per_hour=30, idle=98))
+    later = faults.both(faults.to(Endpoint.AGENTS), faults.later_pages)
+    world.conduit.faults.place(faults.refused(400), when=later)
+
+    async def script(_: World) -> None:
+        await world.sleep(HOUR_S)
+        await settle(world, within_s=20 * MINUTE_S)
+
+    world.run(script)
+    assert_asked_seldom(world, later)
+
+
+def test_one_answer_without_agents_blinds_nobody() -> None:
+    """An agent missing from one answer is polled on: only a second answer retires it."""
+    world = World(scenario=agents(2, per_hour=60))
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        world.conduit.faults.place(faults.no_rows, when=faults.to(Endpoint.AGENTS), times=1)
+        await world.sleep(2 * HOUR_S)
+        await settle(world)
+
+    world.run(script)
+    assert world.conduit.faults.struck == 1
+    assert world.requests.max_gap_s(faults.of_list(agent_id())) < 75
+
+
+# Pages and rows that are odd
+
+
+def test_a_page_that_has_more_and_no_cursor_is_recorded_and_the_rest_stays_a_gap() -> None:
+    """Its rows are counted and traced at once; once it is mended, the rest as well."""
+    world = World(scenario=agents(1, per_hour=60, history_s=6 * HOUR_S))
+    start_ns = world.clock.true_ns()
+    world.conduit.faults.place(faults.more_without_cursor, when=faults.to(Endpoint.RUNS))
+
+    async def script(_: World) -> None:
+        await world.sleep(HOUR_S)
+        late_ns = world.clock.true_ns() - round(5 * MINUTE_S * 1e9)
+        new = world.conduit.data.ended_runs(created_from_ns=start_ns)
+        assert {run.id for run in new if (run.completed_ns or 0) < late_ns} <= world.backend.traced
+        assert up(world) == HEALTHY
+        world.conduit.faults.clear()
+        await settle(world, within_s=70 * MINUTE_S)
+
+    world.run(script)
+
+
+def test_a_row_without_an_id_is_quarantined_and_the_rest_recorded() -> None:
+    """It is counted as quarantined, and costs nobody else anything."""
+    world = World(scenario=agents(1, per_hour=60))
+    row = b'{"run_id":"run_1","status":"completed","created_at":"2026-04-03T03:00:00Z"}'
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        world.conduit.faults.place(faults.row_added(row), when=faults.to(Endpoint.RUNS))
+        await world.sleep(HOUR_S)
+        assert total(world, "conduit_exporter_runs_quarantined_total") >= 1
+        await settle(world)
+
+    world.run(script)
+
+
+def test_rows_that_become_visible_fifteen_minutes_late_are_counted() -> None:
+    """A tenth of the rows appear 700 to 900 seconds late, below newer ones."""
+    disorder = Disorder(late_ratio=0.1, late_s=(700, 900))
+    world = World(scenario=agents(4, per_hour=240, disorder=disorder))
+
+    async def script(_: World) -> None:
+        await world.sleep(2 * HOUR_S)
+        await settle(world, within_s=1.5 * HOUR_S)
+
+    world.run(script)
+    assert_no_detail_twice(world)
+
+
+def test_a_run_dated_twelve_hours_ahead_hides_no_gap() -> None:
+    """Between lives of half an hour more runs arrive than a page shows."""
+    world = World(scenario=agents(2, per_hour=240))
+
+    async def first(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        data = world.conduit.data
+        run = data.run(data.run_ids(agent_id())[10])
+        data.add_run(run._replace(id="ar77ahead", trace_id=None, ahead_ns=round(HOUR_S * 12e9)))
+        await world.sleep(25 * MINUTE_S)
+
+    world.run(first)
+    for _ in range(3):
+        world.wait(45 * MINUTE_S)
+        world.run_for(30 * MINUTE_S)
+    world.run(lambda _: settle(world, within_s=30 * MINUTE_S))
+    assert "ar77ahead" in world.backend.traced
+
+
+# Clocks
+
+
+@pytest.mark.parametrize("days", [2, -2], ids=["ahead", "behind"])
+def test_a_local_clock_two_days_wrong_at_the_first_start_loses_nothing(days: int) -> None:
+    """What is counted follows Conduit's own time."""
+    world = World(scenario=agents(2, per_hour=60, history_s=3 * HOUR_S))
+    world.clock.wall_error_s = days * DAY_S
+
+    async def script(_: World) -> None:
+        await world.sleep(HOUR_S)
+        world.clock.wall_error_s = 0
+        await world.sleep(HOUR_S)
+        await settle(world)
+
+    world.run(script)
+
+
+@pytest.mark.parametrize("hours", [36, -36, 3], ids=["ahead", "back", "by hours"])
+def test_a_local_clock_that_jumps_loses_nothing(hours: float) -> None:
+    """Polls go on at their interval, and rows that come late are still found."""
+    disorder = Disorder(late_ratio=0.05, late_s=(300, 900))
+    world = World(scenario=agents(2, per_hour=120, disorder=disorder))
+
+    async def script(_: World) -> None:
+        for _jump in range(3):
+            await world.sleep(37 * MINUTE_S)
+            world.clock.wall_error_s += hours * HOUR_S
+        await settle(world, within_s=1.5 * HOUR_S)
+
+    world.run(script)
+    assert world.requests.max_gap_s(faults.of_list(agent_id())) < 75
+
+
+# Agents that come and go
+
+
+def test_deleted_agents_are_left_alone() -> None:
+    """Twelve that answer 404 are soon asked no more; the living one's late rows are found."""
+    disorder = Disorder(late_ratio=0.05, late_s=(300, 900))
+    world = World(scenario=agents(13, per_hour=30, disorder=disorder))
+    gone = [agent_id(number) for number in range(1, 13)]
+
+    async def script(_: World) -> int:
+        await world.sleep(20 * MINUTE_S)
+        for one in gone:
+            world.conduit.data.delete_agent(one)
+        deleted_ns = world.clock.true_ns()
+        await world.sleep(4 * HOUR_S)
+        await settle(world, within_s=1.5 * HOUR_S)
+        return deleted_ns
+
+    deleted_ns = world.run(script)
+    for one in gone:
+        asked = [
+            seen for seen in world.requests.of(since_ns=deleted_ns) if seen.request.agent_id == one
+        ]
+        assert len(asked) <= 40
+
+
+def test_an_agent_that_was_deleted_and_returns_is_counted_once() -> None:
+    """Its runs go on while it is away, and are counted when it is back."""
+    world = World(scenario=agents(2, per_hour=60))
+
+    async def script(_: World) -> None:
+        await world.sleep(20 * MINUTE_S)
+        world.conduit.data.delete_agent(agent_id(1))
+        await world.sleep(2 * HOUR_S)
+        world.conduit.data.restore_agent(agent_id(1))
+        await world.sleep(HOUR_S)
+        await settle(world, within_s=HOUR_S)
+
+    world.run(script)
+    assert_no_detail_twice(world)
+
+
+@pytest.mark.parametrize("returns", [False, True], ids=["stays", "comes back"])
+def test_an_agent_that_moves_to_another_workspace_is_not_counted_again(*, returns: bool) -> None:
+    """Its runs are shown under the new workspace; each stays counted and traced once."""
+    world = World(scenario=agents(2, per_hour=60, workspaces=2))
+
+    async def script(_: World) -> None:
+        await world.sleep(HOUR_S)
+        world.conduit.data.move_agent(agent_id(0), workspace_id(1))
+        await world.sleep(HOUR_S)
+        if returns:
+            world.conduit.data.move_agent(agent_id(0), workspace_id(0))
+            await world.sleep(HOUR_S)
+        await settle(world, within_s=HOUR_S)
+
+    world.run(script)
+    assert_no_detail_twice(world)
+
+
+def test_runs_asked_for_by_name_are_counted_once_over_retention_and_restarts() -> None:
+    """CONDUIT_RUNS names a finished run and one in flight; three lives of hours, one trace each."""
+    world = World(
+        scenario=agents(1, per_hour=60, history_s=HOUR_S),
+        settings={"EXPORTER_RETENTION": "1h", "EXPORTER_LOOKBACK": "30m"},
+    )
+    data = world.conduit.data
+    named = data.run_ids(agent_id())[:2]
+    world.environ["CONDUIT_RUNS"] = ",".join(f"{agent_id()}/{one}" for one in named)
+
+    for _ in range(3):
+        world.run_for(3 * HOUR_S)
+        assert total(world, "conduit_runs_total") == 2
+    assert world.backend.traced == set(named)
+    assert_no_detail_twice(world)
+
+
+# Outages and limits
+
+
+def test_runs_that_fell_off_the_head_in_an_outage_are_settled_within_minutes() -> None:
+    """They were in flight when it began and have ended below the first page when it ends."""
+    world = World(scenario=agents(2, per_hour=240, duration_s=(60.0, 240.0, 600.0)))
+
+    async def script(_: World) -> None:
+        await world.sleep(30 * MINUTE_S)
+        start_ns = world.clock.true_ns()
+        end_ns = start_ns + round(45 * MINUTE_S * 1e9)
+        world.conduit.faults.place(faults.unreachable, when=faults.between(start_ns, end_ns))
+        await world.sleep(45 * MINUTE_S)
+        ended = truth_of(world).run_ids
+        await world.sleep(5 * MINUTE_S)
+        counted_now = total(world, "conduit_runs_total")
+        assert counted_now >= len(ended)
+        await settle(world, within_s=30 * MINUTE_S)
+
+    world.run(script)
+
+
+def test_retry_after_zero_is_no_leave_to_ask_at_once() -> None:
+    """429 again and again is answered by a backoff that grows, however high the budget."""
+    world = World(
+        scenario=agents(3), settings={"CONDUIT_REQUESTS_PER_MINUTE": "6000"}, limit=10_000
+    )
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        world.conduit.faults.place(faults.rate_limited("0"), when=faults.always)
+        start_ns = world.clock.true_ns()
+        await world.sleep(10 * MINUTE_S)
+        assert len(world.requests.of(since_ns=start_ns)) <= 60
+        world.conduit.faults.clear()
+        await settle(world, within_s=HOUR_S)
+
+    world.run(script)
+
+
+def test_the_longest_of_several_retry_after_values_is_kept() -> None:
+    """Two fields, as two proxies leave them, are one list of values."""
+    world = World(scenario=agents(1))
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        world.conduit.faults.place(faults.rate_limited("1, 90"), when=faults.always, times=1)
+        await world.sleep(10 * MINUTE_S)
+
+    world.run(script)
+    assert world.requests.max_gap_s(faults.of_workspace(workspace_id())) >= 90

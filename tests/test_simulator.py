@@ -1,0 +1,254 @@
+"""The simulated Conduit answers as Conduit's documentation says, and no other way."""
+
+import asyncio
+import contextlib
+from decimal import Decimal
+from random import Random
+
+import httpx
+import pytest
+
+from exporter.clock import SystemClock
+from exporter.simulator import faults
+from exporter.simulator.conduit import SimulatedConduit
+from exporter.simulator.content import PRIVATE_MARKS
+from exporter.simulator.messages import Endpoint, Failure
+from exporter.simulator.runs import SECOND_NS
+from exporter.simulator.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator.server import serve
+from exporter.simulator.transport import SimulatedTransport
+from tests.fakes import START_NS, FakeClock
+from tests.simulator_support import (
+    AG1,
+    AG3,
+    ONE,
+    WS1,
+    WS2,
+    ask,
+    documented_answer,
+    documented_row,
+    ids_of,
+    parsed,
+    runs_path,
+    sim_run,
+    small_conduit,
+    violations,
+    walk,
+)
+
+
+def placed(conduit: SimulatedConduit, count: int) -> list[str]:
+    """So many runs, a second apart; their ids, newest first."""
+    ids = [f"ar77n{number:04d}" for number in range(count)]
+    for number, run_id in enumerate(ids):
+        conduit.data.add_run(sim_run(run_id, created_ns=START_NS - (number + 9) * SECOND_NS))
+    return ids
+
+
+def test_every_run_of_the_hotel_group_is_of_the_published_schema() -> None:
+    """In lists and in get-run, in flight and ended; private marks occur only in free text."""
+    clock = FakeClock()
+    scenario = hospitality(seed=1, start_ns=START_NS, history_s=600.0)
+    conduit = SimulatedConduit(now_ns=clock.now_ns, scenario=scenario, requests_per_minute=10_000)
+    seen, marked = 0, 0
+    for agent_id in conduit.data.agents:
+        rows = parsed(ask(conduit, runs_path(agent_id), "limit=100", token=DEMO_TOKEN))["data"]
+        for row in rows:
+            path = f"{runs_path(agent_id)}/{row['id']}"
+            answer = parsed(ask(conduit, path, token=DEMO_TOKEN))
+            assert violations(documented_row(), row) == []
+            assert violations(documented_answer(200), answer) == []
+            assert answer["data"] | row == answer["data"]
+            said = str(answer["data"])
+            seen += 1
+            marked += any(mark in said for mark in PRIVATE_MARKS)
+    assert seen > 100
+    assert marked > seen / 2
+
+
+def test_a_run_is_accepted_then_running_then_ended() -> None:
+    """What only the end decides is null until then."""
+    clock = FakeClock()
+    run = sim_run(
+        created_ns=START_NS, running_ns=START_NS + SECOND_NS, completed_ns=START_NS + 4 * SECOND_NS
+    )
+    conduit = small_conduit(clock, run)
+    shown = []
+    for _ in range(3):
+        row = parsed(ask(conduit, runs_path()))["data"][0]
+        shown.append((row["status"], row["total_cost"], row["completed_at"]))
+        clock.advance(2)
+    assert shown == [
+        ("accepted", None, None),
+        ("running", None, None),
+        ("completed", Decimal("0.01"), "2026-04-03T03:04:19.000Z"),
+    ]
+
+
+@pytest.mark.parametrize("steady", [False, True])
+@pytest.mark.parametrize("kind", ["offset", "keyset"])
+def test_pages_lead_through_the_whole_list(kind: str, *, steady: bool) -> None:
+    """Newest first, with and without a status; the documented limits."""
+    conduit = small_conduit(FakeClock(), cursors=kind, steady_cursors=steady)
+    ids = placed(conduit, 45)
+    conduit.data.add_run(sim_run("ar77run", created_ns=START_NS, completed_ns=None))
+
+    assert [len(page) for page in walk(conduit, runs_path())] == [20, 20, 6]
+    for status, expected in (("completed", ids), ("running", ["ar77run"])):
+        pages = walk(conduit, runs_path(), status=status)
+        assert [run_id for page in pages for run_id in page] == expected
+
+
+def test_rows_shift_under_an_offset_and_not_under_a_key() -> None:
+    """A run that arrives between two pages makes an offset show a row again."""
+    for kind, repeated in (("offset", 1), ("keyset", 0)):
+        conduit = small_conduit(FakeClock(), cursors=kind)
+        placed(conduit, 40)
+        pages = walk(conduit, runs_path())
+        first = next(pages)
+        conduit.data.add_run(sim_run("ar77new", created_ns=START_NS))
+        assert len(set(first) & set(next(pages))) == repeated
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_a_cursor_dies_after_its_life(status: int) -> None:
+    """By default with 400, the documented status that fits."""
+    clock = FakeClock()
+    how = {} if status == 400 else {"dead_cursor_status": status}
+    conduit = small_conduit(clock, cursor_life_s=60, **how)
+    placed(conduit, 30)
+    cursor = parsed(ask(conduit, runs_path()))["next_cursor"]
+    assert ask(conduit, runs_path(), f"cursor={cursor}").status == 200
+    clock.advance(61)
+    assert ask(conduit, runs_path(), f"cursor={cursor}").status == status
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "token", "status"),
+    [
+        ("/workspaces", "", "nobody", 401),
+        ("/agents", "", "token-of-both", 400),
+        ("/agents", f"workspace_id={WS2}", ONE, 403),
+        (f"/agents/{AG3}/runs", "", ONE, 403),
+        ("/agents/ag77nobody/runs", f"workspace_id={WS1}", ONE, 404),
+        (f"/agents/{AG1}/runs/ar77nothing", "", ONE, 404),
+        (f"/agents/{AG1}/runs", "limit=101", ONE, 400),
+        (f"/agents/{AG1}/runs", "cursor=abc", ONE, 400),
+        (f"/agents/{AG1}/runs", "status=done", ONE, 400),
+        ("/contacts", "", ONE, 404),
+    ],
+)
+def test_what_is_refused_is_an_error_text(path: str, query: str, token: str, status: int) -> None:
+    """As documented: `{"error": "<text>"}`; every answer tells Conduit's time."""
+    response = ask(small_conduit(FakeClock()), path, query, token=token)
+    assert response.status == status
+    assert isinstance(parsed(response)["error"], str)
+    assert response.headers["date"] == "Fri, 03 Apr 2026 03:04:15 GMT"
+
+
+def test_a_workspace_is_limited_to_its_requests_a_minute() -> None:
+    """429 with the seconds to wait; the other workspace has its own limit."""
+    clock = FakeClock()
+    conduit = small_conduit(clock, requests_per_minute=3)
+    answers = [ask(conduit, runs_path()) for _ in range(4)]
+    assert [one.status for one in answers] == [200, 200, 200, 429]
+    assert answers[-1].headers["retry-after"] == "60"
+    assert ask(conduit, runs_path(AG3)).status == 200
+    clock.advance(60)
+    assert ask(conduit, runs_path()).status == 200
+
+
+def test_late_deleted_moved_and_returning_rows() -> None:
+    """Orders change what is listed, at once or at their time."""
+    clock = FakeClock()
+    conduit = small_conduit(clock)
+    data = conduit.data
+    data.add_run(sim_run("ar77late"), visible_ns=START_NS + 60 * SECOND_NS)
+    data.add_run(sim_run("ar77ahead", ahead_ns=3600 * SECOND_NS))
+    data.add_run(sim_run("ar77gone"))
+    data.delete_run("ar77gone")
+    assert ids_of(ask(conduit, runs_path())) == ["ar77ahead"]
+    clock.advance(60)
+    assert ids_of(ask(conduit, runs_path())) == ["ar77ahead", "ar77late"]
+    data.move_agent(AG1, WS2)
+    assert ask(conduit, runs_path(), f"workspace_id={WS1}").status == 404
+    assert parsed(ask(conduit, runs_path()))["data"][0]["workspace_id"] == WS2
+    data.delete_agent(AG1)
+    assert ask(conduit, runs_path()).status == 404
+    data.restore_agent(AG1)
+    assert len(ids_of(ask(conduit, runs_path()))) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (faults.cursor_to_itself, ["n0 n1", "n0 n1", "n0 n1"]),
+        (faults.cursor_circle(), ["n0 n1", "n2 n3", "n0 n1", "n2 n3"]),
+        (faults.empty_pages(2), ["n0 n1", "", "", "n2 n3", "", "", "n4 n5"]),
+        (faults.more_without_cursor, ["n0 n1"]),
+        (faults.no_rows, [""]),
+    ],
+    ids=["to itself", "circle", "empty pages", "no cursor", "no rows"],
+)
+def test_cursors_can_be_led_astray(fault: faults.Fault, expected: list[str]) -> None:
+    """A fault that sticks to a list shows the pages that its name says."""
+    conduit = small_conduit(FakeClock())
+    placed(conduit, 10)
+    conduit.faults.place(fault, when=faults.of_list(AG1))
+    shown = []
+    pages = walk(conduit, runs_path(), limit=2)
+    for page, _ in zip(pages, expected, strict=False):
+        shown.append(" ".join(run_id.replace("ar77n000", "n") for run_id in page))
+    assert shown == expected
+
+
+def test_a_fault_strikes_only_what_it_is_bound_to() -> None:
+    """One run, one cursor, one workspace; every other request is answered."""
+    conduit = small_conduit(FakeClock(), sim_run("ar77a"), sim_run("ar77b"))
+    conduit.faults.place(faults.refused(500), when=faults.of_run("ar77a"))
+    conduit.faults.place(faults.refused(400), when=faults.first_cursor())
+    statuses = [ask(conduit, f"{runs_path()}/{one}").status for one in ("ar77a", "ar77b")]
+    assert statuses == [500, 200]
+    assert ask(conduit, runs_path(), "cursor=one").status == 400
+    assert parsed(ask(conduit, runs_path(), "cursor=one"))["error"] == "Something went wrong"
+    assert parsed(ask(conduit, runs_path(), "cursor=two"))["error"] == "Invalid cursor"
+    assert conduit.asked.answers[Endpoint.RUN, 500] == 1
+
+
+@pytest.mark.parametrize("front", ["transport", "server"])
+def test_both_front_ends_answer_and_fail_below_http(front: str) -> None:
+    """A true answer, a body cut short, a connection that closes, and silence."""
+    clock = SystemClock()
+    conduit = small_conduit(FakeClock(), sim_run("ar77a"))
+    plan = conduit.faults
+    plan.place(faults.truncated(), when=faults.of_run("ar77a"), times=1)
+    plan.place(faults.failing(Failure.DISCONNECT), when=faults.of_run("ar77a"), times=1)
+    plan.place(faults.hanging(), when=faults.of_run("ar77a"))
+
+    async def meet() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            base_url = "http://conduit"
+            transport: httpx.AsyncBaseTransport | None = SimulatedTransport(
+                conduit, clock=clock, rng=Random(1)
+            )
+            if front == "server":
+                base_url = await stack.enter_async_context(serve(conduit, clock=clock))
+                transport = None
+            client = await stack.enter_async_context(
+                httpx.AsyncClient(
+                    base_url=base_url,
+                    transport=transport,
+                    headers={"authorization": f"Bearer {ONE}"},
+                    timeout=0.2,
+                )
+            )
+            answer = await client.get(f"/v1{runs_path()}")
+            assert [row["id"] for row in answer.json()["data"]] == ["ar77a"]
+            assert answer.headers["date"] == "Fri, 03 Apr 2026 03:04:15 GMT"
+            for _ in range(2):
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await client.get(f"/v1{runs_path()}/ar77a")
+            with pytest.raises(httpx.ReadTimeout):
+                await client.get(f"/v1{runs_path()}/ar77a")
+
+    asyncio.run(meet())
