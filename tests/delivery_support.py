@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.convert.otlp import TraceEncoder
-from exporter.convert.spans import Span, SpanKind, StatusCode, Trace
-from exporter.convert.trace import ConvertOptions
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
 from tests.conduit_support import http_answer, serving
 from tests.fakes import START_NS
 from tests.real import parts
@@ -23,20 +22,15 @@ ACCEPT = http_answer(b"", "Content-Type: application/x-protobuf")
 
 def encode_trace(number: int, *, name: str = "execute_tool") -> bytes:
     """An export request of one trace with one span."""
-    trace_id = number.to_bytes(16, "big")
-    span = Span(
-        trace_id=trace_id,
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add().scope_spans.add().spans.add(
+        trace_id=number.to_bytes(16, "big"),
         span_id=number.to_bytes(8, "big"),
-        parent_span_id=b"",
         name=name,
-        kind=SpanKind.INTERNAL,
-        start_ns=START_NS,
-        end_ns=START_NS + 1,
-        attributes=(),
-        status=StatusCode.UNSET,
-        description="",
+        start_time_unix_nano=START_NS,
+        end_time_unix_nano=START_NS + 1,
     )
-    return TraceEncoder(ConvertOptions()).encode(Trace(trace_id, (span,), ()))
+    return request.SerializeToString()
 
 
 @dataclass(frozen=True)

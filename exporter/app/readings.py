@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Final
 
+from exporter.convert.trace import NO_DISPOSITION
 from exporter.ledger import families
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.totals import Number, TotalKey
@@ -16,7 +17,6 @@ from exporter.metrics.catalogue import Metric
 from exporter.metrics.labels import OTHER
 from exporter.metrics.reading import Exemplar, HistogramValue, Reading
 from exporter.models import DISPOSITIONS, IN_FLIGHT_STATUSES, TERMINAL_STATUSES
-from exporter.sync.policy import NO_DISPOSITION
 from exporter.sync.state import AgentState, WorkspaceState
 
 Workspaces = Callable[[], Mapping[str, WorkspaceState]]

@@ -8,18 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from exporter.convert.ids import trace_id_of
-from exporter.convert.otlp import TraceEncoder
-from exporter.convert.sampling import is_sampled
-from exporter.convert.trace import ConvertOptions, Trace, run_to_trace, summary_to_trace
+from exporter.convert.ids import is_sampled, trace_id_of
+from exporter.convert.otlp import encode_trace
+from exporter.convert.spans import Trace
+from exporter.convert.trace import (
+    ConvertOptions,
+    known_disposition,
+    run_to_trace,
+    summary_to_trace,
+)
 from exporter.ledger.records import EncodedTrace, Sighting
 from exporter.ledger.schema import Urgency
 from exporter.models import Run, RunDetail
 
 logger = logging.getLogger("exporter.sync")
 
-# A run without a disposition is counted under this word.
-NO_DISPOSITION = "none"
 _MUST_DISPOSITIONS = frozenset({"escalated", "escalation_and_answer"})
 _MUST_OF = {Urgency.FRESH: Urgency.MUST, Urgency.BACKLOG: Urgency.BACKLOG_MUST}
 
@@ -55,7 +58,6 @@ class RunPolicy:
     ) -> None:
         self._traces = traces
         self._options = options
-        self._encoder = TraceEncoder(options)
         self._bound_tool = bound_tool
         self._bound_disposition = bound_disposition
         self._bucket_of = bucket_of
@@ -73,7 +75,7 @@ class RunPolicy:
             urgency = _MUST_OF.get(urgency, urgency)
         return Sighting(
             run=run,
-            disposition=self._bound_disposition(agent_no, run.disposition or NO_DISPOSITION),
+            disposition=self._bound_disposition(agent_no, known_disposition(run.disposition)),
             urgency=urgency,
             traced=traced or not run.terminal,
             trace=self.encode_summary(run, agent_no, agent_name) if summary else None,
@@ -97,9 +99,11 @@ class RunPolicy:
     def _encoded(self, trace: Trace, agent_no: int) -> EncodedTrace:
         return EncodedTrace(
             trace_id=trace.trace_id,
-            payload=self._encoder.encode(trace),
+            payload=encode_trace(trace),
             spans=len(trace.spans),
-            tools=tuple((self._bound_tool(agent_no, one.name), one.failed) for one in trace.tools),
+            tools=tuple(
+                (self._bound_tool(agent_no, one.name), one.failed) for one in trace.tools.elements()
+            ),
         )
 
     def _is_traced(self, run: Run) -> bool:

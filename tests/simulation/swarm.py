@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exporter.convert.ids import trace_id_of
-from exporter.convert.sampling import is_sampled
+from exporter.convert.ids import is_sampled, trace_id_of
 from exporter.delivery.outcome import Outcome, Refused, Unavailable
 from exporter.demo import faults
 from exporter.demo.answers import Failure
