@@ -12,22 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+from exporter.convert import shapes
 from exporter.convert.content import parsed
-from exporter.convert.shapes import (
-    CALL_ID_PREFIXES,
-    CALL_TYPES,
-    DURATION_UNITS_NS,
-    ERROR_OUTPUTS,
-    ERROR_SYNONYMS,
-    ERROR_TYPES,
-    FAILED_WORDS,
-    NAME_PREFIX_OF_TYPE,
-    NO,
-    NOTHING,
-    OTHER_TYPES,
-    RESULT_TYPES,
-    SHAPES,
-)
 from exporter.convert.spans import ToolCall
 from exporter.convert.text import is_tag
 from exporter.convert.timeline import duration_ns, instant_ns
@@ -58,7 +44,7 @@ _TELLING: Final = (
 # What a result does not change of the call that it completes.
 _OF_THE_CALL: Final = frozenset({"name", "called", "input", "id", "call_id", "item", "start"})
 
-# What an item says, by the names of SHAPES; `item` is the item itself, `result` marks a result.
+# What an item says, by the names of `SHAPES`; `item` is the item itself, `result` marks a result.
 Said = dict[str, Any]
 
 
@@ -69,16 +55,16 @@ def _canonical(key: str) -> str:
 def _by_key() -> dict[str, list[tuple[str, int]]]:
     """SHAPES the other way round: what a key may hold, and its rank among the keys of that."""
     roles: dict[str, list[tuple[str, int]]] = {}
-    for role, keys in SHAPES.items():
+    for role, keys in shapes.SHAPES.items():
         for rank, key in enumerate(keys):
             roles.setdefault(_canonical(key), []).append((role, rank))
     return roles
 
 
 _ROLES: Final = _by_key()
-_CALLS: Final = frozenset(map(_canonical, CALL_TYPES))
-_RESULTS: Final = frozenset(map(_canonical, RESULT_TYPES))
-_OTHERS: Final = frozenset(map(_canonical, OTHER_TYPES))
+_CALLS: Final = frozenset(map(_canonical, shapes.CALL_TYPES))
+_RESULTS: Final = frozenset(map(_canonical, shapes.RESULT_TYPES))
+_OTHERS: Final = frozenset(map(_canonical, shapes.OTHER_TYPES))
 
 
 @dataclass(slots=True)
@@ -265,7 +251,7 @@ def _is_call(part: Any) -> bool:
     kind, role = said.get("type", ""), said.get("role", "")
     return (
         not said.keys().isdisjoint(("call", "answer"))
-        or kind.startswith(NAME_PREFIX_OF_TYPE)
+        or kind.startswith(shapes.NAME_PREFIX_OF_TYPE)
         or _canonical(kind) in _CALLS | _RESULTS
         or _canonical(role) in _RESULTS
     )
@@ -290,8 +276,8 @@ def _said(item: Mapping[Any, Any], fields: Said) -> Said:
         said = {**inner, **said} if _name(said) != UNKNOWN else {**said, **inner}
     kind = fields.get("type", "")
     known = _canonical(kind) in _CALLS | _RESULTS
-    if kind.startswith(NAME_PREFIX_OF_TYPE) and not known and _name(said) == UNKNOWN:
-        said["name"] = kind.removeprefix(NAME_PREFIX_OF_TYPE)
+    if kind.startswith(shapes.NAME_PREFIX_OF_TYPE) and not known and _name(said) == UNKNOWN:
+        said["name"] = kind.removeprefix(shapes.NAME_PREFIX_OF_TYPE)
     if (
         _canonical(kind) in _RESULTS - _CALLS
         or _canonical(fields.get("role", "")) in _RESULTS
@@ -345,7 +331,11 @@ def _to_tool(index: int, part: int, name: str, said: Said) -> Tool:
 def _call_id(said: Said) -> str | None:
     call_id = said.get("call_id")
     plain_id = said.get("id")
-    if call_id is None and isinstance(plain_id, str) and plain_id.startswith(CALL_ID_PREFIXES):
+    if (
+        call_id is None
+        and isinstance(plain_id, str)
+        and plain_id.startswith(shapes.CALL_ID_PREFIXES)
+    ):
         call_id = plain_id
     return call_id if isinstance(call_id, str) and _CALL_ID.fullmatch(call_id) else None
 
@@ -358,7 +348,7 @@ def _failed(said: Said) -> bool:
     return (
         any(_affirmed(said.get(role)) for role in ("error", "failed", "error_code"))
         or _denied(said.get("succeeded"))
-        or _word(status) in FAILED_WORDS
+        or _word(status) in shapes.FAILED_WORDS
         or _http_error(status) is not None
         or _http_error(said.get("http_status")) is not None
         or _is_error_output(said.get("output"))
@@ -371,7 +361,7 @@ def _is_error_output(output: Any) -> bool:
         output = parsed(output)
     if not isinstance(output, Mapping):
         return False
-    return _word(output.get("type")) in ERROR_OUTPUTS or any(
+    return _word(output.get("type")) in shapes.ERROR_OUTPUTS or any(
         _affirmed(value)
         for key, value in output.items()
         if isinstance(key, str) and _canonical(key) == "iserror"
@@ -381,7 +371,7 @@ def _is_error_output(output: Any) -> bool:
 def _affirmed(value: Any) -> bool:
     """Whether a value of any type says yes; a text does unless it says no."""
     if isinstance(value, str):
-        return value.strip().casefold() not in NO | NOTHING
+        return value.strip().casefold() not in shapes.NO | shapes.NOTHING
     if isinstance(value, Mapping):
         return any(bool(one) for one in value.values())
     return bool(value)
@@ -390,7 +380,7 @@ def _affirmed(value: Any) -> bool:
 def _denied(value: Any) -> bool:
     """Whether a value of any type says no."""
     if isinstance(value, str):
-        return _word(value) in NO
+        return _word(value) in shapes.NO
     return isinstance(value, int | float | Decimal) and not value
 
 
@@ -416,8 +406,8 @@ def _error_type(said: Said) -> str:
         [error.get(key) for key in ("type", "code", "status")] if isinstance(error, Mapping) else []
     )
     for told in (*inside, *map(said.get, ("error_code", "http_status", "status"))):
-        word = ERROR_SYNONYMS.get(_word(told), _word(told))
-        if word in ERROR_TYPES:
+        word = shapes.ERROR_SYNONYMS.get(_word(told), _word(told))
+        if word in shapes.ERROR_TYPES:
             return word
         if (status := _http_error(told)) is not None:
             return status
@@ -430,7 +420,7 @@ def _times(said: Said) -> tuple[int, int] | tuple[None, None]:
     if start_ns is None:
         return None, None
     if end_ns is None:
-        for role, unit_ns in DURATION_UNITS_NS.items():
+        for role, unit_ns in shapes.DURATION_UNITS_NS.items():
             length_ns = duration_ns(said.get(role), unit_ns=unit_ns)
             if length_ns is not None:
                 return start_ns, start_ns + length_ns
