@@ -1,16 +1,14 @@
 """What the exporter's processor time is compared with: plain scripts that read the same runs.
 
 `bytes` and `json` only GET each run over one connection; `sdk` also makes spans of it with the
-OpenTelemetry SDK's tracer, batch processor and OTLP exporter. httpx brings its own transport, or is
-given the exporter's. Prints the seconds of processor time of the whole process, all threads, from
-the fiftieth run on.
+OpenTelemetry SDK's tracer, batch processor and OTLP exporter. Prints the seconds of processor time
+of the whole process, all threads, from the fiftieth run on.
 """
 
 import asyncio
 import json
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +16,6 @@ import click
 import httpx
 
 from bench.worlds import TOKEN
-from exporter.conduit.transport import open_transport
 
 _WARM: Final = 50
 
@@ -29,7 +26,6 @@ _WARM: Final = 50
 @click.option("--ids", type=click.Path(path_type=Path), required=True)
 @click.option("--otlp", help="Where the SDK's exporter sends to.")
 @click.option("--every", "every_s", default=0.0, help="Seconds between two requests.")
-@click.option("--own-transport", is_flag=True, help="The exporter's instead of httpx's.")
 def main(
     what: str,
     *,
@@ -37,7 +33,6 @@ def main(
     ids: Path,
     otlp: str | None,
     every_s: float,
-    own_transport: bool,
 ) -> None:
     """Read every run of the file once."""
     take: Callable[[bytes], object] = len
@@ -47,8 +42,7 @@ def main(
     if what == "sdk":
         take, finish = _tracer(f"{otlp}/v1/traces")
     names = ids.read_text().split()
-    transport = partial(open_transport, max_connections=1) if own_transport else _httpx_transport
-    reading = _read(base_url, names, take, finish, transport=transport, every_s=every_s)
+    reading = _read(base_url, names, take, finish, transport=_httpx_transport, every_s=every_s)
     print(json.dumps(asyncio.run(reading)))
 
 

@@ -11,19 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from exporter.ledger.database import Database
+from exporter.ledger.outbox import Settlement
+from exporter.ledger.schema import TraceState, Urgency
+
 from bench.conduit_server import five_calls
 from bench.worlds import WORKSPACE, Agents, agent_id_of
-from exporter.conduit import parsing
+from exporter.conduit import models
 from exporter.conduit.decoding import decode_json
 from exporter.convert.otlp import encode_trace
 from exporter.convert.trace import ConvertOptions, run_to_trace
 from exporter.demo.answers import content_fields, json_object, summary_fields
 from exporter.demo.generator import GeneratedRuns
-from exporter.ledger.database import Database
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.outbox import Settlement
 from exporter.ledger.records import Coverage, EncodedTrace, Sighting
-from exporter.ledger.schema import TraceState, Urgency
 from exporter.models import Agent, RunDetail, Unreadable, Workspace
 
 _OWN: Final = 5_000
@@ -114,7 +115,7 @@ def _traced(source: GeneratedRuns, now_ns: int) -> tuple[RunDetail, EncodedTrace
     (arrival,) = source.arrivals(source.next_ns)
     run, content = source.run(arrival.number), source.content(arrival.number)
     fields = summary_fields(run, workspace_id=WORKSPACE, now_ns=now_ns) + content_fields(content)
-    detail = parsing.parse_run_detail(
+    detail = models.parse_run_detail(
         decode_json(json_object(fields)),
         run_id=run.id,
         workspace_id=WORKSPACE,

@@ -1,14 +1,21 @@
-"""The error tree of the whole exporter; it never imports anything of ours.
+"""The error tree of the whole exporter, and how foreign text is quoted in its messages.
+
+It never imports anything of ours.
 
 ExporterError
  ├─ ConfigError                 settings or command line; exit code 2
+ ├─ HttpError                   a request that cannot be sent; callers map these onto their own
+ │   ├─ HttpUnreachable         no connection: nothing was sent
+ │   ├─ HttpNoAnswer            the deadline passed or the connection broke
+ │   └─ HttpMalformed           a body that is too large, cut short or damaged
  ├─ SourceError                 the Conduit API
  │   ├─ SourceUnavailable       no answer or 5xx: try again later
+ │   │   └─ SourceUnreachable   no connection at all: refused, DNS, TLS
  │   ├─ SourceRateLimited       429: the workspace rests until Retry-After has passed
  │   ├─ SourceUnauthorized      401: the token is missing, wrong or expired
  │   ├─ SourceForbidden         403: the token has no access to that workspace
- │   ├─ SourceNotFound          404 or 410: the thing, or the cursor, is gone
  │   ├─ SourceRejected          any other 4xx: the request itself is at fault
+ │   │   └─ SourceNotFound      404 or 410: the thing, or the cursor, is gone
  │   └─ SourceMalformed         an answer that is not what the documentation promises
  ├─ LedgerError                 the ledger
  │   ├─ LedgerUnavailable       the disk or database does not take writes now: try again later
@@ -18,6 +25,27 @@ ExporterError
 
 What a trace backend answers is a value (`exporter.delivery.outcome`), not an exception.
 """
+
+from collections.abc import Iterable
+from typing import Final
+
+HIDDEN: Final = "[hidden]"
+
+_MAX_QUOTED_CHARACTERS: Final = 200
+# A shorter one is a word that would tear holes into every message.
+_MIN_SECRET_CHARACTERS: Final = 4
+
+
+def quote(text: str, secrets: Iterable[str] = ()) -> str:
+    """Foreign text for a message: short, on one line, printable, with the secrets hidden."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _MIN_SECRET_CHARACTERS:
+            text = text.replace(secret, HIDDEN)
+    line = " ".join(text[: 4 * _MAX_QUOTED_CHARACTERS].split())
+    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    if len(shown) > _MAX_QUOTED_CHARACTERS:
+        return f"{shown[:_MAX_QUOTED_CHARACTERS]}..."
+    return shown
 
 
 class ExporterError(Exception):
@@ -40,12 +68,38 @@ class ConfigError(ExporterError):
         super().__init__("\n".join(problems))
 
 
+class HttpError(ExporterError):
+    """The request cannot be sent."""
+
+
+class HttpUnreachable(HttpError):
+    """There is no connection: nothing was sent."""
+
+
+class HttpNoAnswer(HttpError):
+    """No whole answer came; the request may have been received."""
+
+
+class HttpMalformed(HttpError):
+    """The answer's body cannot be read."""
+
+
 class SourceError(ExporterError):
-    """The Conduit API could not be read."""
+    """The Conduit API could not be read; `status` is None where it is not about a status."""
+
+    def __init__(
+        self, message: str | None = None, *, status: int | None = None, hint: str | None = None
+    ) -> None:
+        self.status = status
+        super().__init__(message, hint=hint)
 
 
 class SourceUnavailable(SourceError):
     """The Conduit API did not answer, or answered with a server error."""
+
+
+class SourceUnreachable(SourceUnavailable):
+    """There is no connection to the Conduit API."""
 
 
 class SourceRateLimited(SourceError):
@@ -60,7 +114,7 @@ class SourceRateLimited(SourceError):
     ) -> None:
         self.retry_after_s = retry_after_s
         self.absurd = absurd
-        super().__init__(message)
+        super().__init__(message, status=429)
 
 
 class SourceUnauthorized(SourceError):
@@ -71,12 +125,12 @@ class SourceForbidden(SourceError):
     """The token has no access to this workspace (403)."""
 
 
-class SourceNotFound(SourceError):
-    """The Conduit API does not know this resource or cursor (404 or 410)."""
-
-
 class SourceRejected(SourceError):
     """The Conduit API rejected the request."""
+
+
+class SourceNotFound(SourceRejected):
+    """The Conduit API does not know this resource or cursor (404 or 410)."""
 
 
 class SourceMalformed(SourceError):

@@ -1,128 +1,137 @@
-"""How log records become lines on standard error: readable text, or one JSON object a line.
+"""Log records as lines on standard error: readable text, or one JSON object a line.
 
-One record can never look like two, whatever a name from outside holds, and no line shows a secret:
-the code keeps tokens out of its messages, and the formatters mask them once more. It decides
-nothing about what is logged.
+No caller ever waits for standard error: a thread writes the lines, and what does not fit into the
+bounded queue is dropped and counted. One record never looks like two, and no line shows a secret.
 """
 
+import contextlib
 import json
 import logging
+import os
+import queue
 import re
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
 from typing import Any, Final, Literal, TextIO
 from urllib.parse import quote
 
 MASK: Final = "[secret]"
 
-_OURS: Final = "exporter"
-_LEVELS: Final = {
-    "DEBUG": "DEBUG",
-    "INFO": "INFO",
-    "WARNING": "WARN",
-    "ERROR": "ERROR",
-    "CRITICAL": "FATAL",
-}
+_MAX_QUEUED: Final = 10_000
+_MAX_FLUSH_S: Final = 0.5
+_LEVELS: Final = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 # They tell of every request (headers included, at debug), or of what our own lines say better.
-_CHATTY: Final = {
-    "alembic": logging.WARNING,
-    "asyncio": logging.WARNING,
-    "grpc": logging.WARNING,
-    "httpcore": logging.WARNING,
-    "httpx": logging.WARNING,
-    "opentelemetry": logging.WARNING,
-    "sqlalchemy": logging.WARNING,
-    "uvicorn.access": logging.CRITICAL,
+_LIBRARY_LEVELS: Final = {
+    **dict.fromkeys(("asyncio", "grpc", "httpcore", "httpx", "opentelemetry"), logging.WARNING),
     "uvicorn": logging.WARNING,
+    "uvicorn.access": logging.CRITICAL,
 }
 _STANDARD_FIELDS: Final = frozenset(
-    (*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName")
+    (*vars(logging.makeLogRecord({})), "message", "asctime", "taskName")
 )
-_JSON_FIELDS: Final = frozenset(("time", "level", "logger", "message", "exception"))
-
 # Control characters, line separators of Unicode, marks that turn the direction of text, and halves
 # of characters that no stream can encode.
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _BARE: Final = re.compile(r"[^\s\"'=\\]+")
-_BEARER: Final = re.compile(r"(?i)\b(bearer|authorization\W{1,8}basic)(\s+|%20)[\w.~+/=%-]{8,}")
-_INDENT: Final = "    "
+_CREDENTIALS: Final = re.compile(
+    r"(?i)\b(bearer|authorization\W{1,8}basic)(\s+|%20)[\w.~+/=%-]{8,}"
+)
 
 
 class Redactor:
     """Masks known secrets, and whatever stands where a header has its credentials."""
 
-    __slots__ = ("_known",)
-
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {
-            form
-            for secret in secrets
-            if secret
-            for spelled in (secret, repr(secret)[1:-1], quote(secret, ""))
-            for form in (
-                spelled,
-                json.dumps(spelled)[1:-1],
-                json.dumps(spelled, ensure_ascii=False)[1:-1],
-            )
-        }
+        plain = [
+            one for text in secrets if text for one in (text, repr(text)[1:-1], quote(text, ""))
+        ]
+        quoted = [spell(one)[1:-1] for one in plain for spell in (json.dumps, _to_json)]
         # The longest first: one secret may be the beginning of another.
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+        forms = sorted({*plain, *quoted}, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, forms)) or r"(?!)")
 
     def __repr__(self) -> str:
         return "Redactor()"
 
     def mask(self, text: str) -> str:
-        if self._known is not None:
-            text = self._known.sub(MASK, text)
-        return _BEARER.sub(rf"\1\2{MASK}", text)
+        return _CREDENTIALS.sub(rf"\1\2{MASK}", self._known.sub(MASK, text))
 
 
-class TextFormatter(logging.Formatter):
-    """`2026-11-24T01:02:03.456Z INFO  sync      message key=value`; tracebacks follow, indented."""
+class LineFormatter(logging.Formatter):
+    """`2026-11-24T01:02:03.456Z INFO  sync      message key=value`, or the same as JSON."""
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, *, style: Literal["text", "json"]) -> None:
         super().__init__()
         self._redactor = redactor
+        self._write = _record_to_json if style == "json" else _record_to_text
 
     def format(self, record: logging.LogRecord) -> str:
-        level = _LEVELS.get(record.levelname, record.levelname)
-        name = escape(_short_name(record))
-        parts = [f"{_time_of(record)} {level:<5} {name:<9} {escape(_message_of(record))}"]
-        parts += [
-            f"{escape(key)}={_bare_or_quoted(value)}" for key, value in _extra_of(record).items()
-        ]
-        lines = [" ".join(parts)]
-        lines += [_INDENT + escape(line) for line in _trace_of(self, record).splitlines()]
-        return self._redactor.mask("\n".join(lines))
+        trace = [self.formatException(record.exc_info)] if record.exc_info else []
+        trace += [record.stack_info] if record.stack_info else []
+        return self._redactor.mask(self._write(record, "\n".join(trace)))
 
 
-class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, message, the record's own fields, exception."""
+class _Writer(QueueListener):
+    """Writes the queued lines, in a thread of its own that may be blocked for ever."""
 
-    def __init__(self, redactor: Redactor) -> None:
-        super().__init__()
-        self._redactor = redactor
+    def __init__(self, lines: "queue.Queue[logging.LogRecord]", stream: TextIO) -> None:
+        super().__init__(lines)
+        self._stream = stream
 
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": _time_of(record),
-            "level": record.levelname.lower(),
-            "logger": _short_name(record),
-            "message": _message_of(record),
-        }
-        for key, value in _extra_of(record).items():
-            line[f"{key}_" if key in _JSON_FIELDS else key] = value
-        if trace := _trace_of(self, record):
-            line["exception"] = trace
+    def handle(self, record: logging.LogRecord) -> None:
+        line = f"{record.getMessage()}\n"
+        # Closed, or the reader is gone: there is nowhere left to say so.
+        with contextlib.suppress(OSError, ValueError):
+            try:
+                number = self._stream.fileno()
+            except OSError:
+                self._stream.write(line)
+                return
+            # Past the stream's buffer: a blocked write would hold its lock when Python ends.
+            data = line.encode("utf-8", "backslashreplace")
+            while data:
+                data = data[os.write(number, data) :]
+
+
+class BoundedHandler(QueueHandler):
+    """Queues lines and never waits; what does not fit is dropped, and told with the next line."""
+
+    queue: "queue.Queue[logging.LogRecord]"
+
+    def __init__(self, formatter: logging.Formatter, stream: TextIO) -> None:
+        super().__init__(queue.Queue(_MAX_QUEUED))
+        self.setFormatter(formatter)
+        self._dropped = 0
+        self._writer = _Writer(self.queue, stream)
+        self._writer.start()
+
+    def enqueue(self, record: logging.LogRecord) -> None:
         try:
-            text = json.dumps(line, default=_text_of, allow_nan=False)
-        except (TypeError, ValueError, RecursionError):
-            text = json.dumps({key: _text_of(value) for key, value in line.items()})
-        return self._redactor.mask(text)
+            if self._dropped:
+                told = f"{self._dropped} log lines were dropped: standard error took no more"
+                fields = {"name": "exporter.logs", "levelname": "WARNING", "msg": told}
+                self.queue.put_nowait(self.prepare(logging.makeLogRecord(fields)))
+                self._dropped = 0
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Wait until all is written, for half a second at most."""
+        with self.queue.all_tasks_done:
+            self.queue.all_tasks_done.wait_for(
+                lambda: not self.queue.unfinished_tasks, timeout=_MAX_FLUSH_S
+            )
+
+    def close(self) -> None:
+        """End the thread once it has written what is queued; nobody waits for it."""
+        with contextlib.suppress(queue.Full):
+            self._writer.enqueue_sentinel()
+        super().close()
 
 
 def configure(
@@ -133,71 +142,71 @@ def configure(
     stream: TextIO | None = None,
 ) -> None:
     """Send every logger of the process to `stream` (standard error); a second call replaces."""
-    redactor = Redactor(secrets)
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter(redactor) if style == "json" else TextFormatter(redactor))
+    formatter = LineFormatter(Redactor(secrets), style=style)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
-    root.addHandler(handler)
+        if isinstance(old, BoundedHandler):
+            old.close()
+    root.addHandler(BoundedHandler(formatter, stream or sys.stderr))
     root.setLevel(level.upper())
-    chosen = root.level
-    for name, least in _CHATTY.items():
-        logger = logging.getLogger(name)
-        logger.setLevel(max(least, chosen))
-        logger.propagate = True
-        logger.handlers.clear()
+    for name, library_level in _LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(max(library_level, root.level))
     logging.captureWarnings(capture=True)
+
+
+def flush() -> None:
+    """Wait until the lines so far are written, for half a second at most."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def escape(text: str) -> str:
     """The text on one line, with every character that a terminal would obey written out."""
-    return _UNPRINTABLE.sub(_escaped, text)
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return found.group().encode("unicode_escape").decode("ascii")
+def _record_to_text(record: logging.LogRecord, trace: str) -> str:
+    fields = _fields_of(record)
+    level = _LEVELS.get(record.levelname, record.levelname)
+    head = f"{fields.pop('time')} {level:<5} {escape(fields.pop('logger')):<9}"
+    message = escape(fields.pop("message"))
+    del fields["level"]
+    extra = [f"{escape(key)}={_bare_or_quoted(value)}" for key, value in fields.items()]
+    return "\n    ".join([" ".join([head, message, *extra]), *map(escape, trace.splitlines())])
 
 
-def _time_of(record: logging.LogRecord) -> str:
+def _record_to_json(record: logging.LogRecord, trace: str) -> str:
+    fields = _fields_of(record) | ({"exception": trace} if trace else {})
+    try:
+        return json.dumps(fields, default=str, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps({key: str(value) for key, value in fields.items()})
+
+
+def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Time, level, logger and message, then the record's own; a name of ours gets an underscore."""
     moment = datetime.fromtimestamp(record.created, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-
-
-def _short_name(record: logging.LogRecord) -> str:
-    return record.name.removeprefix(f"{_OURS}.")
-
-
-def _message_of(record: logging.LogRecord) -> str:
     try:
-        return record.getMessage()
-    except Exception:  # noqa: BLE001 - a wrong placeholder or a broken repr must not lose the line
-        return f"{_text_of(record.msg)} (its values could not be filled in)"
-
-
-def _extra_of(record: logging.LogRecord) -> dict[str, Any]:
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD_FIELDS}
-
-
-def _trace_of(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    parts = []
-    if record.exc_info and record.exc_info[0] is not None:
-        parts.append(formatter.formatException(record.exc_info))
-    if record.stack_info:
-        parts.append(record.stack_info)
-    return "\n".join(parts)
-
-
-def _text_of(value: Any) -> str:
-    try:
-        return str(value)
-    except Exception:  # noqa: BLE001 - a broken __str__ must not lose the line
-        return f"<{type(value).__name__}>"
+        message = record.getMessage()
+    except Exception:  # noqa: BLE001 - a wrong placeholder must not lose the line
+        message = f"{record.msg} (its values could not be filled in)"
+    fields: dict[str, Any] = {
+        "time": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z",
+        "level": record.levelname.lower(),
+        "logger": record.name.removeprefix("exporter."),
+        "message": message,
+    }
+    for key, value in vars(record).items():
+        if key not in _STANDARD_FIELDS:
+            fields[f"{key}_" if key in (*fields, "exception") else key] = value
+    return fields
 
 
 def _bare_or_quoted(value: Any) -> str:
-    text = _text_of(value)
-    if _BARE.fullmatch(text):
-        return escape(text)
-    # The quotes and backslashes by JSON's rules, but other alphabets left readable.
-    return escape(json.dumps(text, ensure_ascii=False))
+    return escape(text if _BARE.fullmatch(text := str(value)) else _to_json(text))
+
+
+def _to_json(text: str) -> str:
+    """Quotes and backslashes by JSON's rules, but other alphabets left readable."""
+    return json.dumps(text, ensure_ascii=False)

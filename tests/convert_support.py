@@ -12,10 +12,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from exporter.app.offline import traces_of
+from exporter.conduit.models import Run, RunDetail, Unreadable
 from exporter.convert.otlp import encode_trace
 from exporter.convert.spans import Trace
 from exporter.convert.trace import ConvertOptions, run_to_trace
-from exporter.models import Run, RunDetail, Unreadable
 from tests.factories import make_run
 
 FIXTURES = Path(__file__).parent / "fixtures"

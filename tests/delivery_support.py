@@ -2,35 +2,76 @@
 
 import asyncio
 import gzip
+import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-from tests.conduit_support import http_answer, serving
-from tests.fakes import START_NS
-from tests.real import parts
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 LIMIT_S = 30
 DROP = b""
-ACCEPT = http_answer(b"", "Content-Type: application/x-protobuf")
+PROTOBUF = "Content-Type: application/x-protobuf"
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def encode_trace(number: int, *, name: str = "execute_tool") -> bytes:
     """An export request of one trace with one span."""
     request = ExportTraceServiceRequest()
-    request.resource_spans.add().scope_spans.add().spans.add(
-        trace_id=number.to_bytes(16, "big"),
-        span_id=number.to_bytes(8, "big"),
-        name=name,
-        start_time_unix_nano=START_NS,
-        end_time_unix_nano=START_NS + 1,
-    )
-    return request.SerializeToString()
+    span = request.resource_spans.add().scope_spans.add().spans.add()
+    span.trace_id = number.to_bytes(16, "big")
+    span.span_id = number.to_bytes(8, "big")
+    span.name = name
+    return bytes(request.SerializeToString())
+
+
+def partial_success(rejected_spans: int, message: str = "") -> bytes:
+    """OTLP's answer of a backend that did not take so many spans."""
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = rejected_spans
+    answer.partial_success.error_message = message
+    return bytes(answer.SerializeToString())
+
+
+def http_answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    """An HTTP/1.1 answer with a correct length."""
+    lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+ACCEPT = http_answer(b"", PROTOBUF)
+
+
+@asynccontextmanager
+async def serving(serve: Serve, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Serve connections on loopback, at the port that is given; leave none behind."""
+    tasks: set[asyncio.Task[None] | None] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):  # the client gave up
+                await serve(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError, ssl.SSLError):
+                await writer.wait_closed()
+
+    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield listening.sockets[0].getsockname()[1]
+    finally:
+        listening.close()
+        await listening.wait_closed()
+        await asyncio.gather(*(task for task in tasks if task is not None))
 
 
 @dataclass(frozen=True)
@@ -51,7 +92,7 @@ class Received:
 class Backend:
     """An HTTP server on loopback: what it was sent, and `asked`, set with each request."""
 
-    url: str = ""
+    port: int = 0
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,7 +126,7 @@ async def backend(
             if b"connection: close" in answer.lower():
                 return
 
-    async with serving(serve, tls=tls) as server.url:
+    async with serving(serve, tls=tls) as server.port:
         try:
             yield server
         finally:
@@ -95,7 +136,7 @@ async def backend(
 async def _receive(reader: asyncio.StreamReader) -> Received:
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     line, *rest = head.strip().split("\r\n")
-    headers = dict(one.split(": ", 1) for one in rest)
+    headers = {name.lower(): value for name, value in (one.split(": ", 1) for one in rest)}
     assert len(headers) == len(rest), "no header comes twice"
     body = await reader.readexactly(int(headers["content-length"]))
     return Received(line, headers, body)
@@ -132,17 +173,21 @@ class Certificates:
 
 def make_certificates(folder: Path) -> Certificates:
     """Make them with openssl; without it whoever needs them is skipped."""
-    openssl = str(parts.require("openssl", hint="it makes the certificates of these tests"))
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl makes the certificates of these tests, and is not on PATH")
     new = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
     signed = f"{new} -CA ca.crt -CAkey ca.key"
     here = "subjectAltName=IP:127.0.0.1,DNS:localhost"
     leaf = "-addext basicConstraints=critical,CA:FALSE"
+    strange = f"{new} -CA stranger.crt -CAkey stranger.key"
     commands = [
         f"{new} -subj /CN=ca -keyout ca.key -out ca.crt",
         f"{new} -subj /CN=stranger -keyout stranger.key -out stranger.crt",
         f"{signed} -subj /CN=server -addext {here} -keyout server.key -out server.crt",
         f"{signed} -subj /CN=other -addext subjectAltName=DNS:x -keyout other.key -out other.crt",
         f"{signed} -subj /CN=client {leaf} -keyout client.key -out client.crt",
+        f"{strange} -subj /CN=client {leaf} -keyout outsider.key -out outsider.crt",
         "ec -in client.key -aes128 -passout pass:word -out locked.key",
     ]
     for command in commands:

@@ -4,9 +4,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from exporter.ledger.records import EncodedTrace, Sighting
-from exporter.ledger.schema import Urgency
-from exporter.models import Run
+from exporter.conduit.models import Run
+from exporter.ledger.records import EncodedTrace, Priority, RunRecord
 from tests.fakes import START_NS
 
 SECOND_NS = 1_000_000_000
@@ -31,13 +30,19 @@ def make_run(run_id: str = "ar1", **over: Any) -> Run:
     return replace(run, **over)
 
 
-def make_sighting(run: Run | None = None, **over: Any) -> Sighting:
-    """A sighting of a run, to be traced, fresh."""
+def make_record(run: Run | None = None, **over: Any) -> RunRecord:
+    """A run as it is recorded: to be traced, fresh, ended on 3 April 2026."""
     run = run or make_run()
-    sighting = Sighting(
-        run=run, disposition=run.disposition or "none", urgency=Urgency.FRESH, bucket="5"
+    record = RunRecord(
+        run=run,
+        disposition=run.disposition or "none",
+        conversation_id=run.conversation_id,
+        priority=Priority.FRESH,
+        duration_bucket="5.0",
+        price_bucket="0.01",
+        day="2026-04-03",
     )
-    return replace(sighting, **over)
+    return replace(record, **over)
 
 
 def make_trace(**over: Any) -> EncodedTrace:

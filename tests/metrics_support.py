@@ -1,4 +1,4 @@
-"""Readings for the tests of the metrics, and the text of a scrape parsed back."""
+"""Samples for the tests of the metrics, and the text of a scrape parsed back."""
 
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
@@ -8,18 +8,18 @@ from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from exporter.metrics.catalogue import CATALOGUE, COLLECTOR_SUCCESS, Metric
-from exporter.metrics.reading import Exemplar, HistogramValue, Reading
+from exporter.metrics.sample import Exemplar, HistogramValue, Sample
 
 TRACE = "0f9c2b1d8a7e4f360f9c2b1d8a7e4f36"
 
 
-def one_reading_each() -> Iterator[Reading]:
-    """A reading of every metric of the catalogue."""
+def one_sample_each() -> Iterator[Sample]:
+    """A sample of every metric of the catalogue."""
     for metric in CATALOGUE:
         if metric is COLLECTOR_SUCCESS:
             continue
         labels = tuple(f"some {label}" for label in metric.labels)
-        yield Reading(metric, labels, histogram(metric) if metric.buckets else 1)
+        yield Sample(metric, labels, histogram(metric) if metric.buckets else 1)
 
 
 def histogram(metric: Metric) -> HistogramValue:

@@ -1,6 +1,7 @@
 """A run as a trace: names, kinds, times, attributes and status, span by span."""
 
 import json
+import re
 from collections import Counter
 from decimal import Decimal
 from typing import Any
@@ -10,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind, StatusCode
 
-from exporter.convert.spans import ATTRIBUTES, ToolCall
+from exporter.conduit.models import DISPOSITIONS
+from exporter.convert.spans import ATTRIBUTES, CONTENT_ATTRIBUTES, ToolCall
 from exporter.convert.trace import ConvertOptions, known_disposition, summary_to_trace
-from exporter.models import DISPOSITIONS
 from tests.convert_support import (
     ANY_JSON,
     CONTENT,
+    FIXTURES,
     OPTIONS,
     convert_json,
     example,
@@ -246,6 +248,15 @@ def test_a_long_id_is_cut_and_storable() -> None:
 
     assert said(root)["session.id"].startswith("a\ufffd\ufffdx")
     assert len(said(root)["session.id"].encode()) < 2_000
+
+
+def test_the_page_of_spans_names_the_allowlist() -> None:
+    """docs/SPANS.md has a row for every attribute that may leave, those of content apart."""
+    page = (FIXTURES.parents[1] / "docs" / "SPANS.md").read_text()
+    tables = page.partition("### Always")[2].partition("## Status")[0].split("### With content")
+
+    named = [sorted(re.findall(r"^\| `([a-z_.]+)` \|", table, re.MULTILINE)) for table in tables]
+    assert named == [sorted(ATTRIBUTES), sorted(CONTENT_ATTRIBUTES)]
 
 
 def test_a_summary_is_the_root_alone() -> None:

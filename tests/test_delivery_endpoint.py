@@ -41,7 +41,8 @@ def test_nothing_set_is_the_default_of_the_specification() -> None:
         ("https://otel.example/otlp?tenant=a", "https://otel.example/otlp/v1/traces?tenant=a"),
         ("https://otel.example/#top", "https://otel.example/v1/traces"),
         ("http://[::1]:4318", "http://[::1]:4318/v1/traces"),
-        ("HTTP://Collector:4318", "http://Collector:4318/v1/traces"),
+        ("HTTP://Collector:4318", "http://collector:4318/v1/traces"),
+        ("http://bücher.example", "http://xn--bcher-kva.example/v1/traces"),
         ("  http://collector:4318  ", "http://collector:4318/v1/traces"),
     ],
 )
@@ -128,9 +129,18 @@ def test_headers_are_percent_decoded(text: str, headers: tuple[tuple[str, str], 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("novalue", "entry 1 is not name=value (a comma in a value is %2C)"),
-        ("a=1,=2", "entry 2 is not name=value (a comma in a value is %2C)"),
-        ("a b=1", "entry 1 is not name=value (a comma in a value is %2C)"),
+        (
+            "novalue",
+            "entry 1 is not name=value with a name that is allowed (a comma in a value is %2C)",
+        ),
+        (
+            "a=1,=2",
+            "entry 2 is not name=value with a name that is allowed (a comma in a value is %2C)",
+        ),
+        (
+            "a b=1",
+            "entry 1 is not name=value with a name that is allowed (a comma in a value is %2C)",
+        ),
         ("content-type=text/plain", "content-type is set by the exporter itself"),
         ("Host=x", "host is set by the exporter itself"),
         ("grpc-timeout=1S", "grpc-timeout is set by the exporter itself"),
@@ -148,17 +158,15 @@ def test_a_bad_header_is_named_and_its_value_is_not(text: str, problem: str) -> 
 def test_a_header_name_that_grpc_does_not_allow_is_a_problem() -> None:
     """Its library would fail every call and repeat the value in its message."""
     assert resolve(HEADERS="x!y=1").headers == (("x!y", "1"),)
-    assert problems(HEADERS="x!y=1", PROTOCOL="grpc") == [
-        f"{OTLP}HEADERS: 'x!y' is no name that gRPC allows"
-    ]
+    (problem,) = problems(HEADERS="x!y=1", PROTOCOL="grpc")
+    assert problem.startswith(f"{OTLP}HEADERS: entry 1 is not name=value with a name that is")
 
 
 @pytest.mark.parametrize(
     "text",
     [
         *("localhost:4318", "ftp://a", "http://", "http:///v1/traces", "collector", "http://a b"),
-        *("http://a:0", "http://a:99999", "http://a:port", "http://[::1", "http://a\tb"),
-        "http://bücher.example",
+        *("http://a:99999", "http://a:port", "http://[::1", "http://a\tb", "http://1.2.3.999"),
     ],
 )
 def test_an_endpoint_that_is_no_url_is_named(text: str) -> None:
@@ -180,16 +188,12 @@ def test_credentials_in_the_url_are_refused_and_not_repeated(protocol: str) -> N
 @pytest.mark.parametrize(
     ("option", "text", "said"),
     [
-        ("PROTOCOL", "http/json", "'http/json' is not supported; allowed are http/protobuf and"),
-        ("COMPRESSION", "zstd", "'zstd' is not supported; allowed are gzip and none"),
-        ("TIMEOUT", "10s", "'10s' is not a whole number of milliseconds, such as 10000"),
-        ("TIMEOUT", "-1", "'-1' is not a whole number of milliseconds"),
-        ("TIMEOUT", "1e4", "'1e4' is not a whole number of milliseconds"),
-        ("TIMEOUT", "\u0661\u0660\u0660\u0660", "is not a whole number of milliseconds"),
-        ("TIMEOUT", "10", "'10' ms is out of range, allowed are 100 to 600000 milliseconds"),
-        ("TIMEOUT", "10", "; 10 s would be 10000"),
-        ("TIMEOUT", "0", "'0' ms is out of range"),
-        ("TIMEOUT", "9" * 5000, "ms is out of range"),
+        ("PROTOCOL", "http/json", "'http/json' is not allowed; allowed: http/protobuf, grpc"),
+        ("COMPRESSION", "zstd", "'zstd' is not allowed; allowed: none, gzip"),
+        *(
+            ("TIMEOUT", text, "allowed: milliseconds from 100 to 600000, 10000 for 10 s")
+            for text in ("10s", "-1", "1e4", "10", "0", "9" * 5000)
+        ),
     ],
 )
 def test_a_bad_value_names_its_variable(option: str, text: str, said: str) -> None:
@@ -209,14 +213,11 @@ def test_all_problems_are_told_together() -> None:
     ]
 
 
-def test_a_client_certificate_needs_its_key() -> None:
+@pytest.mark.parametrize("option", ["TRACES_CLIENT_CERTIFICATE", "CLIENT_KEY"])
+def test_a_client_certificate_needs_its_key(option: str) -> None:
     """And the other way round."""
-    together = "a client certificate and its key go together"
-    assert problems(ENDPOINT="https://a", TRACES_CLIENT_CERTIFICATE="/c") == [
-        f"{OTLP}TRACES_CLIENT_CERTIFICATE needs {OTLP}CLIENT_KEY beside it: {together}"
-    ]
-    assert problems(ENDPOINT="https://a", CLIENT_KEY="/k") == [
-        f"{OTLP}CLIENT_KEY needs {OTLP}CLIENT_CERTIFICATE beside it: {together}"
+    assert problems(ENDPOINT="https://a", **{option: "/file"}) == [
+        f"{OTLP}CLIENT_CERTIFICATE and {OTLP}CLIENT_KEY go together: set both or none"
     ]
 
 
@@ -261,8 +262,8 @@ def test_the_scheme_decides_and_insecure_only_where_there_is_none(
         (
             {"ENDPOINT": "http://a:4317/v1/traces"},
             (
-                "ENDPOINT: gRPC has no paths, but '/v1/traces' is one; "
-                f"leave it out, or set {OTLP}PROTOCOL=http/protobuf"
+                "ENDPOINT: gRPC has no paths; leave the path out, "
+                f"or set {OTLP}PROTOCOL=http/protobuf"
             ),
         ),
         ({"ENDPOINT": f"me:{SECRET}@a:4317"}, "ENDPOINT: this is neither a URL nor a gRPC target"),
@@ -273,7 +274,7 @@ def test_the_scheme_decides_and_insecure_only_where_there_is_none(
         ),
         (
             {"ENDPOINT": "a:4317", "INSECURE": "yes"},
-            "INSECURE: allowed are true and false",
+            "INSECURE: 'yes' is not allowed; allowed: false, true",
         ),
     ],
 )
@@ -285,7 +286,7 @@ def test_a_bad_grpc_target_is_named(options: dict[str, str], problem: str) -> No
 @pytest.mark.parametrize(
     ("options", "warning"),
     [
-        ({"ENDPOINT": "http://a:4317"}, "4317 is usually the port of gRPC"),
+        ({"ENDPOINT": "http://a:4317"}, "4317 is usually the port of grpc"),
         ({"ENDPOINT": "http://a:4318", "PROTOCOL": "grpc"}, "4318 is usually the port of http/"),
         ({"ENDPOINT": "http://a:1", "HEADERS": "k=v"}, "headers go to http://a:1/v1/traces unenc"),
         ({"CERTIFICATE": "/ca.pem"}, "is plain: certificates unused"),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from exporter.delivery.outbox import Delivered, PendingTrace, Rejected, Verdict
+from exporter.delivery.outbox import Delivered, PendingTrace, Rejected, Result
 from exporter.delivery.outcome import Accepted, Invalid, Outcome, Refused, Unavailable
 from exporter.delivery.service import MAX_BYTES, DeliveryService
 from exporter.errors import LedgerUnavailable
@@ -20,9 +20,10 @@ class MemoryOutbox:
 
     def __init__(self, count: int = 0, *, size: int = 10) -> None:
         self.waiting: dict[int, PendingTrace] = {}
-        self.settled: list[tuple[Sequence[Verdict], int, int]] = []
+        self.settled: list[tuple[Sequence[Result], int, int]] = []
         self.unparked = 0
-        self.closed = False
+        # So many of the next calls of `settle` fail, having recorded nothing.
+        self.failures = 0
         for _ in range(count):
             self.add(size=size)
 
@@ -32,8 +33,6 @@ class MemoryOutbox:
         self.waiting[seq] = PendingTrace(seq, seq.to_bytes(16), payload[:size], 2, START_NS)
 
     async def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> list[PendingTrace]:
-        if self.closed:
-            raise LedgerUnavailable
         chosen: list[PendingTrace] = []
         for one in list(self.waiting.values())[:max_traces]:
             if chosen and sum(len(two.payload) for two in [*chosen, one]) > max_bytes:
@@ -43,16 +42,19 @@ class MemoryOutbox:
 
     async def settle(
         self,
-        verdicts: Sequence[Verdict],
+        results: Sequence[Result],
         *,
         now_ns: int,
         spans_delivered: int,
         spans_rejected: int,
     ) -> None:
-        self.settled.append((verdicts, spans_delivered, spans_rejected))
-        for verdict in verdicts:
-            if isinstance(verdict, Delivered | Rejected):
-                del self.waiting[verdict.seq]
+        if self.failures:
+            self.failures -= 1
+            raise LedgerUnavailable
+        self.settled.append((results, spans_delivered, spans_rejected))
+        for result in results:
+            if isinstance(result, Delivered | Rejected):
+                del self.waiting[result.seq]
 
     async def unpark(self) -> int:
         self.unparked += 1
@@ -98,6 +100,7 @@ class Stage:
         self.outbox = outbox
         self.sender = ScriptedSender(self.clock, *outcomes, latency_s=latency_s)
         self.acknowledged: list[int] = []
+        self.attempts: list[str] = []
 
     def run(self, script: Callable[["Stage"], Awaitable[None]]) -> None:
         run_virtually(self.loop, self._main(script))
@@ -109,6 +112,7 @@ class Stage:
             clock=self.clock,
             rng=random.Random(1),
             on_delivered=lambda traces, _: self.acknowledged.extend(one.seq for one in traces),
+            on_attempt=self.attempts.append,
         )
         self.stop = asyncio.Event()
         self.task = asyncio.create_task(self.service.run(self.stop))
@@ -127,8 +131,8 @@ def test_what_is_there_at_the_start_is_sent_at_once() -> None:
     stage.run(script)
     assert stage.acknowledged == [1, 2, 3]
     assert stage.outbox.settled == [((Delivered(1), Delivered(2), Delivered(3)), 6, 0)]
-    assert stage.service.state.problem is None
-    assert stage.service.state.last_success_ns is not None
+    assert stage.service.problem is None
+    assert stage.service.last_success_ns is not None
 
 
 def test_news_within_two_seconds_travel_together() -> None:
@@ -219,7 +223,7 @@ def test_a_state_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None
 
     async def script(stage: Stage) -> None:
         await stage.clock.sleep(30)
-        assert stage.service.state.problem == "no connection"
+        assert stage.service.problem == "no connection"
         await stage.clock.sleep(3600)
 
     with caplog.at_level(logging.INFO):
@@ -291,24 +295,76 @@ def test_a_drain_tries_a_failing_destination_once_more() -> None:
     assert len(stage.outbox.waiting) == 1
 
 
-def test_a_closed_ledger_ends_the_stage_quietly() -> None:
-    """At the end of the process nobody is left to tell."""
-    stage = Stage(MemoryOutbox())
+def test_a_process_that_dies_between_answer_and_record_sends_the_same_bytes_again() -> None:
+    """At least once on the wire, and byte for byte, so that it is once in the backend."""
+    outbox = MemoryOutbox(3)
+    outbox.failures = 1
+    bodies: list[bytes] = []
+    for _ in ("dies", "lives"):
+        stage = Stage(outbox)
+
+        async def script(stage: Stage) -> None:
+            await stage.clock.sleep(1)
+
+        stage.run(script)
+        bodies += stage.sender.bodies
+    assert len(bodies) == 2
+    assert bodies[0] == bodies[1]
+    assert stage.acknowledged == [1, 2, 3]
+    assert not outbox.waiting
+
+
+def test_an_answer_is_recorded_once_the_disk_takes_it() -> None:
+    """Nothing is sent in between, and the spans are counted once."""
+    stage = Stage(MemoryOutbox(3))
+    stage.outbox.failures = 5
 
     async def script(stage: Stage) -> None:
-        stage.outbox.closed = True
-        await asyncio.wait_for(stage.task, 60)
+        await stage.clock.sleep(60)
 
     stage.run(script)
+    assert len(stage.sender.bodies) == 1
+    assert stage.outbox.settled == [((Delivered(1), Delivered(2), Delivered(3)), 6, 0)]
+    assert stage.acknowledged == [1, 2, 3]
 
 
-def test_a_flood_of_rejections_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Twenty lines a minute say what there is to say."""
-    stage = Stage(MemoryOutbox(100), *[Invalid("400")] * 400, latency_s=0.001)
+def test_attempts_and_the_last_error_are_told() -> None:
+    """For the metrics and the status page; the error and its time stay when it has passed."""
+    stage = Stage(
+        MemoryOutbox(2), Unavailable("503"), Invalid("400"), Accepted(), Invalid("400: bad id")
+    )
+
+    seen: list[tuple[bool | None, str | None, str | None]] = []
 
     async def script(stage: Stage) -> None:
+        service = stage.service
+        for seconds in (0.0, 0.1, 30.0):
+            await stage.clock.sleep(seconds)
+            seen.append((service.backend_up, service.last_error, service.problem))
+
+    stage.run(script)
+    assert seen == [(None, None, None), (False, "503", "503"), (True, "400: bad id", None)]
+    assert stage.service.last_error_ns is not None
+    assert START_NS < stage.service.last_error_ns < stage.clock.now_ns()
+    assert stage.attempts == ["retry", "refused", "ok", "refused"]
+
+
+def test_spans_that_were_rejected_are_said_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """And never sent again; the same remark without any is said once."""
+    remarks = [Accepted(0, "please update")] * 3
+    stage = Stage(MemoryOutbox(1), Accepted(2, "too old"), *remarks)
+
+    async def script(stage: Stage) -> None:
+        for _ in remarks:
+            await stage.clock.sleep(5)
+            stage.outbox.add()
+            stage.service.notify()
         await stage.clock.sleep(5)
 
     with caplog.at_level(logging.WARNING):
         stage.run(script)
-    assert 20 <= len(caplog.records) <= 40
+    assert stage.outbox.settled[0] == ((Rejected(1, "too old"),), 0, 2)
+    assert len(stage.sender.bodies) == 4
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("rejected 2 of its spans: too old" in line for line in lines) == 1
+    assert sum("please update" in line for line in lines) == 1

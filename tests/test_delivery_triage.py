@@ -35,31 +35,31 @@ class Destination:
 
     def step(self) -> bool:
         due = [one for seq, one in sorted(self.waiting.items()) if seq not in self.parked]
-        due = due[: self.triage.most_wanted]
+        due = due[: self.triage.window[0]]
         if not due:
             return False
         chosen = list(self.triage.choose(due))
         names = [one.seq for one in chosen]
         self.sent.append(names)
         decision = self.triage.learn(chosen, self.answer(names), now_ns=START_NS)
-        for verdict in decision.verdicts:
-            if isinstance(verdict, Delivered):
-                self.delivered.append(verdict.seq)
-                del self.waiting[verdict.seq]
-            elif isinstance(verdict, Rejected):
-                self.rejected[verdict.seq] = verdict.reason
-                del self.waiting[verdict.seq]
+        for result in decision.results:
+            if isinstance(result, Delivered):
+                self.delivered.append(result.seq)
+                del self.waiting[result.seq]
+            elif isinstance(result, Rejected):
+                self.rejected[result.seq] = result.reason
+                del self.waiting[result.seq]
             else:
-                self.parked[verdict.seq] = verdict.until_ns
+                self.parked[result.seq] = result.until_ns
         if decision.unpark:
             self.unparked += 1
             self.parked.clear()
         self.waits.append(decision.wait_s)
         return True
 
-    def run(self, most: int = 200) -> None:
-        while most and self.step():
-            most -= 1
+    def run(self, max_steps: int = 200) -> None:
+        while max_steps and self.step():
+            max_steps -= 1
 
 
 def refuses(*poison: int, outcome: Outcome) -> Callable[[list[int]], Outcome]:
@@ -89,17 +89,26 @@ def test_a_rejected_trace_keeps_the_reason_and_counts_its_spans() -> None:
     """What the operator reads is what the backend said."""
     triage = Triage(rng=random.Random(1), max_traces=8)
     decision = triage.learn([pending(1, spans=3)], Invalid("400: bad span"), now_ns=START_NS)
-    assert decision.verdicts == (Rejected(1, "400: bad span"),)
+    assert decision.results == (Rejected(1, "400: bad span"),)
     assert (decision.spans_delivered, decision.spans_rejected) == (0, 3)
 
 
-def test_an_uncertain_400_does_not_reject() -> None:
-    """A proxy that answers 400 to everything must not set everything aside."""
+def test_a_proxy_that_answers_400_to_everything_makes_no_dead_letters() -> None:
+    """The answer is none of OTLP's, and nothing else is taken either."""
     backend = Destination(5, lambda _: Invalid("400: a web page", certain=False))
     backend.run(60)
     assert not backend.rejected
     assert len(backend.waiting) == 5
-    assert backend.triage.refusing
+    assert backend.triage.problem == "400: a web page"
+
+
+def test_a_plain_400_to_one_trace_rejects_it_once_others_are_taken() -> None:
+    """A backend need not say it in OTLP's form."""
+    backend = Destination(12, refuses(5, outcome=Invalid("400", certain=False)))
+    backend.run()
+    assert backend.rejected == {5: "400"}
+    assert len(backend.delivered) == 11
+    assert backend.triage.problem is None
 
 
 @pytest.mark.parametrize("poison", [(1,), (5,), (11,), (1, 2), (3, 9)])
@@ -124,7 +133,6 @@ def test_a_destination_that_refuses_all_is_asked_seldom_and_with_single_traces()
     assert len({names[0] for names in backend.sent[1:]}) == 8, "several traces are tried"
     assert all(5.0 <= wait <= 300.0 for wait in backend.waits[1:])
     assert backend.triage.problem == "401: wrong header"
-    assert backend.triage.refusing
 
 
 def test_a_mended_destination_gets_everything_and_unparks() -> None:
@@ -187,7 +195,7 @@ def test_a_trace_that_is_never_answered_does_not_stop_the_rest() -> None:
     assert backend.parked[2] == START_NS + 600 * 10**9
 
 
-def test_an_outage_makes_no_suspects() -> None:
+def test_an_outage_blames_no_trace() -> None:
     """A destination that is not reached says nothing about traces."""
     backend = Destination(6, lambda _: Unavailable("connection refused", answered=False))
     backend.run(30)
@@ -199,7 +207,7 @@ def test_a_partial_success_is_counted_and_never_sent_again() -> None:
     """The specification forbids sending it again; which spans were meant is not told."""
     triage = Triage(rng=random.Random(1), max_traces=8)
     decision = triage.learn([pending(1), pending(2)], Accepted(1, "too old"), now_ns=0)
-    assert decision.verdicts == (Delivered(1), Delivered(2))
+    assert decision.results == (Delivered(1), Delivered(2))
     assert (decision.spans_delivered, decision.spans_rejected) == (3, 1)
 
 
@@ -209,7 +217,7 @@ def test_a_partial_success_that_takes_nothing_rejects(traces: int, rejected: int
     triage = Triage(rng=random.Random(1), max_traces=8)
     sent = [pending(one) for one in range(traces)]
     decision = triage.learn(sent, Accepted(rejected, "too old"), now_ns=0)
-    assert all(isinstance(one, Rejected) for one in decision.verdicts)
+    assert all(isinstance(one, Rejected) for one in decision.results)
     assert decision.spans_rejected == min(rejected, 2 * traces)
 
 
@@ -246,10 +254,10 @@ def test_no_trace_is_ever_lost_or_stuck(seed: int) -> None:
     assert len(backend.parked) <= 5, "the unlucky ones besides the poison are few"
 
 
-def test_a_parked_verdict_says_why_and_until_when() -> None:
+def test_a_parked_trace_says_why_and_until_when() -> None:
     """The reason goes into the log beside the trace's id."""
     backend = Destination(2, refuses(1, outcome=Refused("500: internal")), max_traces=1)
     backend.step()
     backend.step()
     decision = backend.triage.learn([pending(1)], Refused("500: internal"), now_ns=START_NS)
-    assert decision.verdicts == (Parked(1, START_NS + HOUR_NS, "500: internal"),)
+    assert decision.results == (Parked(1, START_NS + HOUR_NS, "500: internal"),)

@@ -9,14 +9,13 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from exporter.metrics.reference import catalogue_to_markdown
+from exporter.settings.reference import example_env, reference, settings_to_markdown
 from prometheus_client import CollectorRegistry
 
 from exporter.cli import main
 from exporter.clock import SystemClock
-from exporter.convert.spans import ATTRIBUTES, CONTENT_ATTRIBUTES
 from exporter.metrics.catalogue import CATALOGUE
-from exporter.metrics.reference import catalogue_to_markdown
-from exporter.settings.reference import example_env, reference, settings_to_markdown
 from exporter.web.site import Site
 
 ROOT = Path(__file__).parent.parent
@@ -123,13 +122,6 @@ def test_the_table_of_settings_is_made_of_the_model() -> None:
 def test_the_page_of_metrics_is_made_of_the_catalogue() -> None:
     """docs/METRICS.md is what `python -m exporter.metrics.reference` writes."""
     assert text_of("docs/METRICS.md") == catalogue_to_markdown()
-
-
-def test_the_tables_of_attributes_are_the_allowlist() -> None:
-    """docs/SPANS.md names every attribute that may leave, once, and those of content apart."""
-    always, content = section("docs/SPANS.md", "Attributes").split("### With content")
-    for table, allowed in ((always, ATTRIBUTES), (content, CONTENT_ATTRIBUTES)):
-        assert sorted(row[0].strip("`") for row in rows(table)) == sorted(allowed)
 
 
 def test_readme_shows_the_trace_that_convert_prints() -> None:

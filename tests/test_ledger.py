@@ -1,435 +1,502 @@
-"""The ledger's promises: counted once, exact sums, refusals, an outbox that forgets nothing."""
+"""The ledger's promises: counted once, exact sums, an outbox that forgets nothing."""
 
+import asyncio
+import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from exporter.errors import LedgerLocked, LedgerRefused, LedgerUnavailable
-from exporter.ledger import families
-from exporter.ledger.compression import compress, decompress
-from exporter.ledger.database import Database
+from exporter.conduit.models import Unreadable
+from exporter.errors import LedgerUnavailable
+from exporter.ledger.gate import LedgerGate
+from exporter.ledger.history import RunFilter
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.outbox import Settlement
-from exporter.ledger.records import AgentRecord, Coverage, GapRecord, Seen, Sighting
-from exporter.ledger.schema import GapPurpose, RunState, TraceState, Urgency
-from exporter.ledger.totals import TotalKey
-from exporter.models import Agent, Unreadable, Workspace
-from tests.factories import make_run, make_sighting, make_trace
-from tests.fakes import START_NS
+from exporter.ledger.records import (
+    Coverage,
+    Gap,
+    GapPurpose,
+    Priority,
+    Settlement,
+    TraceState,
+)
+from exporter.ledger.totals import Family
+from tests.factories import make_record, make_run, make_trace
+from tests.fakes import START_NS, FakeClock, inline
+from tests.ledger_support import add_agent, do, fetch, open_ledger, record, settle
 
-BASE_URL = "https://api.conduit.ai"
-
-
-def open_ledger(path: Path, base_url: str = BASE_URL) -> Ledger:
-    return Ledger(Database(url=f"sqlite:///{path}", base_url=base_url))
+RUNNING = make_run(status="running", completed_ns=None, disposition=None)
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """A new ledger with agent number 1."""
     one = open_ledger(tmp_path / "ledger.db")
-    one.transact([_add_agent])
+    assert add_agent(one) == 1
     yield one
     one.close()
 
 
-def _add_agent(ledger: Ledger) -> int:
-    number = ledger.agents.put_workspace(Workspace("ws1", "Harbor Hotels"))
-    agent = Agent("ag1", "ws1", "Guest messaging")
-    return ledger.agents.put_agent(agent, workspace_no=number, floor_ns=0).no
+def runs(ledger: Ledger, status: str = "completed", disposition: str = "resolved") -> object:
+    return ledger.totals.get(Family.RUNS, 1, status, disposition)
 
 
-def record(ledger: Ledger, *sightings: Sighting, floor_ns: int = 0) -> tuple[Seen, ...]:
-    page = ledger.transact(
-        [
-            lambda one: one.runs.record_page(
-                1,
-                sightings,
-                floor_ns=floor_ns,
-                now_ns=START_NS,
-            )
-        ]
-    )[0]
-    return tuple(page.seen)
-
-
-def total(ledger: Ledger, family: str, *labels: str, agent_no: int = 1) -> object:
-    return ledger.totals.get(TotalKey(family, agent_no, *labels))
+# --- counting ------------------------------------------------------------------------------------
 
 
 def test_a_run_is_counted_once_however_often_it_is_shown(ledger: Ledger) -> None:
-    """A second sighting of a counted run adds nothing."""
-    assert record(ledger, make_sighting()) == (Seen.COUNTED,)
-    assert record(ledger, make_sighting()) == (Seen.KNOWN,)
-    assert total(ledger, families.RUNS, "completed", "resolved") == 1
-    assert total(ledger, families.TOKENS, "input") == 100
-
-
-def test_a_run_twice_on_one_page_is_counted_once(ledger: Ledger) -> None:
-    """Rows that repeat within a page count once."""
-    assert record(ledger, make_sighting(), make_sighting()) == (Seen.COUNTED, Seen.KNOWN)
-    assert total(ledger, families.RUNS, "completed", "resolved") == 1
+    """Shown again, or twice on one page, a counted run adds nothing."""
+    assert len(record(ledger, make_record(), make_record()).counted) == 1
+    assert record(ledger, make_record()).counted == ()
+    assert runs(ledger) == 1
+    assert ledger.totals.get(Family.TOKENS, 1, "input") == 100
 
 
 def test_a_run_in_flight_is_counted_when_it_ends(ledger: Ledger) -> None:
     """Nothing is counted before the end, and then everything."""
-    running = make_run(status="running", completed_ns=None, disposition=None)
-    assert record(ledger, make_sighting(running)) == (Seen.IN_FLIGHT,)
-    assert total(ledger, families.RUNS, "running", "none") == 0
-    assert [run.id for run in ledger.transact([lambda one: one.runs.in_flight(1)])[0]] == ["ar1"]
-    assert record(ledger, make_sighting()) == (Seen.COUNTED,)
-    assert ledger.transact([lambda one: one.runs.in_flight(1)])[0] == []
+    recorded = record(ledger, make_record(RUNNING))
+    assert [run.id for run in recorded.progress.in_flight] == ["ar1"]
+    assert recorded.counted == ()
+    recorded = record(ledger, make_record())
+    assert recorded.progress.in_flight == ()
+    assert runs(ledger) == 1
 
 
-def test_a_run_below_the_floor_is_not_counted(ledger: Ledger) -> None:
-    """Runs from before the look-back are none of ours."""
-    old = make_sighting(make_run(created_ns=5))
-    assert record(ledger, old, floor_ns=6) == (Seen.BELOW_FLOOR,)
-    assert record(ledger, old, floor_ns=5) == (Seen.COUNTED,)
+def test_a_run_below_the_floor_is_not_counted_unless_it_was_in_flight(ledger: Ledger) -> None:
+    """Runs from before the look-back are none of ours; what was seen going on is."""
+    old = make_record(make_run(created_ns=5))
+    assert record(ledger, old, floor_ns=6).counted == ()
+    assert len(record(ledger, old, floor_ns=5).counted) == 1
+    record(ledger, make_record(make_run("ar2", status="running", created_ns=7)), floor_ns=5)
+    ended = make_record(make_run("ar2", created_ns=7))
+    assert len(record(ledger, ended, floor_ns=9).counted) == 1
 
 
 def test_money_is_summed_exactly(ledger: Ledger) -> None:
-    """A million-million dollars and a thousand-millionth add up to the last digit."""
+    """A million dollars and a thousand-millionth add up to the last digit, by day as well."""
     costs = [Decimal("0.1"), Decimal("0.2"), Decimal("1E-9"), Decimal("999999.999999999999")]
-    record(
-        ledger,
-        *(make_sighting(make_run(f"ar{i}", cost_usd=cost)) for i, cost in enumerate(costs)),
-    )
-    assert total(ledger, families.COST_USD) == Decimal("1000000.300000000999")
-    record(ledger, make_sighting(make_run("free", cost_usd=None)))
-    assert total(ledger, families.UNPRICED) == 1
+    records = [make_record(make_run(f"ar{i}", cost_usd=cost)) for i, cost in enumerate(costs)]
+    record(ledger, *records)
+    assert ledger.totals.get(Family.COST_USD, 1) == Decimal("1000000.300000000999")
+    assert ledger.day_costs == {("2026-04-03", 1): Decimal("1000000.300000000999")}
+    record(ledger, make_record(make_run("free", cost_usd=None), day="2026-04-02"))
+    assert ledger.totals.get(Family.UNPRICED, 1) == 1
 
 
-def test_totals_survive_a_restart(tmp_path: Path) -> None:
-    """What is read from the file equals what was held in memory."""
+def test_what_is_in_memory_equals_what_a_restart_reads(tmp_path: Path) -> None:
+    """Totals, costs by day and the age of the outbox survive."""
     first = open_ledger(tmp_path / "ledger.db")
-    first.transact([_add_agent])
-    record(first, make_sighting(), make_sighting(make_run("ar2", cost_usd=Decimal("1E-12"))))
-    before = dict(first.totals.items())
+    add_agent(first)
+    record(first, make_record(), make_record(make_run("ar2", cost_usd=Decimal("1E-12"))))
+    fetch(first, make_record(), make_trace())
+    before = (dict(first.totals.items()), first.day_costs, first.oldest_pending_ns)
     first.close()
     second = open_ledger(tmp_path / "ledger.db")
-    assert dict(second.totals.items()) == before
+    assert (dict(second.totals.items()), second.day_costs, second.oldest_pending_ns) == before
+    assert second.created_ns == START_NS
     second.close()
 
 
-def test_a_transaction_that_fails_leaves_no_trace_of_itself(ledger: Ledger) -> None:
+def test_costs_of_former_days_are_kept_for_their_month_and_then_let_go(tmp_path: Path) -> None:
+    """The month so far is in memory; days older than 400 are forgotten."""
+    path = tmp_path / "ledger.db"
+    first = open_ledger(path)
+    add_agent(first)
+    for day in ("2025-01-01", "2026-03-01", "2026-04-01"):
+        record(first, make_record(make_run(day), day=day))
+    first.close()
+    second = open_ledger(path, today=date(2026, 4, 3))
+    assert sorted(day for day, _ in second.day_costs) == ["2026-03-01", "2026-04-01"]
+    do(second, lambda one: one.prune_day_costs())
+    second.close()
+    with sqlite3.connect(path) as connection:
+        days = [day for (day,) in connection.execute("SELECT day FROM day_cost ORDER BY day")]
+    connection.close()
+    assert days == ["2026-03-01", "2026-04-01"]
+
+
+def test_a_transaction_that_fails_leaves_nothing_of_itself(ledger: Ledger) -> None:
     """Neither rows nor totals nor the outbox remember a transaction that raised."""
 
     def fails(one: Ledger) -> None:
-        one.runs.record_page(1, [make_sighting()], floor_ns=0, now_ns=START_NS)
-        one.runs.record_detail(1, make_sighting(), trace=make_trace(), now_ns=START_NS)
+        one.runs.record_page(1, [make_record()], floor_ns=0, now_ns=START_NS)
+        one.runs.record_detail(1, make_record(), trace=make_trace(), now_ns=START_NS)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         ledger.transact([fails])
     assert dict(ledger.totals.items()) == {}
-    assert ledger.outbox_state.pending == 0
-    assert record(ledger, make_sighting()) == (Seen.COUNTED,)
+    assert len(record(ledger, make_record()).counted) == 1
 
 
-def test_a_quarantined_run_counts_in_quarantine_once_and_may_be_read_later(ledger: Ledger) -> None:
-    """An unreadable run is set aside once, and counted if it is ever understood."""
-    bad = Unreadable("ar1", "cost", "negative")
+def test_an_unreadable_row_is_quarantined_once_and_may_be_counted_later(ledger: Ledger) -> None:
+    """Rows without an id as well; understood later, a run is counted and traced."""
+    rows = [Unreadable("ar1", "cost", "negative"), Unreadable(None, "id", "none", digest="abc")]
     for _ in range(2):
-        ledger.transact(
-            [lambda one: one.runs.record_page(1, [], unreadable=[bad], floor_ns=0, now_ns=START_NS)]
-        )
-    assert total(ledger, families.QUARANTINED, "cost", agent_no=0) == 1
-    assert record(ledger, make_sighting()) == (Seen.COUNTED,)
+        record(ledger, unreadable=rows)
+    assert ledger.totals.get(Family.QUARANTINED, 0, "cost") == 1
+    assert ledger.totals.get(Family.QUARANTINED, 0, "id") == 1
+    recorded = record(ledger, make_record())
+    assert len(recorded.counted) == 1
+    assert [run.id for run in recorded.progress.awaiting] == ["ar1"]
 
 
-def test_coverage_shares_the_transaction_of_its_page(ledger: Ledger) -> None:
-    """A frontier and a gap are stored with the runs that they vouch for."""
-    gap = GapRecord(None, GapPurpose.FRESH, 10, 20, "cursor")
-
-    def page(one: Ledger) -> int | None:
-        return one.runs.record_page(
-            1,
-            [make_sighting()],
-            coverage=Coverage(frontier_ns=30, open_gap=gap),
-            floor_ns=0,
-            now_ns=START_NS,
-        ).gap_no
-
-    number = ledger.transact([page])[0]
-    stored = ledger.transact([lambda one: one.agents.gaps(1)])[0]
-    assert stored == [GapRecord(number, GapPurpose.FRESH, 10, 20, "cursor")]
-    agent = Agent("ag1", "ws1", "Renamed")
-    record_ = ledger.transact(
-        [lambda one: one.agents.put_agent(agent, workspace_no=1, floor_ns=99)]
-    )[0]
-    assert (record_.frontier_ns, record_.floor_ns, record_.name) == (30, 0, "Renamed")
+def test_a_run_that_changes_afterwards_stays_counted_and_is_a_revision(ledger: Ledger) -> None:
+    """A correction of the cost is told once; 0.010 is the same as 0.01."""
+    record(ledger, make_record())
+    assert record(ledger, make_record(make_run(cost_usd=Decimal("0.010")))).revised == 0
+    corrected = make_record(make_run(cost_usd=Decimal("0.02")))
+    assert [record(ledger, corrected).revised for _ in range(2)] == [1, 0]
+    assert record(ledger, make_record(RUNNING)).revised == 1
+    assert ledger.totals.get(Family.COST_USD, 1) == Decimal("0.01")
+    assert ledger.totals.get(Family.REVISIONS, 1) == 2
 
 
-def test_details_are_awaited_by_urgency_then_oldest_first(ledger: Ledger) -> None:
-    """Failed runs first, then fresh ones by age, then the backlog."""
-    record(
+# --- details -------------------------------------------------------------------------------------
+
+
+def test_details_are_awaited_by_priority_then_oldest_first(ledger: Ledger) -> None:
+    """Failed runs first, then fresh ones by age, then the backlog; sampled-out runs never."""
+    recorded = record(
         ledger,
-        make_sighting(make_run("new", created_ns=30)),
-        make_sighting(make_run("old", created_ns=10)),
-        make_sighting(make_run("back", created_ns=1), urgency=Urgency.BACKLOG),
-        make_sighting(make_run("failed", created_ns=40), urgency=Urgency.MUST),
-        make_sighting(make_run("sampled", created_ns=2), traced=False),
+        make_record(make_run("new", created_ns=30)),
+        make_record(make_run("old", created_ns=10)),
+        make_record(make_run("back", created_ns=1), priority=Priority.BACKLOG),
+        make_record(make_run("failed", created_ns=40), priority=Priority.URGENT),
+        make_record(make_run("sampled", created_ns=2), traced=False),
     )
-    awaited = ledger.transact([lambda one: one.runs.awaiting(1, most=10)])[0]
-    assert [run.id for run in awaited] == ["failed", "old", "new", "back"]
-    counts = ledger.transact([lambda one: one.runs.awaiting_counts(1)])[0]
-    assert counts == {Urgency.MUST: 1, Urgency.FRESH: 2, Urgency.BACKLOG: 1}
-
-
-def test_a_trace_goes_from_outbox_to_delivered(ledger: Ledger) -> None:
-    """Written, due, delivered: state, totals and counts agree at every step."""
-    record(ledger, make_sighting())
-    trace = make_trace()
-    ledger.transact(
-        [lambda one: one.runs.record_detail(1, make_sighting(), trace=trace, now_ns=START_NS)]
-    )
-    assert ledger.outbox_state.pending == 1
-    assert ledger.outbox_state.oldest_ns == START_NS
-    assert total(ledger, families.TOOL_CALLS, "get_reservation") == 1
-    due = ledger.transact(
-        [lambda one: one.traces.due(now_ns=START_NS, max_traces=9, max_bytes=9999)]
-    )[0]
-    assert [one.payload for one in due] == [trace.payload]
-    for _ in range(2):
-        ledger.transact(
-            [
-                lambda one: one.traces.settle(
-                    [Settlement(due[0].no, TraceState.DELIVERED)], now_ns=START_NS
-                )
-            ]
-        )
-    assert ledger.outbox_state.pending == 0
-    assert ledger.outbox_state.stored_bytes == 0
-    assert total(ledger, families.TRACES_DELIVERED, agent_no=0) == 1
-    assert ledger.transact([lambda one: one.runs.state_of(1, "ar1")]) == [RunState.DELIVERED]
+    assert [run.id for run in recorded.progress.awaiting] == ["failed", "old", "new", "back"]
+    assert recorded.progress.oldest_awaiting_ns == 10
+    assert ledger.totals.get(Family.AWAITING_DETAIL, 1) == 4
 
 
 def test_a_detail_is_taken_once(ledger: Ledger) -> None:
     """A second answer for a fetched run changes neither outbox nor totals."""
     for _ in range(2):
-        ledger.transact(
-            [lambda one: one.runs.record_detail(1, make_sighting(), trace=make_trace(), now_ns=1)]
+        assert fetch(ledger, make_record(), make_trace()).progress.awaiting == ()
+    assert ledger.totals.get(Family.TRACES_PENDING) == 1
+    assert runs(ledger) == 1
+    assert ledger.totals.get(Family.TOOL_CALLS, 1, "get_reservation") == 1
+    assert ledger.totals.get(Family.AWAITING_DETAIL, 1) == 0
+
+
+def test_a_detail_that_failed_waits_apart_and_is_remembered(tmp_path: Path) -> None:
+    """Attempts and the next moment survive a restart; others are not behind it."""
+    first = open_ledger(tmp_path / "ledger.db")
+    add_agent(first)
+    record(first, make_record(), make_record(make_run("ar2")))
+    do(first, lambda one: one.runs.detail_failed(1, "ar1", attempts=3, retry_ns=77))
+    first.close()
+    second = open_ledger(tmp_path / "ledger.db")
+    progress = do(second, lambda one: one.runs.progress(1))
+    second.close()
+    assert [run.id for run in progress.awaiting] == ["ar2"]
+    assert [(run.id, run.attempts, run.retry_ns) for run in progress.retrying] == [("ar1", 3, 77)]
+
+
+def test_a_trace_that_is_given_up_leaves_its_run_counted(ledger: Ledger) -> None:
+    """Counted and traced are two facts: the one is never undone by the other."""
+    record(ledger, make_record(RUNNING))
+
+    def give_up(run_id: str) -> None:
+        do(
+            ledger,
+            lambda one: one.runs.give_up(
+                1, run_id, reason="gone", attempts=29, named=False, now_ns=START_NS
+            ),
         )
-    assert ledger.outbox_state.pending == 1
-    assert total(ledger, families.RUNS, "completed", "resolved") == 1
-    assert total(ledger, families.TOOL_CALLS, "get_reservation") == 1
+
+    give_up("ar1")
+    recorded = record(ledger, make_record())
+    assert len(recorded.counted) == 1
+    assert recorded.progress.awaiting == ()
+    record(ledger, make_record(make_run("ar2")))
+    give_up("ar2")
+    assert runs(ledger) == 2
+    assert ledger.totals.get(Family.AWAITING_DETAIL, 1) == 0
+    assert ledger.totals.get(Family.QUARANTINED, 0, "gone") == 2
+
+
+def test_a_backfilled_run_is_traced_and_never_added_to_the_totals(ledger: Ledger) -> None:
+    """Unless it is asked for by name."""
+    old = make_record(priority=Priority.BACKFILL)
+    assert record(ledger, old).counted == ()
+    fetch(ledger, old, make_trace())
+    assert runs(ledger) == 0
+    assert ledger.totals.get(Family.TRACES_PENDING) == 1
+    assert ledger.totals.get(Family.TOOL_CALLS, 1, "get_reservation") == 0
+    fetch(ledger, make_record(named=True), make_trace())
+    assert runs(ledger) == 1
+    assert ledger.totals.get(Family.TRACES_PENDING) == 1
+
+
+# --- the outbox ----------------------------------------------------------------------------------
+
+
+def test_a_trace_goes_from_the_outbox_to_delivered(ledger: Ledger) -> None:
+    """Written, due, delivered once: rows, totals and ages agree at every step."""
+    trace = make_trace()
+    fetch(ledger, make_record(), trace)
+    assert ledger.oldest_pending_ns == START_NS
+    due = do(ledger, lambda one: one.traces.due(now_ns=0, max_traces=9, max_bytes=9999))
+    assert [one.payload for one in due] == [trace.payload]
+    for _ in range(2):
+        settle(ledger, Settlement(due[0].no, TraceState.DELIVERED))
+    assert ledger.oldest_pending_ns is None
+    for family, expected in (
+        (Family.TRACES_PENDING, 0),
+        (Family.OUTBOX_BYTES, 0),
+        (Family.TRACES_DELIVERED, 1),
+    ):
+        assert ledger.totals.get(family) == expected
+    assert do(ledger, lambda one: one.history.run("ag1", "ar1")).trace is TraceState.DELIVERED
 
 
 def test_a_parked_trace_is_due_when_its_time_has_come(ledger: Ledger) -> None:
     """Parked traces are counted, wait, and can be woken early."""
-    ledger.transact(
-        [lambda one: one.runs.record_detail(1, make_sighting(), trace=make_trace(), now_ns=1)]
-    )
+    fetch(ledger, make_record(), make_trace())
 
     def due_at(now_ns: int) -> int:
         return len(
-            ledger.transact(
-                [lambda one: one.traces.due(now_ns=now_ns, max_traces=9, max_bytes=9999)]
-            )[0]
+            do(ledger, lambda one: one.traces.due(now_ns=now_ns, max_traces=9, max_bytes=9999))
         )
 
-    park = Settlement(1, TraceState.PARKED, until_ns=100)
-    ledger.transact([lambda one: one.traces.settle([park], now_ns=50)])
-    assert (ledger.outbox_state.pending, ledger.outbox_state.parked) == (1, 1)
+    settle(ledger, Settlement(1, TraceState.PENDING, parked_until_ns=100, reason="401"))
+    assert ledger.totals.get(Family.TRACES_PENDING) == ledger.totals.get(Family.TRACES_PARKED) == 1
     assert (due_at(99), due_at(100)) == (0, 1)
-    assert ledger.transact([lambda one: one.traces.unpark()]) == [1]
-    assert (ledger.outbox_state.pending, ledger.outbox_state.parked) == (1, 0)
+    assert do(ledger, lambda one: one.unpark()) == 1
+    assert ledger.totals.get(Family.TRACES_PARKED) == 0
     assert due_at(0) == 1
 
 
 def test_a_batch_holds_at_least_one_trace_and_at_most_the_bytes(ledger: Ledger) -> None:
     """The limit counts encoded bytes; a trace over it goes alone."""
     for name in ("a", "b", "c"):
-        sighting = make_sighting(make_run(name))
-        trace = make_trace(payload=name.encode() * 1000)
-        ledger.transact(
-            [lambda one, s=sighting, t=trace: one.runs.record_detail(1, s, trace=t, now_ns=1)]  # type: ignore[misc]
-        )
+        fetch(ledger, make_record(make_run(name)), make_trace(payload=name.encode() * 1000))
     for max_bytes, expected in ((10, 1), (1999, 1), (2000, 2), (3000, 3)):
-        due = ledger.transact(
-            [lambda one, m=max_bytes: one.traces.due(now_ns=1, max_traces=9, max_bytes=m)]  # type: ignore[misc]
-        )[0]
+        due = do(
+            ledger,
+            lambda one, most=max_bytes: one.traces.due(now_ns=1, max_traces=9, max_bytes=most),  # type: ignore[misc]
+        )
         assert len(due) == expected
 
 
-def test_a_second_process_is_refused(tmp_path: Path) -> None:
-    """One exporter a file."""
-    first = open_ledger(tmp_path / "ledger.db")
-    with pytest.raises(LedgerLocked, match="Another process holds the ledger"):
-        open_ledger(tmp_path / "ledger.db")
-    first.close()
-    open_ledger(tmp_path / "ledger.db").close()
-
-
-def test_another_deployments_ledger_is_refused(tmp_path: Path) -> None:
-    """A ledger remembers its base URL."""
-    open_ledger(tmp_path / "ledger.db").close()
-    with pytest.raises(LedgerRefused, match=r"belongs to https://api\.conduit\.ai"):
-        open_ledger(tmp_path / "ledger.db", base_url="https://other")
-
-
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    """An old program never touches what a newer one has written."""
-    path = tmp_path / "ledger.db"
-    open_ledger(path).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
-    with pytest.raises(LedgerRefused, match="newer conduit-exporter"):
-        open_ledger(path)
-
-
-@pytest.mark.parametrize("content", [b"hello world, this is no database" * 9, b"\x00" * 5000])
-def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path, content: bytes) -> None:
-    """Never silently started empty over somebody's file."""
-    path = tmp_path / "ledger.db"
-    path.write_bytes(content)
-    with pytest.raises(LedgerRefused, match="not a SQLite database"):
-        open_ledger(path)
-    assert path.read_bytes() == content
-
-
-def test_a_foreign_database_is_refused_untouched(tmp_path: Path) -> None:
-    """Another program's database stays as it is."""
-    path = tmp_path / "other.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE theirs (x)")
-    connection.close()
-    before = path.read_bytes()
-    with pytest.raises(LedgerRefused, match="another program"):
-        open_ledger(path)
-    assert path.read_bytes() == before
-
-
-def test_a_truncated_ledger_is_refused(tmp_path: Path) -> None:
-    """A file that lost its tail is named as such and kept."""
-    path = tmp_path / "ledger.db"
-    open_ledger(path).close()
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(LedgerRefused, match="cut short"):
-        open_ledger(path)
-
-
-def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
-    """Damage inside a page is found at start, not weeks later."""
-    path = tmp_path / "ledger.db"
-    ledger = open_ledger(path)
-    ledger.transact([_add_agent])
-    record(ledger, *(make_sighting(make_run(f"ar{i:030d}")) for i in range(500)))
-    ledger.close()
-    damaged = bytearray(path.read_bytes())
-    for place in range(4096 * 3, 4096 * 3 + 64):
-        damaged[place] ^= 0xFF
-    path.write_bytes(bytes(damaged))
-    with pytest.raises(LedgerRefused, match="damaged"):
-        open_ledger(path)
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    """A volume that is not mounted is a clear error."""
-    with pytest.raises(LedgerUnavailable, match="cannot be opened"):
-        open_ledger(tmp_path / "nowhere" / "ledger.db")
-
-
-def test_compression_gives_the_same_bytes_back() -> None:
-    """What is stored comes back byte for byte, and a flipped bit does not."""
-    payload = bytes(range(256)) * 9
-    stored = compress(payload)
-    assert decompress(stored) == payload
-    with pytest.raises(LedgerRefused):
-        decompress(stored[:-1] + bytes((stored[-1] ^ 1,)))
-    with pytest.raises(LedgerRefused):
-        decompress(stored[:-3])
-
-
-def test_retention_lets_go_of_settled_traces_alone(ledger: Ledger) -> None:
-    """Pending traces stay however old they are."""
-    for name in ("a", "b"):
-        sighting = make_sighting(make_run(name))
-        ledger.transact(
-            [lambda one, s=sighting: one.runs.record_detail(1, s, trace=make_trace(), now_ns=1)]  # type: ignore[misc]
-        )
-    ledger.transact(
-        [lambda one: one.traces.settle([Settlement(1, TraceState.DELIVERED)], now_ns=50)]
+def test_retention_lets_go_of_what_is_settled_alone(ledger: Ledger) -> None:
+    """Pending traces, runs in flight, awaited, named or above the floor stay however old."""
+    for name in ("sent", "kept"):
+        fetch(ledger, make_record(make_run(name, created_ns=1, completed_ns=2)), make_trace())
+    record(
+        ledger,
+        make_record(make_run("going", status="running", created_ns=1)),
+        make_record(make_run("awaited", created_ns=1, completed_ns=2)),
+        make_record(make_run("named", created_ns=1, completed_ns=2), traced=False, named=True),
+        make_record(make_run("above", created_ns=90, completed_ns=91), traced=False),
+        make_record(make_run("old", created_ns=1, completed_ns=2), traced=False),
+        coverage=Coverage(frontier_ns=200),
     )
+    settle(ledger, Settlement(1, TraceState.DELIVERED), now_ns=50)
 
     def prune(before_ns: int) -> None:
-        ledger.transact(
-            [lambda one: one.traces.prune(settled_before_ns=before_ns, after_no=0, window=100)]
-        )
+        do(ledger, lambda one: one.agents.raise_floor(1, 80))
+        do(ledger, lambda one: one.traces.prune(settled_before_ns=before_ns, max_traces=9))
+        do(ledger, lambda one: one.runs.prune(before_ns=before_ns, after_no=0, window=100))
+
+    def known() -> set[str]:
+        names = ["sent", "kept", "going", "awaited", "named", "above", "old"]
+        return set(do(ledger, lambda one: one.runs.known(1, names)))
 
     prune(50)
-    assert ledger.transact([lambda one: one.traces.find(1, "a")])[0] is not None
-    prune(51)
-    assert ledger.transact([lambda one: one.traces.find(1, "a")]) == [None]
-    assert ledger.transact([lambda one: one.traces.find(1, "b")])[0] is not None
+    assert known() == {"sent", "kept", "going", "awaited", "named", "above"}
+    prune(99)
+    assert known() == {"kept", "going", "awaited", "named", "above"}
 
 
-def test_a_gap_that_is_recorded_twice_is_one(ledger: Ledger) -> None:
-    """The repeat of a page whose commit had an unknown outcome opens no second gap."""
-    opened = Coverage(frontier_ns=20, open_gap=GapRecord(None, GapPurpose.FRESH, 10, 20, "c"))
+def test_the_run_list_shows_every_counted_run_page_by_page(ledger: Ledger) -> None:
+    """Newest end first, traced or not; filters narrow it, and a page goes on where one ended."""
+    record(
+        ledger,
+        *(
+            make_record(
+                make_run(
+                    f"ar{i}",
+                    completed_ns=START_NS + i % 3,
+                    status="failed" if i == 4 else "completed",
+                    conversation_id="cv1" if i < 2 else None,
+                ),
+                traced=i % 2 == 0,
+            )
+            for i in range(6)
+        ),
+        make_record(make_run("going", status="running", completed_ns=None)),
+    )
 
-    first, again = (ledger.transact([lambda one: one.agents.cover(1, opened)])[0] for _ in "12")
+    def page(**wanted: Any) -> list[str]:
+        found = do(ledger, lambda one: one.history.runs(RunFilter(**wanted), max_runs=4))
+        return [run.id for run in found]
 
-    assert first == again
-    assert len(ledger.transact([lambda one: one.agents.gaps(1)])[0]) == 1
-
-
-def test_a_backfill_ends_where_counting_begins(ledger: Ledger) -> None:
-    """Above the floor runs are counted; an agent that was never scanned counts from its end on."""
-    scanned = ledger.transact([_scanned_agent])[0]
-    never = ledger.transact([_never_scanned_agent])[0]
-
-    def gaps_of(agent_no: int) -> list[tuple[int, int]]:
-        found = ledger.transact([lambda one: one.agents.gaps(agent_no)])[0]
-        return [(gap.lower_ns, gap.upper_ns) for gap in found]
-
-    assert scanned.floor_ns == 100
-    assert gaps_of(scanned.no) == [(10, 100)]
-    assert never.floor_ns == 150
-    assert gaps_of(never.no) == [(10, 150)]
-
-
-def _scanned_agent(ledger: Ledger) -> AgentRecord:
-    added = _watched(ledger, "ag2")
-    ledger.agents.cover(added.no, Coverage(frontier_ns=200))
-    return ledger.agents.open_backfill(_watched(ledger, "ag2"), since_ns=10, until_ns=150)
-
-
-def _never_scanned_agent(ledger: Ledger) -> AgentRecord:
-    return ledger.agents.open_backfill(_watched(ledger, "ag3"), since_ns=10, until_ns=150)
+    assert page() == ["ar5", "ar2", "ar4", "ar1"]
+    last = do(ledger, lambda one: one.history.run("ag1", "ar1"))
+    assert page(before=(last.ended_ns, last.no)) == ["ar3", "ar0"]
+    assert page(status="failed") == ["ar4"]
+    assert page(agent_id="ag1", disposition="resolved", since_ns=START_NS + 2) == ["ar5", "ar2"]
+    assert page(conversation_id="cv1") == ["ar1", "ar0"]
+    assert page(agent_id="nobody") == []
 
 
-def _watched(ledger: Ledger, agent_id: str) -> AgentRecord:
-    return ledger.agents.put_agent(Agent(agent_id, "ws1", "A"), workspace_no=1, floor_ns=100)
+# --- the reading of lists ------------------------------------------------------------------------
 
 
-def test_an_unfinished_backfill_goes_on_and_reaches_as_far_as_the_next(ledger: Ledger) -> None:
-    """The cursor is kept, unless the new one asks for more at the upper end."""
+def test_a_page_and_how_far_it_moves_the_reading_share_a_transaction(ledger: Ledger) -> None:
+    """A frontier and a gap are stored with the runs that they vouch for, and a repeat is one."""
+    opened = Coverage(frontier_ns=30, open_gap=Gap(None, GapPurpose.FRESH, 10, 20, "c"))
+    for _ in range(2):
+        progress = record(ledger, make_record(), coverage=opened).progress
+    assert progress.gaps == (Gap(1, GapPurpose.FRESH, 10, 20, "c"),)
+    assert progress.agent.frontier_ns == 30
+    add_agent(ledger, floor_ns=99)
+    assert do(ledger, lambda one: one.agents.agent(1)).floor_ns == 0
+
+
+def test_the_floor_never_rises_above_what_is_unread(ledger: Ledger) -> None:
+    """Not into a gap and not above the frontier; a backfill's gap lies below it anyway."""
+
+    def floor_raised_to(wanted_ns: int) -> int:
+        do(ledger, lambda one: one.agents.raise_floor(1, wanted_ns))
+        raised: int = do(ledger, lambda one: one.agents.agent(1)).floor_ns
+        return raised
+
+    assert floor_raised_to(50) == 0
+    backfill = Gap(None, GapPurpose.BACKFILL, 1, 5, None)
+    record(ledger, coverage=Coverage(frontier_ns=100, open_gap=backfill))
+    assert floor_raised_to(40) == 40
+    record(ledger, coverage=Coverage(open_gap=Gap(None, GapPurpose.FRESH, 60, 70, None)))
+    assert floor_raised_to(90) == 60
+    record(ledger, coverage=Coverage(closed_gap=2))
+    assert floor_raised_to(200) == 100
+    assert floor_raised_to(10) == 100
+
+
+def test_a_backfill_ends_where_counting_begins_and_goes_on_where_it_was(ledger: Ledger) -> None:
+    """Its cursor is kept, unless more is asked for at the upper end."""
+    number = add_agent(ledger, "ag2", floor_ns=100)
+    do(ledger, lambda one: one.agents.cover(number, Coverage(frontier_ns=200)))
 
     def asked(since_ns: int, until_ns: int | None) -> list[tuple[int, int, str | None]]:
-        def work(one: Ledger) -> list[GapRecord]:
-            one.agents.open_backfill(_watched(one, "ag2"), since_ns=since_ns, until_ns=until_ns)
-            return one.agents.gaps(2)
-
-        found = ledger.transact([work])[0]
+        do(
+            ledger,
+            lambda one: one.agents.open_backfill(number, since_ns=since_ns, until_ns=until_ns),
+        )
+        found = do(ledger, lambda one: one.agents.gaps(number))
         return [(gap.lower_ns, gap.upper_ns, gap.cursor) for gap in found]
 
-    assert asked(50, None) == [(50, 100, None)]
-    read = Coverage(open_gap=GapRecord(1, GapPurpose.BACKFILL, 50, 70, "c"))
-    ledger.transact([lambda one: one.agents.cover(2, read)])
+    assert asked(50, 150) == [(50, 100, None)]
+    read = Coverage(open_gap=Gap(1, GapPurpose.BACKFILL, 50, 70, "c"))
+    do(ledger, lambda one: one.agents.cover(number, read))
     assert asked(50, None) == [(50, 70, "c")]
     assert asked(30, 60) == [(30, 70, "c")]
     assert asked(50, 90) == [(30, 90, None)]
 
 
-def test_a_backfill_does_not_hold_retention_back(ledger: Ledger) -> None:
-    """Its gap lies below the floor, where nothing is counted."""
-    ledger.transact([_scanned_agent])
+# --- the gate ------------------------------------------------------------------------------------
 
-    assert ledger.transact([lambda one: one.agents.raise_floor(2, 180)])[0] == 180
+
+class FailingLedger(Ledger):
+    """A ledger whose disk refuses a given number of times, before or after it has committed."""
+
+    refusals = 0
+    after_commit = False
+    commits = 0
+
+    def transact(self, works: Any) -> list[Any]:
+        if self.refusals and not self.after_commit:
+            self.refusals -= 1
+            raise LedgerUnavailable("disk I/O error")
+        results = super().transact(works)
+        self.commits += 1
+        if self.refusals:
+            self.refusals -= 1
+            raise LedgerUnavailable("connection lost during COMMIT")
+        return results
+
+
+def gated(ledger: Ledger, test: Callable[[LedgerGate, FailingLedger], Any]) -> None:
+    ledger.__class__ = FailingLedger
+    assert isinstance(ledger, FailingLedger)
+
+    async def main() -> None:
+        gate = LedgerGate(ledger, executor=inline, clock=FakeClock(), rng=random.Random(1))
+        await test(gate, ledger)
+
+    asyncio.run(main())
+
+
+def count(name: str) -> Callable[[Ledger], Any]:
+    one_run = make_record(make_run(name))
+    return lambda one: one.runs.record_page(1, [one_run], floor_ns=0, now_ns=START_NS)
+
+
+def test_works_that_wait_together_are_committed_together(ledger: Ledger) -> None:
+    """Ten callers at once cost two commits at most, not ten."""
+
+    async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
+        await asyncio.gather(*(gate.transact(count(f"ar{i}")) for i in range(10)))
+        assert ledger.commits <= 2
+        assert runs(ledger) == 10
+
+    gated(ledger, test)
+
+
+@pytest.mark.parametrize("after_commit", [False, True], ids=["before", "after"])
+def test_a_refusing_disk_is_waited_out(ledger: Ledger, *, after_commit: bool) -> None:
+    """Whether or not the failed commit reached the disk, each run is counted once."""
+
+    async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
+        ledger.refusals, ledger.after_commit = 3, after_commit
+        recorded = await gate.transact(count("ar1"))
+        assert [run.id for run in recorded.progress.awaiting] == ["ar1"]
+        assert gate.fault is None
+        assert runs(ledger) == 1
+
+    gated(ledger, test)
+
+
+def test_one_bad_work_does_not_take_the_others_down(ledger: Ledger) -> None:
+    """Its caller gets its error and nobody waits for it to mend; the rest is committed."""
+
+    def breaks_a_constraint(one: Ledger) -> None:
+        one._db.execute("INSERT INTO meta (key, value) VALUES ('base_url', 'twice')")
+
+    async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
+        results = await asyncio.gather(
+            gate.transact(count("ar1")),
+            gate.transact(breaks_a_constraint),
+            gate.transact(count("ar2")),
+            return_exceptions=True,
+        )
+        assert isinstance(results[1], sqlite3.IntegrityError)
+        assert runs(ledger) == 2
+
+    gated(ledger, test)
+
+
+def test_closing_while_the_disk_refuses_gives_up_clearly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Callers that still wait are told; nothing hangs."""
+    ledger = open_ledger(tmp_path / "ledger.db")
+
+    async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
+        ledger.refusals = 10**9
+        waiting = asyncio.create_task(gate.transact(count("ar1")))
+        while gate.fault is None:  # noqa: ASYNC110 - the fault has no event; one turn suffices
+            await asyncio.sleep(0)
+        await gate.close()
+        with pytest.raises(LedgerUnavailable):
+            await waiting
+
+    gated(ledger, test)
+    assert "nothing new is fetched until it does" in caplog.text

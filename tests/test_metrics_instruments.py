@@ -1,53 +1,89 @@
 """Counters and histograms of the process's life."""
 
-from exporter.metrics.exposition import new_registry, render
+from exporter.metrics.catalogue import (
+    API_REQUESTS,
+    BUDGET_REQUESTS,
+    CODES,
+    DELIVERY_ATTEMPTS,
+    ENDPOINTS,
+    LABEL_OVERFLOW,
+    OUTCOMES,
+    PURPOSES,
+)
+from exporter.metrics.collector import new_registry, render
 from exporter.metrics.instruments import Instruments
+from tests.metrics_support import parse_text
 
 
-def lines(registry_text: str) -> set[str]:
-    return {line for line in registry_text.splitlines() if not line.startswith("#")}
+def started() -> tuple[Instruments, "Shown"]:
+    registry, _ = new_registry()
+    return Instruments(registry=registry), Shown(registry)
 
 
-def test_series_exist_before_their_first_increment() -> None:
-    """A first overflow or 429 is an increase from zero that a rule can see."""
-    registry, _ = new_registry(process=False)
-    instruments = Instruments(registry=registry)
+class Shown:
+    """The lines of a scrape, asked for anew each time."""
+
+    def __init__(self, registry: object) -> None:
+        self.registry = registry
+
+    def lines(self) -> set[str]:
+        return set(self.text().splitlines())
+
+    def values(self, name: str) -> list[float]:
+        families = parse_text(self.text())
+        return [one.value for each in families for one in each.samples if one.name == name]
+
+    def text(self) -> str:
+        return render(self.registry, "")[0].decode()  # type: ignore[arg-type]  # what new_registry made
+
+
+def test_known_label_values_start_at_zero() -> None:
+    """A first failed request, 429 or refusal is an increase from zero that a rule can see."""
+    instruments, shown = started()
     instruments.expect_workspace("ws_1")
-    shown = lines(render(registry, "")[0].decode())
-    assert 'conduit_exporter_label_overflow_total{label="tool"} 0.0' in shown
-    assert 'conduit_exporter_label_overflow_total{label="disposition"} 0.0' in shown
-    assert 'conduit_exporter_api_rate_limited_total{workspace_id="ws_1"} 0.0' in shown
+    for metric, series in (
+        (API_REQUESTS, len(ENDPOINTS) * len(CODES)),
+        (BUDGET_REQUESTS, len(PURPOSES)),
+        (DELIVERY_ATTEMPTS, len(OUTCOMES)),
+        (LABEL_OVERFLOW, 2),
+    ):
+        assert shown.values(metric.name) == [0.0] * series
+    assert 'conduit_exporter_api_rate_limited_total{workspace_id="ws_1"} 0.0' in shown.lines()
 
 
 def test_what_is_reported_is_shown() -> None:
     """Each report moves its own series."""
-    registry, _ = new_registry(process=False)
-    instruments = Instruments(registry=registry)
+    instruments, shown = started()
     instruments.api_request("runs", "200", 0.2)
     instruments.api_request("runs", "error", 31.0)
+    instruments.budget_request("ws_1", "head")
     instruments.rate_limited("ws_1")
     instruments.counted(12.0)
     instruments.counted(-3.0)
+    instruments.delivery_attempt("retry")
     instruments.delivered(4.0)
     instruments.label_overflowed("tool")
-    shown = lines(render(registry, "")[0].decode())
     assert {
         'conduit_exporter_api_requests_total{code="200",endpoint="runs"} 1.0',
         'conduit_exporter_api_requests_total{code="error",endpoint="runs"} 1.0',
         'conduit_exporter_api_request_duration_seconds_count{endpoint="runs"} 2.0',
         'conduit_exporter_api_request_duration_seconds_bucket{endpoint="runs",le="30.0"} 1.0',
+        'conduit_exporter_budget_requests_total{purpose="head",workspace_id="ws_1"} 1.0',
         'conduit_exporter_api_rate_limited_total{workspace_id="ws_1"} 1.0',
         "conduit_exporter_count_delay_seconds_count 2.0",
         "conduit_exporter_count_delay_seconds_sum 12.0",
+        'conduit_exporter_delivery_attempts_total{outcome="retry"} 1.0',
         "conduit_exporter_trace_delay_seconds_sum 4.0",
         'conduit_exporter_label_overflow_total{label="tool"} 1.0',
-    } <= shown
+    } <= shown.lines()
 
 
-def test_forgotten_workspace_is_shown_no_more() -> None:
-    """A workspace that another replica took over leaves no stale series."""
-    registry, _ = new_registry(process=False)
-    instruments = Instruments(registry=registry)
-    instruments.rate_limited("ws_1")
+def test_a_forgotten_workspace_is_shown_no_more() -> None:
+    """A workspace that is no longer read leaves no stale series, and others stay."""
+    instruments, shown = started()
+    for workspace in ("ws_1", "ws_2"):
+        instruments.expect_workspace(workspace)
     instruments.forget_workspace("ws_1")
-    assert "ws_1" not in render(registry, "")[0].decode()
+    instruments.forget_workspace("ws_3")
+    assert '"ws_1"' not in shown.text()
+    assert shown.values(BUDGET_REQUESTS.name) == [0.0] * len(PURPOSES)

@@ -1,1 +1,4 @@
-"""Joins services with adapters, and does what the commands promise; holds no logic of a stage."""
+"""Joins the stages into an exporter, and does the work of each command.
+
+The one place that knows both settings and components. It holds no logic of a stage.
+"""

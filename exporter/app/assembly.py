@@ -5,53 +5,51 @@ assembly runs as a daemon, as one pass, and in a simulation.
 """
 
 import random
-from collections.abc import Mapping
-from typing import Final
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from functools import partial
 
 import httpx
 
-from exporter import __version__
 from exporter.app.exemplars import ExemplarBook
 from exporter.app.outbox import LedgerOutbox
-from exporter.app.readings import ExporterReadings, RunReadings
-from exporter.app.revision import revision
+from exporter.app.sources import exporter_samples, run_samples
 from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
+from exporter.conduit.models import Run
 from exporter.conduit.token import TokenSource
 from exporter.convert.trace import ConvertOptions
 from exporter.delivery.outbox import PendingTrace
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
-from exporter.ledger import families
-from exporter.ledger.database import Database
+from exporter.ledger.file import LedgerFile
 from exporter.ledger.gate import Executor, LedgerGate
 from exporter.ledger.ledger import Ledger
-from exporter.metrics.catalogue import RUN_DURATION
-from exporter.metrics.exposition import new_registry
+from exporter.ledger.totals import Family
+from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE
+from exporter.metrics.collector import new_registry
 from exporter.metrics.instruments import Instruments
 from exporter.metrics.labels import LabelLimiter
-from exporter.models import Run
 from exporter.settings.model import Settings
-from exporter.sync.comparison import Comparison
+from exporter.sync.conduit_time import ConduitTime
+from exporter.sync.discovery import Discovery, Scope
 from exporter.sync.policy import RunPolicy, TracePolicy
 from exporter.sync.reading import AgentReader
-from exporter.sync.recorder import Recorder
+from exporter.sync.reconcile import Reconciler
 from exporter.sync.retention import Retention
-from exporter.sync.roster import Roster, Scope
 from exporter.sync.service import SyncService
 from exporter.sync.state import WorkspaceState
 from exporter.sync.workspace import SyncParts
-
-# Tools and dispositions: what Conduit's data alone could make many.
-_TOOL: Final = "tool"
-_DISPOSITION: Final = "disposition"
 
 
 class Exporter:
     """All stages of one exporter, joined and not yet started.
 
     Opens the ledger: raises LedgerError where it cannot be used. `sender` None: no traces leave.
-    `scope` stands in for what the settings say is to be read; with `once` no list is read twice.
+    `transport` None: the network. `scope` stands in for what the settings say is to be read; with
+    `once` no list is read twice.
     """
 
     def __init__(
@@ -60,63 +58,105 @@ class Exporter:
         *,
         clock: Clock,
         rng: random.Random,
-        transport: httpx.AsyncBaseTransport,
         sender: Sender | None,
         executor: Executor,
+        transport: httpx.AsyncBaseTransport | None = None,
         scope: Scope | None = None,
         once: bool = False,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.started_ns = clock.now_ns()
+        self.time = ConduitTime(clock)
         self.traces_acknowledged = 0
-        self.ledger = Ledger(
-            Database(url=settings.ledger_url.get_secret_value(), base_url=settings.base_url)
-        )
-        self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
-        self.registry, collector = new_registry()
-        self.instruments = Instruments(registry=self.registry)
         self.exemplars = ExemplarBook()
-        self.client = ConduitClient(
-            base_url=settings.base_url,
-            token=token_source(settings),
-            transport=transport,
+        self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
+        self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
+        self.registry, self.collector = new_registry()
+        self.instruments = Instruments(registry=self.registry)
+        self.client = open_client(
+            settings, clock=clock, instruments=self.instruments, transport=transport
+        )
+        self.delivery = None if sender is None else self._delivery(sender, rng)
+        self._discovery = Discovery(
+            client=self.client,
+            gate=self.gate,
             clock=clock,
-            observe=self.instruments.api_request,
+            time=self.time,
+            scope=scope or scope_of(settings),
+            requests_per_minute=settings.requests_per_minute,
+            once=once,
         )
-        self.delivery = None if sender is None else self._delivery(sender, clock, rng)
-        self.sync = self._sync(
-            clock, rng, scope=scope or scope_of(settings), once=once, traces=sender is not None
+        self.reader = AgentReader(
+            client=self.client,
+            gate=self.gate,
+            policy=self._policy(traces=sender is not None),
+            observer=self,
+            clock=clock,
+            time=self.time,
+            poll_interval_s=settings.poll_interval_s,
         )
-        self.comparison = Comparison(
-            source=self.client, gate=self.gate, recorder=self.recorder, clock=clock, rng=rng
+        self.sync = SyncService(
+            client=self.client,
+            parts=SyncParts(
+                gate=self.gate,
+                reader=self.reader,
+                discovery=self._discovery,
+                observer=self,
+                clock=clock,
+                time=self.time,
+                rng=rng,
+                poll_interval_s=settings.poll_interval_s,
+                outbox_limit_bytes=settings.outbox_limit_bytes,
+                once=once,
+            ),
+            workspaces=settings.workspaces,
+            requests_per_minute=settings.requests_per_minute,
+            shard=settings.shard,
+            total_shards=settings.total_shards,
+        )
+        self.reconciler = Reconciler(
+            client=self.client, gate=self.gate, reader=self.reader, clock=clock, rng=rng
         )
         self.retention = Retention(
             gate=self.gate,
             clock=clock,
+            time=self.time,
             retention_s=settings.retention_s,
             lookback_s=settings.lookback_s,
         )
-        collector.add_source(
-            "runs",
-            RunReadings(
-                ledger=self.ledger, workspaces=self.workspaces, exemplars=self.exemplars.of
-            ),
-        )
-        collector.add_source(
-            "exporter",
-            ExporterReadings(
-                ledger=self.ledger,
-                workspaces=self.workspaces,
-                version=__version__,
-                revision=revision(),
-            ),
-        )
-        self.collector = collector
+        self.collector.add_source("runs", partial(run_samples, self))
+        self.collector.add_source("exporter", partial(exporter_samples, self))
 
     def workspaces(self) -> Mapping[str, WorkspaceState]:
         """The live state of every workspace."""
-        return self.sync.workspaces
+        return self._discovery.workspaces
+
+    def missing_agents(self) -> list[str]:
+        """The ids of agents that the settings name and no workspace lists."""
+        if not all(one.discovered for one in self.workspaces().values()):
+            return []
+        return self._discovery.missing()
+
+    def not_ready(self) -> list[str]:
+        """The reasons against being ready, a sentence each."""
+        return list(self._reasons())
+
+    def today(self) -> date:
+        """The present day of the configured calendar."""
+        return datetime.fromtimestamp(self.time.now_ns() / 1e9, self.settings.timezone).date()
+
+    def period_costs(self) -> Mapping[int, tuple[Decimal, Decimal]]:
+        """Cost of the present day and month by agent number, exact."""
+        today = self.today().isoformat()
+        costs: defaultdict[int, tuple[Decimal, Decimal]] = defaultdict(
+            lambda: (Decimal(0), Decimal(0))
+        )
+        for (day, agent_no), value in list(self.ledger.day_costs.items()):
+            if day[:7] == today[:7] and day <= today:
+                of_day, of_month = costs[agent_no]
+                costs[agent_no] = (of_day + value if day == today else of_day, of_month + value)
+        return costs
 
     async def close(self) -> None:
         """Close connections and the ledger."""
@@ -125,11 +165,15 @@ class Exporter:
             await self.delivery.aclose()
         await self.gate.close()
 
-    # --- what the stages tell ----------------------------------------------------------------
+    # --- what the stages tell ------------------------------------------------------------------
 
     def watching(self, workspace_id: str) -> None:
         """A workspace is read from now on."""
         self.instruments.expect_workspace(workspace_id)
+
+    def spent(self, workspace_id: str, purpose: str) -> None:
+        """A request was made."""
+        self.instruments.budget_request(workspace_id, purpose)
 
     def rate_limited(self, workspace_id: str) -> None:
         """Conduit answered 429."""
@@ -154,22 +198,26 @@ class Exporter:
                 self.instruments.delivered((now_ns - trace.ended_ns) / 1e9)
         self.sync.wake()
 
-    # --- joining -----------------------------------------------------------------------------
+    # --- joining -------------------------------------------------------------------------------
 
-    def _delivery(self, sender: Sender, clock: Clock, rng: random.Random) -> DeliveryService:
+    def _delivery(self, sender: Sender, rng: random.Random) -> DeliveryService:
         return DeliveryService(
             outbox=LedgerOutbox(self.gate),
             sender=sender,
-            clock=clock,
+            clock=self.clock,
             rng=rng,
             on_delivered=self.delivered,
+            on_attempt=self.instruments.delivery_attempt,
         )
 
-    def _sync(
-        self, clock: Clock, rng: random.Random, *, scope: Scope, once: bool, traces: bool
-    ) -> SyncService:
+    def _policy(self, *, traces: bool) -> RunPolicy:
         settings = self.settings
-        policy = RunPolicy(
+        limit_tool = LabelLimiter(
+            settings.max_label_values,
+            known=self.ledger.labels_of(Family.TOOL_CALLS),
+            on_overflow=lambda: self.instruments.label_overflowed("tool"),
+        )
+        return RunPolicy(
             traces=TracePolicy(
                 enabled=traces,
                 detail=settings.trace_detail,
@@ -177,66 +225,61 @@ class Exporter:
                 sample_always=settings.trace_always,
             ),
             options=convert_options(settings),
-            bound_tool=self._limiter(_TOOL, families.TOOL_CALLS),
-            bound_disposition=self._disposition_limiter(),
-            bucket_of=RUN_DURATION.bucket_of,
-        )
-        recorder = self.recorder = Recorder(
-            gate=self.gate, policy=policy, clock=clock, observer=self
-        )
-        roster = Roster(
-            source=self.client,
-            gate=self.gate,
-            clock=clock,
-            scope=scope,
-            requests_per_minute=settings.requests_per_minute,
-            wants_details=policy.wants_details,
-        )
-        reader = AgentReader(
-            source=self.client,
-            recorder=recorder,
-            policy=policy,
-            clock=clock,
-            rng=rng,
-            poll_interval_s=settings.poll_interval_s,
-            once=once,
-        )
-        parts = SyncParts(
-            gate=self.gate,
-            reader=reader,
-            roster=roster,
-            observer=self,
-            clock=clock,
-            rng=rng,
-            outbox_limit_bytes=settings.outbox_limit_bytes,
-        )
-        return SyncService(
-            source=self.client,
-            parts=parts,
-            roster=roster,
-            clock=clock,
-            rng=rng,
-            workspaces=settings.workspaces,
-            requests_per_minute=settings.requests_per_minute,
+            limit_tool=limit_tool,
+            duration_bucket=RUN_DURATION.bucket_of,
+            price_bucket=RUN_PRICE.bucket_of,
+            timezone=settings.timezone,
         )
 
-    def _limiter(self, label: str, family: str) -> LabelLimiter:
-        return LabelLimiter(
-            self.settings.max_label_values,
-            known=self.ledger.seen_labels(family),
-            on_overflow=lambda: self.instruments.label_overflowed(label),
-        )
+    def _reasons(self) -> Iterator[str]:
+        if self.gate.fault is not None:
+            yield f"The ledger cannot be written: {self.gate.fault}"
+        if not self.sync.discovered and not self.workspaces():
+            yield f"The workspaces are not known yet{_because(self.sync.trouble)}"
+        for workspace in self.workspaces().values():
+            because = _because(workspace.last_error if workspace.up is False else None)
+            if not workspace.discovered and not workspace.agents:
+                yield f"The agents of workspace {workspace.id} are not known yet{because}"
+            agents = workspace.agents.values()
+            unread = sum(agent.holds_up_readiness for agent in agents)
+            if unread:
+                yield (
+                    f"The first scan of {unread} of {len(agents)} agents of workspace "
+                    f"{workspace.id} is not complete{because}"
+                )
+        for agent_id in self.missing_agents():
+            yield f"Agent {agent_id} is configured, but no workspace of this token lists it"
 
-    def _disposition_limiter(self) -> LabelLimiter:
-        return LabelLimiter(
-            self.settings.max_label_values,
-            known=[
-                (key.agent_no, key.label2)
-                for key, _ in self.ledger.totals.items()
-                if key.family == families.RUNS
-            ],
-            on_overflow=lambda: self.instruments.label_overflowed(_DISPOSITION),
-        )
+
+def _because(trouble: str | None) -> str:
+    return "" if trouble is None else f": {trouble}"
+
+
+def open_ledger(settings: Settings, *, now_ns: int, today: Callable[[], date]) -> Ledger:
+    """The ledger of the settings. Raises LedgerError."""
+    file = LedgerFile(settings.ledger_path, base_url=settings.base_url, now_ns=now_ns)
+    return Ledger(file, today=today)
+
+
+def open_client(
+    settings: Settings,
+    *,
+    clock: Clock,
+    instruments: Instruments | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> ConduitClient:
+    """A client of the Conduit API. Raises ConfigError."""
+    return ConduitClient(
+        base_url=settings.base_url,
+        token=token_source(settings),
+        clock=clock,
+        observe=(lambda _endpoint, _code, _s: None)
+        if instruments is None
+        else instruments.api_request,
+        proxy=None if settings.proxy is None else settings.proxy.get_secret_value(),
+        ca_file=settings.ca_file,
+        transport=transport,
+    )
 
 
 def token_source(settings: Settings) -> TokenSource:

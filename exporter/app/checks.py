@@ -6,22 +6,20 @@ Changes nothing, sends no trace, and lists no more than the daemon's own start w
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
-from exporter.app.assembly import token_source
+from exporter.app.assembly import open_client
 from exporter.app.backend import open_backend, warnings_of
 from exporter.clock import SystemClock
-from exporter.conduit.client import ConduitClient
-from exporter.conduit.transport import open_transport
+from exporter.conduit.models import Page
+from exporter.conduit.pager import Pager, Step
 from exporter.delivery.outcome import Accepted
-from exporter.errors import ConfigError, ExporterError, LedgerLocked
-from exporter.ledger.database import Database, sqlite_path
-from exporter.models import Page
+from exporter.errors import ConfigError, ExporterError, LedgerLocked, SourceMalformed
+from exporter.ledger.file import LedgerFile
 from exporter.settings.model import Settings
-from exporter.web.config_file import WebConfigFile
+from exporter.web.config import WebConfigFile
 
 T = TypeVar("T")
 
@@ -52,7 +50,7 @@ def _check_web_config(settings: Settings) -> list[CheckLine]:
     if settings.web_config_file is None:
         return []
     try:
-        WebConfigFile(settings.web_config_file, clock=SystemClock())
+        WebConfigFile(settings.web_config_file)
     except ConfigError as exc:
         return [CheckLine("web config", problem, ok=False) for problem in exc.problems]
     return [CheckLine("web config", f"{settings.web_config_file} can be used")]
@@ -61,13 +59,7 @@ def _check_web_config(settings: Settings) -> list[CheckLine]:
 async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:
     clock = SystemClock()
     try:
-        client = ConduitClient(
-            base_url=settings.base_url,
-            token=token_source(settings),
-            transport=open_transport(),
-            clock=clock,
-            observe=lambda _endpoint, _code, _seconds: None,
-        )
+        client = open_client(settings, clock=clock)
     except ExporterError as exc:
         yield CheckLine("token", str(exc), ok=False)
         return
@@ -90,15 +82,16 @@ async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:
 
 
 async def _every(read: Callable[..., Awaitable[Page[T]]]) -> list[T]:
-    """All rows of a list, page by page."""
-    page = await read()
-    rows = list(page.rows)
-    while (cursor := page.next_cursor) is not None:
-        page = await read(cursor=cursor)
+    """All rows of a list, page by page. Raises SourceError."""
+    pager, rows = Pager(), list[T]()
+    while True:
+        page = await read(cursor=pager.cursor)
         rows += page.rows
-        if page.next_cursor == cursor:
-            break
-    return rows
+        step = pager.accept(page)
+        if step is Step.END:
+            return rows
+        if step is not Step.NEXT:
+            raise SourceMalformed(f"a list cannot be read whole: {pager.reason}")
 
 
 def _listed(agents: int) -> str:
@@ -110,25 +103,22 @@ def _accepted(listed: list[str]) -> str:
 
 
 def _check_ledger(settings: Settings) -> CheckLine:
-    url = settings.ledger_url.get_secret_value()
-    path = sqlite_path(url)
-    if path is not None and not path.exists():
+    path = settings.ledger_path
+    if not path.exists():
         # Not created here: it would belong to whoever checks instead of the daemon's user.
         folder = path.absolute().parent
         writable = folder.is_dir() and os.access(folder, os.W_OK)
         how = "will be created" if writable else f"{folder} is no folder that can be written"
         return CheckLine("ledger", how, ok=writable)
+    now_ns = SystemClock().now_ns()
     try:
-        database = Database(url=url, base_url=settings.base_url)
+        file = LedgerFile(path, base_url=settings.base_url, now_ns=now_ns)
     except LedgerLocked:
         return CheckLine("ledger", "is held by a running exporter")
     except ExporterError as exc:
         return CheckLine("ledger", str(exc), ok=False)
-    try:
-        return CheckLine("ledger", "can be opened and written")
-    finally:
-        with suppress(ExporterError):
-            database.close()
+    file.close()
+    return CheckLine("ledger", "can be opened and written")
 
 
 async def _check_backend(settings: Settings) -> CheckLine:

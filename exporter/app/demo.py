@@ -4,7 +4,8 @@ Nothing of it is left behind: the ledger lies in a folder that goes when the dem
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +21,7 @@ from exporter.delivery.outcome import Accepted, Outcome
 from exporter.demo.conduit import SimulatedConduit
 from exporter.demo.scenario import DEMO_TOKEN, hospitality
 from exporter.demo.server import serve as serve_conduit
-from exporter.settings.demo import DemoOptions
+from exporter.settings.addresses import ListenAddress
 from exporter.settings.loading import load
 from exporter.settings.model import Settings
 
@@ -33,15 +34,30 @@ _SMALLEST_USD: Final = 0.0001
 Print = Callable[[str], object]
 
 
-async def run_demo(options: DemoOptions, *, write: Print) -> int:
-    """Run until told to stop, or for the options' duration; the exit code."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """A demonstration: the exporter against a simulated Conduit.
+
+    `otlp` holds OTEL_EXPORTER_OTLP_ settings by name; where it is empty nobody named a trace
+    backend, and traces are only shown on the exporter's own pages. `rate` 1 is a new run every few
+    seconds, `duration_s` None is until it is told to stop.
+    """
+
+    listen: ListenAddress
+    otlp: Mapping[str, str] = field(default_factory=dict, repr=False)
+    seed: int = 1
+    rate: float = 1.0
+    duration_s: float | None = None
+
+
+async def run_demo(options: DemoOptions, *, write: Print, stop: asyncio.Event) -> int:
+    """Run until `stop`, or for the options' duration; the exit code."""
     clock = SystemClock()
     conduit = SimulatedConduit(
         now_ns=clock.now_ns,
         scenario=hospitality(seed=options.seed, start_ns=clock.now_ns(), rate=options.rate),
         requests_per_minute=_DOCUMENTED_LIMIT,
     )
-    stop = asyncio.Event()
     if options.duration_s is not None:
         asyncio.get_running_loop().call_later(options.duration_s, stop.set)
     with TemporaryDirectory(prefix="conduit-exporter-demo-") as folder:

@@ -1,4 +1,4 @@
-"""Which delivered trace shows an observation of the duration histogram.
+"""Which delivered trace shows an observation of a histogram of runs.
 
 Remembers a bounded number of traces between their writing and their acknowledgement, and the newest
 delivered one of each bucket. Lost with the process: an exemplar is a pointer, not a figure.
@@ -6,48 +6,53 @@ delivered one of each bucket. Lost with the process: an exemplar is a pointer, n
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
-from exporter.metrics.catalogue import RUN_DURATION
-from exporter.metrics.reading import Exemplar
-from exporter.models import Run
+from exporter.conduit.models import Run
+from exporter.ledger.runs import ended_ns
+from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE, Metric
+from exporter.metrics.sample import Exemplar
 
-_MOST_WAITING: Final = 2000
+_WAITING_MAX: Final = 2000
 
 
-class _Waiting(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Waiting:
     agent_no: int
-    status: str
-    seconds: float
-    ended_ns: int
+    run: Run
 
 
 class ExemplarBook:
-    """Exemplars by agent number and status."""
+    """Exemplars by metric, agent number and status."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()
-        self._newest: defaultdict[tuple[int, str], dict[int, Exemplar]] = defaultdict(dict)
+        self._newest: defaultdict[tuple[str, int, str], dict[int, Exemplar]] = defaultdict(dict)
 
     def traced(self, agent_no: int, run: Run, trace_id: bytes) -> None:
         """A run's trace is on its way."""
-        if run.duration_ns is None:
-            return
-        self._waiting[trace_id] = _Waiting(
-            agent_no, run.status, run.duration_ns / 1e9, run.completed_ns or run.created_ns
-        )
-        if len(self._waiting) > _MOST_WAITING:
+        self._waiting[trace_id] = _Waiting(agent_no, run)
+        if len(self._waiting) > _WAITING_MAX:
             self._waiting.popitem(last=False)
 
     def delivered(self, trace_id: bytes) -> None:
         """The trace can be looked at now."""
         one = self._waiting.pop(trace_id, None)
-        if one is not None:
-            bucket = RUN_DURATION.bucket_no(one.seconds)
-            self._newest[one.agent_no, one.status][bucket] = Exemplar(
-                trace_id.hex(), one.seconds, one.ended_ns
-            )
+        if one is None:
+            return
+        run, at_ns = one.run, ended_ns(one.run)
+        if run.duration_ns is not None:
+            exemplar = Exemplar(trace_id.hex(), run.duration_ns / 1e9, at_ns)
+            self._put(RUN_DURATION, one.agent_no, run.status, exemplar)
+        if run.cost_usd is not None:
+            exemplar = Exemplar(trace_id.hex(), float(run.cost_usd), at_ns)
+            self._put(RUN_PRICE, one.agent_no, "", exemplar)
 
-    def of(self, agent_no: int, status: str) -> Iterable[Exemplar]:
+    def of(self, metric: Metric, agent_no: int, status: str = "") -> Iterable[Exemplar]:
         """The newest delivered trace of each bucket."""
-        return self._newest[agent_no, status].values()
+        return self._newest[metric.name, agent_no, status].values()
+
+    def _put(self, metric: Metric, agent_no: int, status: str, exemplar: Exemplar) -> None:
+        bucket = metric.bucket_no(exemplar.value)
+        self._newest[metric.name, agent_no, status][bucket] = exemplar

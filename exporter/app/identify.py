@@ -1,16 +1,14 @@
 """The trace id of one run: from the ledger where it is kept, else from the API by one request."""
 
 from dataclasses import dataclass
+from datetime import date
 
-from exporter.app.assembly import token_source
+from exporter.app.assembly import open_client, open_ledger
 from exporter.clock import SystemClock
-from exporter.conduit.client import ConduitClient
-from exporter.conduit.transport import open_transport
+from exporter.conduit.models import Unreadable
 from exporter.convert.ids import trace_id_of
 from exporter.errors import LedgerError, SourceMalformed
-from exporter.ledger.database import Database, sqlite_path
 from exporter.ledger.ledger import Ledger
-from exporter.models import Unreadable
 from exporter.settings.model import Settings
 
 
@@ -29,37 +27,27 @@ async def find_trace_id(settings: Settings, *, agent_id: str, run_id: str) -> Tr
 
 def _from_ledger(settings: Settings, agent_id: str, run_id: str) -> TraceIdAnswer | None:
     """None where no ledger is there, a running exporter holds it, or the run is not in it."""
-    url = settings.ledger_url.get_secret_value()
-    path = sqlite_path(url)
-    if path is None or not path.exists():
+    if not settings.ledger_path.exists():
         return None
     try:
-        ledger = Ledger(Database(url=url, base_url=settings.base_url))
+        ledger = open_ledger(settings, now_ns=SystemClock().now_ns(), today=lambda: date.max)
     except LedgerError:
         return None
+
+    def find(opened: Ledger) -> bytes | None:
+        agent_no = opened.agents.number_of(agent_id)
+        trace = None if agent_no is None else opened.traces.of_run(agent_no, run_id)
+        return None if trace is None else trace.trace_id
+
     try:
-        found = ledger.transact(
-            [
-                lambda opened: [
-                    trace.trace_id
-                    for agent_no in opened.agents.numbers_of(agent_id)
-                    if (trace := opened.traces.find(agent_no, run_id)) is not None
-                ]
-            ]
-        )[0]
+        found = ledger.transact([find])[0]
     finally:
         ledger.close()
-    return TraceIdAnswer(found[0].hex(), "the ledger") if found else None
+    return None if found is None else TraceIdAnswer(found.hex(), "the ledger")
 
 
 async def _from_api(settings: Settings, agent_id: str, run_id: str) -> TraceIdAnswer:
-    client = ConduitClient(
-        base_url=settings.base_url,
-        token=token_source(settings),
-        transport=open_transport(),
-        clock=SystemClock(),
-        observe=lambda _endpoint, _code, _seconds: None,
-    )
+    client = open_client(settings, clock=SystemClock())
     try:
         workspace_id = (await client.agent(agent_id)).workspace_id
         detail = await client.run(workspace_id=workspace_id, agent_id=agent_id, run_id=run_id)

@@ -5,25 +5,24 @@ counted once. A replay that is broken off is simply made again, for its bytes ar
 """
 
 import asyncio
+import contextlib
 import logging
 import random
-import signal
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
+from exporter.app.assembly import open_ledger
 from exporter.app.backend import open_backend, warnings_of
 from exporter.app.daemon import in_thread
+from exporter.app.outbox import ReplayOutbox
 from exporter.app.single import PassProgress, Show, drain_while_moving
 from exporter.clock import Clock, SystemClock, system_rng
-from exporter.delivery.outbox import Delivered, PendingTrace, Verdict
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
-from exporter.errors import ConfigError
-from exporter.ledger.database import Database
+from exporter.errors import ConfigError, ExporterError
 from exporter.ledger.gate import LedgerGate
-from exporter.ledger.ledger import Ledger
 from exporter.settings.model import Settings
 
 logger = logging.getLogger("exporter.app")
@@ -39,94 +38,36 @@ class ReplayReport:
     delivered: int
 
 
-class ReplayOutbox:
-    """Settled traces of a ledger as an outbox: each is due once, and nothing is written down."""
+async def run_replay(
+    settings: Settings, *, since_ns: int, show: Show, stop: asyncio.Event
+) -> ReplayReport:
+    """Send what was settled since then; ExporterError where `stop` breaks it off.
 
-    def __init__(self, gate: LedgerGate, *, since_ns: int) -> None:
-        self._gate = gate
-        self._since_ns = since_ns
-        self._waiting: list[PendingTrace] = []
-        self._read_to = 0
-        self.delivered = 0
-        self.settled = 0
-
-    async def count(self) -> int:
-        """How many traces there are."""
-        return await self._gate.transact(
-            lambda ledger: ledger.traces.count_settled(since_ns=self._since_ns)
-        )
-
-    async def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> Sequence[PendingTrace]:
-        """The next traces that were not sent again yet."""
-        del now_ns
-        if len(self._waiting) < max_traces:
-            read_to, most = self._read_to, max_traces - len(self._waiting)
-            stored = await self._gate.transact(
-                lambda ledger: ledger.traces.settled(
-                    since_ns=self._since_ns, after_no=read_to, most=most, max_bytes=max_bytes
-                )
-            )
-            self._waiting += [
-                PendingTrace(one.no, one.trace_id, one.payload, one.spans, None) for one in stored
-            ]
-            self._read_to = stored[-1].no if stored else read_to
-        chosen: list[PendingTrace] = []
-        weight = 0
-        for one in self._waiting[:max_traces]:
-            weight += len(one.payload)
-            if chosen and weight > max_bytes:
-                break
-            chosen.append(one)
-        return chosen
-
-    async def settle(
-        self,
-        verdicts: Sequence[Verdict],
-        *,
-        now_ns: int,
-        spans_delivered: int,
-        spans_rejected: int,
-    ) -> None:
-        """Go on behind these; what the backend does not take is not tried a second time."""
-        del now_ns, spans_delivered, spans_rejected
-        settled = {one.seq for one in verdicts}
-        self._waiting = [one for one in self._waiting if one.seq not in settled]
-        self.settled += len(settled)
-        self.delivered += sum(isinstance(one, Delivered) for one in verdicts)
-
-    async def unpark(self) -> int:
-        """Nothing is parked here."""
-        return 0
-
-
-async def run_replay(settings: Settings, *, since_ns: int, show: Show) -> ReplayReport:
-    """Send what was settled since then. Raises ConfigError, LedgerError and DeliveryError."""
+    Raises ConfigError, LedgerError and DeliveryError.
+    """
     clock = SystemClock()
     for warning in warnings_of(settings):
         logger.warning("%s", warning)
     sender = open_backend(settings, clock=clock)
     if sender is None:
         raise ConfigError(["OTEL_TRACES_EXPORTER: is none, so there is nowhere to replay to"])
-    ledger = Ledger(
-        Database(url=settings.ledger_url.get_secret_value(), base_url=settings.base_url)
-    )
+    ledger = open_ledger(settings, now_ns=clock.now_ns(), today=lambda: date.max)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as pool:
         gate = LedgerGate(ledger, executor=in_thread(pool), clock=clock, rng=system_rng())
-        work = asyncio.ensure_future(
-            replay(
-                gate,
-                sender=sender,
-                clock=clock,
-                rng=system_rng(),
-                since_ns=since_ns,
-                show=show,
-            )
+        work = asyncio.create_task(
+            replay(gate, sender=sender, clock=clock, rng=system_rng(), since_ns=since_ns, show=show)
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        told = asyncio.create_task(stop.wait())
         try:
-            return await work
+            await asyncio.wait((work, told), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+            raise ExporterError("The replay was broken off", hint="made again, it sends all of it")
         finally:
+            told.cancel()
             await sender.aclose()
             await gate.close()
 

@@ -1,13 +1,13 @@
 """One pass: read all that is wanted and visible now, deliver it, and end.
 
-What `once` does, and `backfill` and `reconcile` on the way. What is not done when it ends lies in
-the ledger; the next pass, or the daemon, goes on with it.
+What `once`, `backfill` and `reconcile` do. What is not done when it ends lies in the ledger; the
+next pass, or the daemon, goes on with it.
 """
 
 import asyncio
+import contextlib
 import logging
-import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,8 +15,10 @@ from exporter.app.assembly import Exporter
 from exporter.app.daemon import opened
 from exporter.delivery.service import DeliveryService
 from exporter.errors import ExporterError
+from exporter.ledger.totals import Family
 from exporter.settings.model import Settings
-from exporter.sync.roster import BackfillRange, Scope
+from exporter.sync.discovery import BackfillRange, Scope
+from exporter.sync.reconcile import Difference
 
 logger = logging.getLogger("exporter.app")
 
@@ -37,15 +39,14 @@ class PassProgress:
 Show = Callable[[PassProgress], object]
 
 
-async def run_pass(settings: Settings) -> int:
+async def run_pass(settings: Settings, *, stop: asyncio.Event) -> int:
     """Fetch and deliver everything visible now; 0 if all of it arrived, else 1."""
-    async with opened(settings, once=True) as exporter:
-        stop_on_signals(exporter)
+    async with opened(settings, once=True) as exporter, stopped_by(stop, exporter):
         return await complete_pass(exporter)
 
 
 async def run_backfill(
-    settings: Settings, *, since_ns: int, until_ns: int | None, show: Show
+    settings: Settings, *, since_ns: int, until_ns: int | None, show: Show, stop: asyncio.Event
 ) -> int:
     """Fetch and deliver runs older than those that are counted; 0 if all arrived, else 1."""
     scope = Scope(
@@ -54,16 +55,54 @@ async def run_backfill(
         scans=False,
         backfill=BackfillRange(since_ns=since_ns, until_ns=until_ns),
     )
-    async with opened(settings, scope=scope, once=True) as exporter:
-        stop_on_signals(exporter)
+    async with (
+        opened(settings, scope=scope, once=True) as exporter,
+        stopped_by(stop, exporter),
+    ):
         return await complete_pass(exporter, show=show)
 
 
-def stop_on_signals(exporter: Exporter) -> None:
-    """Make no further request once SIGTERM or SIGINT has come."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, exporter.sync.stop)
+async def run_reconcile(
+    settings: Settings, *, since_ns: int, repair: bool, show: Show, stop: asyncio.Event
+) -> tuple[int, Sequence[Difference]]:
+    """The exit code, and the difference of each agent. Without `repair` nothing is changed."""
+    scope = Scope(agents=settings.agents, lookback_s=settings.lookback_s, scans=False)
+    async with (
+        opened(settings, scope=scope, once=True) as exporter,
+        stopped_by(stop, exporter),
+    ):
+        return await reconcile(exporter, since_ns=since_ns, repair=repair, show=show)
+
+
+async def reconcile(
+    exporter: Exporter, *, since_ns: int, repair: bool, show: Show | None = None
+) -> tuple[int, list[Difference]]:
+    """Compare every agent, then fetch and deliver what that brought up."""
+    troubles = await exporter.sync.discover()
+    differences = [
+        await exporter.reconciler.compare(workspace, agent, since_ns=since_ns, repair=repair)
+        for workspace in exporter.workspaces().values()
+        for agent in workspace.agents.values()
+        if agent.listed
+    ]
+    incomplete = bool(troubles) or any(one.trouble is not None for one in differences)
+    code = await complete_pass(exporter, show=show) if repair else 0
+    return (1 if incomplete else code), differences
+
+
+@contextlib.asynccontextmanager
+async def stopped_by(stop: asyncio.Event, exporter: Exporter) -> AsyncIterator[None]:
+    """Within it, no further request is made once `stop` is set."""
+
+    async def wait() -> None:
+        await stop.wait()
+        exporter.sync.stop()
+
+    waiting = asyncio.create_task(wait(), name="stop")
+    try:
+        yield
+    finally:
+        waiting.cancel()
 
 
 async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
@@ -77,60 +116,22 @@ async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
         watching.append(asyncio.create_task(_keep_showing(exporter, show), name="progress"))
     try:
         troubles = await exporter.sync.run_pass()
-    except ExporterError as exc:
-        troubles = [str(exc)]
+    except* ExporterError as group:
+        troubles = [str(exc) for exc in group.exceptions]
     for trouble in troubles:
         logger.error("%s", trouble)
     if exporter.delivery is not None and delivering is not None:
         stop.set()
         await delivering
-        await drain_while_moving(
-            exporter.delivery, left=lambda: exporter.ledger.outbox_state.pending
-        )
+        await drain_while_moving(exporter.delivery, left=lambda: _pending(exporter))
     for task in watching:
         task.cancel()
     if show is not None:
-        show(progress_of(exporter))
-    left = exporter.ledger.outbox_state.pending if exporter.delivery is not None else 0
+        show(_progress(exporter))
+    left = _pending(exporter) if exporter.delivery is not None else 0
     if left:
         logger.error("%d traces could not be delivered; they are kept in the ledger", left)
     return 1 if troubles or left else 0
-
-
-def progress_of(exporter: Exporter) -> PassProgress:
-    """How far the pass has come."""
-    agents = [
-        agent for workspace in exporter.workspaces().values() for agent in workspace.agents.values()
-    ]
-    awaiting = sum(agent.awaiting_total for agent in agents)
-    pending = exporter.ledger.outbox_state.pending
-    return PassProgress(
-        done=exporter.traces_acknowledged,
-        left=awaiting + pending,
-        reading_lists=not exporter.sync.discovered
-        or any(not workspace.discovered for workspace in exporter.workspaces().values())
-        or any(agent.gaps for agent in agents),
-    )
-
-
-async def _keep_showing(exporter: Exporter, show: Show) -> None:
-    while True:
-        show(progress_of(exporter))
-        await exporter.clock.sleep(_SHOW_EVERY_S)
-
-
-async def _give_up_when_full(exporter: Exporter) -> None:
-    """Stop reading once the outbox is full and the backend takes nothing of it any more."""
-    before = -1
-    while True:
-        await exporter.clock.sleep(_PATIENCE_S)
-        outbox, taken = exporter.ledger.outbox_state, exporter.traces_acknowledged
-        full = outbox.stored_bytes >= exporter.settings.outbox_limit_bytes
-        if full and taken == before:
-            logger.error("the outbox is full and the trace backend takes nothing: giving up")
-            exporter.sync.stop()
-            return
-        before = taken
 
 
 async def drain_while_moving(delivery: DeliveryService, *, left: Callable[[], int]) -> None:
@@ -141,3 +142,42 @@ async def drain_while_moving(delivery: DeliveryService, *, left: Callable[[], in
         if now >= before:
             return
         before = now
+
+
+def _progress(exporter: Exporter) -> PassProgress:
+    totals = exporter.ledger.totals
+    agents = [
+        agent for workspace in exporter.workspaces().values() for agent in workspace.agents.values()
+    ]
+    awaiting = sum(int(totals.get(Family.AWAITING_DETAIL, agent.no)) for agent in agents)
+    return PassProgress(
+        done=exporter.traces_acknowledged,
+        left=awaiting + _pending(exporter),
+        reading_lists=not exporter.sync.discovered
+        or any(not workspace.discovered for workspace in exporter.workspaces().values())
+        or any(agent.progress.gaps for agent in agents),
+    )
+
+
+def _pending(exporter: Exporter) -> int:
+    return int(exporter.ledger.totals.get(Family.TRACES_PENDING))
+
+
+async def _keep_showing(exporter: Exporter, show: Show) -> None:
+    while True:
+        show(_progress(exporter))
+        await exporter.clock.sleep(_SHOW_EVERY_S)
+
+
+async def _give_up_when_full(exporter: Exporter) -> None:
+    """Stop reading once the outbox is full and the backend takes nothing of it any more."""
+    before = -1
+    while True:
+        await exporter.clock.sleep(_PATIENCE_S)
+        stored = exporter.ledger.totals.get(Family.OUTBOX_BYTES)
+        taken = exporter.traces_acknowledged
+        if stored >= exporter.settings.outbox_limit_bytes and taken == before:
+            logger.error("the outbox is full and the trace backend takes nothing: giving up")
+            exporter.sync.stop()
+            return
+        before = taken

@@ -1,9 +1,9 @@
 """The commands and their options, in the order in which a newcomer meets them.
 
-Each command imports what it needs when it is used: `healthcheck` starts in the time of its own.
+Each returns its exit code, and imports what it needs when it is used: `healthcheck` starts in the
+time of its own.
 """
 
-import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import click
 
-from exporter import __version__
-from exporter.cli.ending import ends_well
+from exporter import __version__, logs
 from exporter.cli.history import backfill, reconcile, replay
 from exporter.cli.loading import load_settings
+from exporter.cli.signals import SIGNALS
+from exporter.errors import ConfigError, ExporterError
 
 _ABOUT: Final = """\
 Conduit agent runs as OpenTelemetry traces and Prometheus metrics.
@@ -39,28 +40,57 @@ environment goes before the file. config.example.env explains every one of them.
 \b
 Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
 """
-_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_OTLP: Final = "OTEL_EXPORTER_OTLP_"
 
 
-class _InOrder(click.Group):
-    """Lists its commands as they were added."""
+class _Failure(click.ClickException):
+    """An error of ours, in words and never as a traceback: a line for each problem."""
+
+    def show(self, file: Any = None) -> None:
+        for problem in self.message.splitlines():
+            click.echo(f"error: {problem}", file=file, err=True)
+
+
+class _WrongSettings(_Failure):
+    """Settings that cannot be used."""
+
+    exit_code = 2
+
+
+class _Commands(click.Group):
+    """Lists the commands as they were added, and ends each with its code or its error."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.commands)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            code = super().invoke(ctx)
+        except ConfigError as error:
+            raise _WrongSettings(str(error)) from error
+        except ExporterError as error:
+            raise _Failure(str(error)) from error
+        finally:
+            logs.flush()
+        ctx.exit(code)
 
-@click.group(cls=_InOrder, help=_ABOUT, context_settings={"max_content_width": 100})
-@click.option("--env-file", type=_FILE, metavar="FILE", help="Read settings from this file too.")
+
+@click.group(cls=_Commands, help=_ABOUT, context_settings={"max_content_width": 100})
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Read settings from this file too.",
+)
 @click.version_option(__version__, prog_name="conduit-exporter")
 @click.pass_context
-def main(context: click.Context, env_file: Path | None) -> None:
+def cli(context: click.Context, env_file: Path | None) -> None:
     """Keep what all commands share."""
     context.obj = env_file
 
 
-@main.command()
+@cli.command()
 @click.pass_obj
-@ends_well
 def run(env_file: Path | None) -> int:
     """Run the daemon, until SIGTERM or Ctrl-C.
 
@@ -70,12 +100,11 @@ def run(env_file: Path | None) -> int:
     settings = load_settings(env_file)
     from exporter.app.daemon import serve
 
-    return asyncio.run(serve(settings))
+    return SIGNALS.run(lambda stop: serve(settings, stop=stop))
 
 
-@main.command()
+@cli.command()
 @click.pass_obj
-@ends_well
 def once(env_file: Path | None) -> int:
     """Fetch and deliver all that is visible now, then end.
 
@@ -85,23 +114,24 @@ def once(env_file: Path | None) -> int:
     settings = load_settings(env_file)
     from exporter.app.single import run_pass
 
-    return asyncio.run(run_pass(settings))
+    return SIGNALS.run(lambda stop: run_pass(settings, stop=stop))
 
 
-main.add_command(backfill)
-main.add_command(replay)
-main.add_command(reconcile)
+cli.add_command(backfill)
+cli.add_command(replay)
+cli.add_command(reconcile)
 
 
-@main.command()
+@cli.command()
 @click.pass_obj
-@ends_well
 def check(env_file: Path | None) -> int:
     """Check settings, token, ledger and trace backend, a line each.
 
     Changes nothing, and sends no trace. Costs a request for each workspace and one more.
     """
     settings = load_settings(env_file)
+    import asyncio
+
     from exporter.app.checks import check_all
 
     lines = asyncio.run(check_all(settings))
@@ -110,7 +140,7 @@ def check(env_file: Path | None) -> int:
     return 0 if all(line.ok for line in lines) else 1
 
 
-@main.command()
+@cli.command()
 @click.option("--listen", default="127.0.0.1:10464", show_default=True, help="Address and port.")
 @click.option(
     "--otlp-endpoint",
@@ -132,7 +162,6 @@ def check(env_file: Path | None) -> int:
     help="1 is a new run every four seconds.",
 )
 @click.option("--duration", metavar="TIME", help="End after this long, such as 30s or 5m.")
-@ends_well
 def demo(
     *,
     listen: str,
@@ -147,24 +176,25 @@ def demo(
     A hotel group's agents are at work: runs arrive, stay in flight and end. Nothing else is needed,
     no token either, and no file is left behind.
     """
-    from exporter import logs
-    from exporter.app.demo import run_demo
     from exporter.settings.addresses import parse_listen
-    from exporter.settings.demo import DemoOptions
     from exporter.settings.values import parse_duration_s
 
+    address = _parsed("--listen", parse_listen, listen)
+    duration_s = None if duration is None else _parsed("--duration", parse_duration_s, duration)
+    from exporter.app.demo import DemoOptions, run_demo
+
     options = DemoOptions(
-        listen=_parsed("--listen", parse_listen, listen),
+        listen=address,
         otlp=_demo_backend(os.environ, otlp_endpoint, otlp_protocol),
         seed=seed,
         rate=rate,
-        duration_s=None if duration is None else _parsed("--duration", parse_duration_s, duration),
+        duration_s=duration_s,
     )
     logs.configure()
-    return asyncio.run(run_demo(options, write=click.echo))
+    return SIGNALS.run(lambda stop: run_demo(options, write=click.echo, stop=stop))
 
 
-@main.command()
+@cli.command()
 @click.argument("source", type=click.File("rb"), metavar="FILE|-")
 @click.option(
     "--format",
@@ -183,7 +213,6 @@ def demo(
     help="How to draw tool calls without a time of their own.",
 )
 @click.option("--capture-content", is_flag=True, help="Show content too, masked.")
-@ends_well
 def convert(
     source: Any, *, style: str, agent_name: str | None, tool_timing: str, capture_content: bool
 ) -> int:
@@ -193,29 +222,28 @@ def convert(
     standard input. Needs no settings.
     """
     from exporter.app.offline import traces_of
+    from exporter.conduit.models import Unreadable
     from exporter.convert.trace import ConvertOptions
-    from exporter.models import Unreadable
 
     options = ConvertOptions(
         tool_timing="slices" if tool_timing == "slices" else "instants",
         capture_content=capture_content,
     )
     show = _writer_of(style)
-    failed = False
+    code = 0
     for trace in traces_of(source.read(), agent_name=agent_name, options=options):
         if isinstance(trace, Unreadable):
-            failed = True
+            code = 1
             click.echo(f"error: run {trace.run_id}: {trace.detail}", err=True)
         else:
             click.echo(show(trace))
-    return 1 if failed else 0
+    return code
 
 
-@main.command("trace-id")
+@cli.command("trace-id")
 @click.argument("agent")
 @click.argument("run_id", metavar="RUN")
 @click.pass_obj
-@ends_well
 def trace_id(env_file: Path | None, agent: str, run_id: str) -> int:
     """Print the id under which a run's trace is found.
 
@@ -223,6 +251,8 @@ def trace_id(env_file: Path | None, agent: str, run_id: str) -> int:
     requests.
     """
     settings = load_settings(env_file)
+    import asyncio
+
     from exporter.app.identify import find_trace_id
 
     answer = asyncio.run(find_trace_id(settings, agent_id=agent, run_id=run_id))
@@ -233,7 +263,7 @@ def trace_id(env_file: Path | None, agent: str, run_id: str) -> int:
     return 0
 
 
-@main.command()
+@cli.command()
 @click.option("--ready", is_flag=True, help="Ask whether it is ready, not only alive.")
 @click.option(
     "--timeout",
@@ -244,7 +274,6 @@ def trace_id(env_file: Path | None, agent: str, run_id: str) -> int:
     help="Seconds to wait for the answer.",
 )
 @click.pass_obj
-@ends_well
 def healthcheck(env_file: Path | None, *, ready: bool, timeout_s: float) -> int:
     """Ask the daemon on this machine how it is.
 
@@ -261,26 +290,15 @@ def _demo_backend(
     environ: Mapping[str, str], endpoint: str | None, protocol: str | None
 ) -> dict[str, str]:
     """The OTLP settings of a demonstration; empty where nobody names a backend."""
-    from exporter.settings.otlp import PREFIX, TRACES_PREFIX
-
     named = {
-        name: text
-        for name, text in environ.items()
-        if name.startswith(PREFIX) and name in _known_settings() and text.strip()
+        name: text for name, text in environ.items() if name.startswith(_OTLP) and text.strip()
     }
-    if endpoint is not None:
-        named.pop(f"{TRACES_PREFIX}ENDPOINT", None)
-        named[f"{PREFIX}ENDPOINT"] = endpoint
-    if protocol is not None:
-        named.pop(f"{TRACES_PREFIX}PROTOCOL", None)
-        named[f"{PREFIX}PROTOCOL"] = protocol
-    return named if any(name.endswith("ENDPOINT") for name in named) else {}
-
-
-def _known_settings() -> frozenset[str]:
-    from exporter.settings.reference import reference
-
-    return frozenset(row.name for row in reference())
+    for option, text in (("ENDPOINT", endpoint), ("PROTOCOL", protocol)):
+        if text is not None:
+            named.pop(f"{_OTLP}TRACES_{option}", None)
+            named[f"{_OTLP}{option}"] = text
+    has_backend = named.keys() & {f"{_OTLP}ENDPOINT", f"{_OTLP}TRACES_ENDPOINT"}
+    return named if has_backend else {}
 
 
 def _parsed(option: str, parse: Callable[[str], Any], text: str) -> Any:
@@ -297,4 +315,4 @@ def _writer_of(style: str) -> Callable[[Any], str]:
         return render_tree
     from exporter.convert.otlp import encode_trace, payload_to_otlp_json
 
-    return lambda trace: json.dumps(payload_to_otlp_json(encode_trace(trace)), ensure_ascii=False)
+    return lambda trace: json.dumps(payload_to_otlp_json(encode_trace(trace)))

@@ -3,36 +3,51 @@
 Each holds the ledger while it runs, so a daemon on the same ledger has to be stopped meanwhile.
 """
 
-import asyncio
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from exporter.cli.ending import ends_well
 from exporter.cli.loading import load_settings
-from exporter.cli.moments import FORMS, parse_moment_ns
-from exporter.cli.progress import ProgressBar
+from exporter.cli.signals import SIGNALS
 from exporter.clock import SystemClock
+from exporter.settings.values import parse_duration_s
 
 if TYPE_CHECKING:
-    from exporter.sync.comparison import Difference
+    from exporter.app.single import PassProgress
+    from exporter.sync.reconcile import Difference
 
-_MOST_IDS = 5
+FORMS: Final = "how long ago (24h, 7d), or a time (2026-11-20, 2026-11-20T08:00Z)"
+
+_MAX_IDS: Final = 5
+_SECOND_NS: Final = 1_000_000_000
+
+
+def parse_moment_ns(text: str, *, now_ns: int) -> int:
+    """Nanoseconds since the epoch; without a zone it is UTC. Raises ValueError with a sentence."""
+    with contextlib.suppress(ValueError):
+        return now_ns - round(parse_duration_s(text) * _SECOND_NS)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no moment; allowed: {FORMS}") from None
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    moment_ns = round(moment.timestamp() * 1_000_000) * 1_000
+    if moment_ns > now_ns:
+        raise ValueError(f"{text!r} lies in the future; allowed: {FORMS}")
+    return moment_ns
 
 
 class _Moment(click.ParamType[int]):
-    """A moment in the past."""
+    """A moment in the past, in nanoseconds since the epoch."""
 
     name = "moment"
 
-    def convert(
-        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        if isinstance(value, int):
-            return value
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             return parse_moment_ns(value, now_ns=SystemClock().now_ns())
         except ValueError as exc:
@@ -48,7 +63,6 @@ class _Moment(click.ParamType[int]):
     help="To when. [default: where the counting of the daemon begins]",
 )
 @click.pass_obj
-@ends_well
 def backfill(env_file: Path | None, *, since: int, until: int | None) -> int:
     """Trace runs from before the look-back.
 
@@ -63,11 +77,12 @@ def backfill(env_file: Path | None, *, since: int, until: int | None) -> int:
     settings = load_settings(env_file)
     from exporter.app.single import run_backfill
 
-    bar = _bar()
-    try:
-        return asyncio.run(run_backfill(settings, since_ns=since, until_ns=until, show=bar.show))
-    finally:
-        bar.finish()
+    with _progress("Traces") as show:
+        return SIGNALS.run(
+            lambda stop: run_backfill(
+                settings, since_ns=since, until_ns=until, show=show, stop=stop
+            )
+        )
 
 
 @click.command()
@@ -79,7 +94,6 @@ def backfill(env_file: Path | None, *, since: int, until: int | None) -> int:
     help=f"Since when the traces were delivered that are wanted again: {FORMS}.",
 )
 @click.pass_obj
-@ends_well
 def replay(env_file: Path | None, *, since: int) -> int:
     """Send traces again from the ledger.
 
@@ -89,11 +103,10 @@ def replay(env_file: Path | None, *, since: int) -> int:
     settings = load_settings(env_file)
     from exporter.app.replay import run_replay
 
-    bar = _bar()
-    try:
-        report = asyncio.run(run_replay(settings, since_ns=since, show=bar.show))
-    finally:
-        bar.finish()
+    with _progress("Traces") as show:
+        report = SIGNALS.run(
+            lambda stop: run_replay(settings, since_ns=since, show=show, stop=stop)
+        )
     click.echo(f"{report.delivered:,} of {report.found:,} traces were sent again")
     return 0 if report.delivered == report.found else 1
 
@@ -102,7 +115,6 @@ def replay(env_file: Path | None, *, since: int) -> int:
 @click.option("--since", required=True, type=_Moment(), metavar="TIME", help=f"From when: {FORMS}.")
 @click.option("--dry-run", is_flag=True, help="Only compare; record and fetch nothing.")
 @click.pass_obj
-@ends_well
 def reconcile(env_file: Path | None, *, since: int, dry_run: bool) -> int:
     """Compare Conduit with the ledger, and repair it.
 
@@ -110,15 +122,14 @@ def reconcile(env_file: Path | None, *, since: int, dry_run: bool) -> int:
     traced. The daemon does the same by itself, slowly. It has to be stopped meanwhile.
     """
     settings = load_settings(env_file)
-    from exporter.app.reconcile import run_reconcile
+    from exporter.app.single import run_reconcile
 
-    bar = _bar()
-    try:
-        code, differences = asyncio.run(
-            run_reconcile(settings, since_ns=since, repair=not dry_run, show=bar.show)
+    with _progress("Traces") as show:
+        code, differences = SIGNALS.run(
+            lambda stop: run_reconcile(
+                settings, since_ns=since, repair=not dry_run, show=show, stop=stop
+            )
         )
-    finally:
-        bar.finish()
     click.echo(differences_table(differences, repaired=not dry_run))
     return code
 
@@ -137,7 +148,7 @@ def differences_table(differences: Sequence["Difference"], *, repaired: bool) ->
         done = "counted now" if repaired else "not counted"
         for ids, what in ((one.missing, "were missing"), (one.late, "had not been seen to end")):
             if ids:
-                shown = ", ".join(ids[:_MOST_IDS]) + (", ..." if len(ids) > _MOST_IDS else "")
+                shown = ", ".join(ids[:_MAX_IDS]) + (", ..." if len(ids) > _MAX_IDS else "")
                 lines.append(f"  {len(ids):,} {what}, {done}: {shown}")
         if one.unshown > 0:
             lines.append(f"  {one.unshown:,} are listed no more; they stay counted")
@@ -148,5 +159,23 @@ def differences_table(differences: Sequence["Difference"], *, repaired: bool) ->
     return "\n".join(lines) or "no agent is watched"
 
 
-def _bar() -> ProgressBar:
-    return ProgressBar(sys.stderr, monotonic_s=SystemClock().monotonic_s)
+@contextlib.contextmanager
+def _progress(label: str) -> Iterator[Callable[["PassProgress"], None]]:
+    """A bar on standard error, where that is a terminal; what it shows is handed in."""
+    with click.progressbar(
+        length=1,
+        label=label,
+        file=sys.stderr,
+        show_pos=True,
+        update_min_steps=0,
+        item_show_func=lambda item: item,
+    ) as bar:
+
+        def show(progress: "PassProgress") -> None:
+            # More is found on the way, after the bar was full perhaps.
+            bar.length = max(1, progress.done + progress.left)
+            bar.finished = False
+            what = "still reading lists" if progress.reading_lists else ""
+            bar.update(progress.done - bar.pos, what)
+
+        yield show

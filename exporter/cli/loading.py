@@ -4,13 +4,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter import logs
+
 if TYPE_CHECKING:
     from exporter.settings.model import Settings
 
 
 def load_settings(env_file: Path | None) -> "Settings":
     """Read and check the settings, and set up the log. Raises ConfigError."""
-    from exporter import logs
     from exporter.delivery.endpoint import resolve_endpoint
     from exporter.settings.loading import load
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from exporter.conduit.times import parse_time
 from exporter.settings.values import parse_duration_s
+from exporter.times import parse_time
 
 FORMS: Final = "how long ago (24h, 7d), or a time (2026-11-20, 2026-11-20T08:00Z)"
 

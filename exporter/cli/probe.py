@@ -1,7 +1,7 @@
 """Asks the daemon on this machine how it is, for container probes.
 
-Made to start at once and to print one line; it loads no settings but the two that say where the
-daemon listens, sends nothing secret, and so needs no proof of whom it talks to on a loopback.
+Made to start at once: it reads no setting but the two that say where the daemon listens, and sends
+nothing secret. So on a loopback it needs no proof of whom it talks to.
 """
 
 import http.client
@@ -13,71 +13,59 @@ from typing import Final
 from exporter.errors import ConfigError
 from exporter.logs import escape
 from exporter.settings.addresses import ListenAddress, is_loopback, parse_listen
-from exporter.settings.sources import read_given
+from exporter.settings.sources import read_texts
 
 _DEFAULT_LISTEN: Final = "0.0.0.0:10464"
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to recognise
-_OK: Final = 200
-_UNAUTHORIZED: Final = 401
-_MOST_BYTES: Final = 2_000
-_LONGEST_LINE: Final = 300
+_MAX_BODY_BYTES: Final = 2_000
+_MAX_LINE_CHARS: Final = 300
 
 
 def probe(
     environ: Mapping[str, str], env_file: Path | None, *, ready: bool, timeout_s: float
 ) -> tuple[bool, str]:
     """Whether the daemon is healthy (or ready), and a line that says so. Raises ConfigError."""
-    given, problems = read_given(environ, env_file)
+    texts, problems = read_texts(environ, env_file)
     if problems:
         raise ConfigError(problems)
-    texts = {name: one.text for name, one in given.items()}
     try:
-        address = parse_listen(texts.get("EXPORTER_LISTEN", _DEFAULT_LISTEN))
+        host, port = parse_listen(texts.get("EXPORTER_LISTEN", _DEFAULT_LISTEN))
     except ValueError as exc:
         raise ConfigError([f"EXPORTER_LISTEN: {exc}"]) from None
-    if address.port == 0:
+    if port == 0:
         raise ConfigError(["EXPORTER_LISTEN: port 0 is another one at each start; name a port"])
     web_config = texts.get("EXPORTER_WEB_CONFIG_FILE")
-    return _ask(
-        ListenAddress(_EVERYWHERE.get(address.host, address.host), address.port),
-        path="/-/ready" if ready else "/-/healthy",
-        tls=web_config is not None and _has_tls(Path(web_config)),
-        timeout_s=timeout_s,
-    )
-
-
-def _ask(address: ListenAddress, *, path: str, tls: bool, timeout_s: float) -> tuple[bool, str]:
+    address = ListenAddress(_EVERYWHERE.get(host, host), port)
+    tls = web_config is not None and _has_tls(Path(web_config))
+    path = "/-/ready" if ready else "/-/healthy"
     url = f"{'https' if tls else 'http'}://{address}{path}"
     connection = _connection(address, tls=tls, timeout_s=timeout_s)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         response = connection.getresponse()
-        status = response.status
-        body = response.read(_MOST_BYTES).decode("utf-8", "replace")
+        body = response.read(_MAX_BODY_BYTES).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as exc:
         return False, _line(f"{url} does not answer: {str(exc) or type(exc).__name__}")
     finally:
         connection.close()
-    if status == _UNAUTHORIZED and path == "/-/healthy":
+    if response.status == http.client.UNAUTHORIZED and not ready:
         # The password is for people; whoever asks for it is alive.
         return True, _line(f"{url} answers (401: it asks for a password)")
     words = "; ".join(line.strip() for line in body.splitlines() if line.strip())
-    return status == _OK, _line(f"{url} answers {status}: {words}")
+    return response.status == http.client.OK, _line(f"{url} answers {response.status}: {words}")
 
 
 def _connection(
     address: ListenAddress, *, tls: bool, timeout_s: float
 ) -> http.client.HTTPConnection:
     if not tls:
-        return http.client.HTTPConnection(address.host, address.port, timeout=timeout_s)
+        return http.client.HTTPConnection(*address, timeout=timeout_s)
     context = ssl.create_default_context()
     if is_loopback(address.host):
         # The certificate is made out to the name that others use.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(
-        address.host, address.port, timeout=timeout_s, context=context
-    )
+    return http.client.HTTPSConnection(*address, timeout=timeout_s, context=context)
 
 
 def _has_tls(web_config: Path) -> bool:
@@ -95,4 +83,4 @@ def _has_tls(web_config: Path) -> bool:
 
 
 def _line(text: str) -> str:
-    return escape(text)[:_LONGEST_LINE]
+    return escape(text)[:_MAX_LINE_CHARS]

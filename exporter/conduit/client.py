@@ -1,43 +1,70 @@
-"""The client of the Conduit API: one call is exactly one HTTP request.
+"""The client of the Conduit API: one call is one request.
 
-Nothing is retried, paced, cached or followed here; the caller owns the request budget and hears of
-each request through `observe`. It speaks to httpx's transport seam: cookies, redirects, proxies
-and authentication flows of a full HTTP client are not wanted, and cost time.
+The only module that knows a path. It maps whatever goes wrong onto SourceError, once; nothing is
+retried, paced or followed here: which request is worth making, and when, is the sync stage's
+business. What the other end wrote is quoted short, escaped and without the token.
 """
 
 import asyncio
 from collections.abc import Callable
 from enum import StrEnum
-from functools import lru_cache, partial
+from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote as percent_encode
 
 import httpx
 
-from exporter import __version__
 from exporter.clock import Clock
-from exporter.conduit import parsing
-from exporter.conduit.body import ACCEPTED_ENCODING, read_body
+from exporter.conduit import models
 from exporter.conduit.decoding import decode_json
-from exporter.conduit.failures import ELSEWHERE, error_for_status, source_errors
-from exporter.conduit.head import read_head
+from exporter.conduit.models import Agent, Page, Run, RunDetail, Unreadable, Workspace
 from exporter.conduit.token import TokenSource
-from exporter.errors import ConfigError, SourceError, SourceMalformed, SourceRejected
-from exporter.models import Agent, HeadPage, Page, Run, RunDetail, Unreadable, Workspace
-from exporter.quoting import quote
+from exporter.errors import (
+    HttpError,
+    HttpMalformed,
+    HttpNoAnswer,
+    HttpUnreachable,
+    SourceError,
+    SourceForbidden,
+    SourceMalformed,
+    SourceNotFound,
+    SourceRateLimited,
+    SourceRejected,
+    SourceUnauthorized,
+    SourceUnavailable,
+    SourceUnreachable,
+    quote,
+)
+from exporter.http_client import HttpAnswer, HttpClient, parse_retry_after
+from exporter.times import http_date_to_ns
 
 # The most rows that the API puts on a page.
-PAGE_MOST: Final = 100
+MAX_PAGE_ROWS: Final = 100
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+MAX_RETRY_AFTER_S: Final = 3600.0
 
-_MOST_BODY_BYTES: Final = 16 * 1024 * 1024
-_MOST_ERROR_BYTES: Final = 64 * 1024
-_ERROR_BODY_S: Final = 2.0
-_CONNECT_S: Final = 10.0
+_MAX_CONNECTIONS: Final = 64
 
-# `code` of a request that got no status.
+# `code` of a request without a whole answer.
 NO_ANSWER: Final = "error"
-NOT_AWAITED: Final = "cancelled"
+CANCELLED: Final = "cancelled"
+
+_ELSEWHERE: Final = "is a proxy in the way, or CONDUIT_BASE_URL wrong?"
+_UNTRUSTED: Final = (
+    "the certificate is not signed by an authority that is trusted here, or not valid: "
+    "see CONDUIT_CA_FILE"
+)
+_WEB_PAGES: Final = ("text/html", "application/xhtml")
+_UNKNOWN: Final = (SourceNotFound, "The Conduit API does not know what was asked for")
+_MEANINGS: Final[dict[int, tuple[type[SourceError], str]]] = {
+    HTTPStatus.UNAUTHORIZED: (SourceUnauthorized, "The Conduit API does not accept the token"),
+    HTTPStatus.FORBIDDEN: (SourceForbidden, "The token has no access to what was asked for"),
+    HTTPStatus.NOT_FOUND: _UNKNOWN,
+    HTTPStatus.GONE: _UNKNOWN,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: (SourceUnreachable, "A proxy asks for credentials"),
+}
 
 
 class Endpoint(StrEnum):
@@ -56,10 +83,10 @@ Observe = Callable[[Endpoint, str, float], None]
 class ConduitClient:
     """Reads workspaces, agents and runs.
 
-    Takes over `transport` and closes it. A request takes at most `timeout_s`, from waiting for a
-    connection to the last byte; its body at most `max_body_bytes`, on the wire and inflated.
-    `observe` hears the endpoint, the status (or why there was none) and the seconds, once for each
-    request. Every method raises SourceError and nothing else, except when cancelled.
+    A request takes at most `timeout_s` in all; its body at most `max_body_bytes`, on the wire and
+    decoded. `observe` is called once for each request, with the endpoint, the status (or why there
+    was none) and the seconds. An injected `transport` replaces the network. Every method raises
+    SourceError and nothing else, except when cancelled; the constructor raises ConfigError.
     """
 
     def __init__(
@@ -67,46 +94,51 @@ class ConduitClient:
         *,
         base_url: str,
         token: TokenSource,
-        transport: httpx.AsyncBaseTransport,
         clock: Clock,
         observe: Observe,
+        proxy: str | None = None,
+        ca_file: Path | None = None,
         timeout_s: float = 30.0,
-        max_body_bytes: int = _MOST_BODY_BYTES,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._base = base_url.rstrip("/") + "/v1/"
-        self._host = _host_header(base_url)
         self._token = token
-        self._transport = transport
         self._clock = clock
         self._observe = observe
-        self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
-        self._extensions = {
-            "timeout": {
-                "connect": min(_CONNECT_S, timeout_s),
-                "read": timeout_s,
-                "write": timeout_s,
-                "pool": timeout_s,
-            }
-        }
-        self._headers_of = ("", httpx.Headers())
+        self._http = HttpClient(
+            timeout_s=timeout_s,
+            max_connections=_MAX_CONNECTIONS,
+            proxy=proxy,
+            secure=base_url.lower().startswith("https:"),
+            ca_file=ca_file,
+            transport=transport,
+        )
+        self._date_ns: int | None = None
+
+    @property
+    def date_ns(self) -> int | None:
+        """The `Date` of the last answer that had one, nanoseconds since the epoch."""
+        return self._date_ns
 
     async def workspaces_page(self, *, cursor: str | None = None) -> Page[Workspace]:
         """A page of the workspaces that the token may see."""
-        query = _query(limit=PAGE_MOST, cursor=cursor)
-        body = await self._get(Endpoint.WORKSPACES, f"workspaces?{query}")
-        return parsing.parse_page(body, parsing.parse_workspace)
+        return await self._page(
+            Endpoint.WORKSPACES, "workspaces", models.parse_workspace, cursor=cursor
+        )
 
     async def agents_page(self, workspace_id: str, *, cursor: str | None = None) -> Page[Agent]:
         """A page of a workspace's agents."""
-        query = _query(limit=PAGE_MOST, workspace_id=workspace_id, cursor=cursor)
-        body = await self._get(Endpoint.AGENTS, f"agents?{query}")
-        return parsing.parse_page(body, partial(parsing.parse_agent, workspace_id=workspace_id))
+        parse_row = partial(models.parse_agent, workspace_id=workspace_id)
+        return await self._page(
+            Endpoint.AGENTS, "agents", parse_row, workspace_id=workspace_id, cursor=cursor
+        )
 
     async def agent(self, agent_id: str) -> Agent:
         """One agent, of whichever workspace."""
-        body = await self._get(Endpoint.AGENT, f"agents/{_segment(agent_id)}")
-        agent = parsing.parse_agent(parsing.parse_item(body), workspace_id=None)
+        body, _ = await self._get(Endpoint.AGENT, f"agents/{_segment(agent_id)}")
+        agent = models.parse_agent(models.parse_item(body), workspace_id=None)
         if isinstance(agent, Unreadable):
             raise SourceMalformed("The answer is no agent: it lacks `id` or `workspace_id`")
         return agent
@@ -116,33 +148,26 @@ class ConduitClient:
         *,
         workspace_id: str,
         agent_id: str,
-        limit: int = PAGE_MOST,
+        limit: int = MAX_PAGE_ROWS,
         cursor: str | None = None,
         status: str | None = None,
     ) -> Page[Run]:
         """A page of an agent's runs as summaries, newest first."""
-        query = _query(limit=limit, workspace_id=workspace_id, status=status, cursor=cursor)
-        body = await self._get(Endpoint.RUNS, f"agents/{_segment(agent_id)}/runs?{query}")
-        return parsing.parse_page(
-            body, partial(parsing.parse_run, workspace_id=workspace_id, agent_id=agent_id)
+        return await self._page(
+            Endpoint.RUNS,
+            f"agents/{_segment(agent_id)}/runs",
+            partial(models.parse_run, workspace_id=workspace_id, agent_id=agent_id),
+            limit=limit,
+            workspace_id=workspace_id,
+            status=status,
+            cursor=cursor,
         )
-
-    async def head_page(
-        self, *, workspace_id: str, agent_id: str, limit: int, known: HeadPage | None
-    ) -> HeadPage:
-        """The newest runs of an agent; what is the same in the `known` answer is not read again."""
-        query = _query(limit=limit, workspace_id=workspace_id)
-        target = f"agents/{_segment(agent_id)}/runs?{query}"
-        body, decode = await self._fetch(Endpoint.RUNS, target)
-        parse_row = partial(parsing.parse_run, workspace_id=workspace_id, agent_id=agent_id)
-        return read_head(body, decode=decode, parse_row=parse_row, known=known)
 
     async def run(self, *, workspace_id: str, agent_id: str, run_id: str) -> RunDetail | Unreadable:
         """One run with its trace; Unreadable where the run itself, not the answer, is at fault."""
-        query = _query(workspace_id=workspace_id)
-        target = f"agents/{_segment(agent_id)}/runs/{_segment(run_id)}?{query}"
-        body = await self._get(Endpoint.RUN, target)
-        detail = parsing.parse_run_detail(
+        path = f"agents/{_segment(agent_id)}/runs/{_segment(run_id)}"
+        body, _ = await self._get(Endpoint.RUN, path, workspace_id=workspace_id)
+        detail = models.parse_run_detail(
             body, workspace_id=workspace_id, agent_id=agent_id, run_id=run_id
         )
         if isinstance(detail, RunDetail):
@@ -155,121 +180,130 @@ class ConduitClient:
 
     async def aclose(self) -> None:
         """Close the connections; requests under way fail."""
-        await self._transport.aclose()
+        await self._http.aclose()
 
-    async def _get(self, endpoint: Endpoint, target: str) -> Any:
-        _, decode = await self._fetch(endpoint, target)
-        return decode()
+    async def _page(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        parse_row: Callable[[Any], models.T | Unreadable],
+        *,
+        limit: int = MAX_PAGE_ROWS,
+        **query: str | None,
+    ) -> Page[models.T]:
+        body, date_ns = await self._get(endpoint, path, limit=limit, **query)
+        return models.parse_page(body, parse_row, date_ns=date_ns)
 
-    async def _fetch(self, endpoint: Endpoint, target: str) -> tuple[bytes, Callable[[], Any]]:
-        """The body of an answer, and what makes JSON of it."""
+    async def _get(
+        self, endpoint: Endpoint, path: str, **query: str | int | None
+    ) -> tuple[Any, int | None]:
+        """The JSON value of an answer, and its date."""
         secret = self._token.current()
+        answer = await self._send(endpoint, path, secret, query)
+        date_ns = http_date_to_ns(answer.headers.get("date", ""))
+        self._date_ns = date_ns or self._date_ns
+        if answer.status != HTTPStatus.OK:
+            if answer.status == HTTPStatus.UNAUTHORIZED:
+                self._token.invalidate()
+            raise _refusal(answer, now_ns=self._clock.now_ns(), secret=secret)
+        try:
+            return decode_json(answer.body), date_ns
+        except SourceMalformed as exc:
+            kind = quote(answer.headers.get("content-type", "no content type"), [secret])
+            raise SourceMalformed(f"{exc.message} ({kind})", hint=_ELSEWHERE) from exc
+
+    async def _send(
+        self, endpoint: Endpoint, path: str, secret: str, query: dict[str, str | int | None]
+    ) -> HttpAnswer:
         code = NO_ANSWER
         started_s = self._clock.monotonic_s()
         try:
-            with source_errors():
-                request = self._request(target, secret)
-                async with asyncio.timeout(self._timeout_s):
-                    response = await self._transport.handle_async_request(request)
-                    code = str(response.status_code)
-                    try:
-                        if response.status_code != HTTPStatus.OK:
-                            raise await self._refusal(response, secret)
-                        body = await read_body(response, max_bytes=self._max_body_bytes)
-                    finally:
-                        await response.aclose()
+            answer = await self._http.request(
+                "GET",
+                self._base + path,
+                params={name: value for name, value in query.items() if value is not None},
+                headers={"accept": "application/json", "authorization": f"Bearer {secret}"},
+                max_body_bytes=self._max_body_bytes,
+            )
+            code = str(answer.status)
         except asyncio.CancelledError:
-            if code == NO_ANSWER:
-                code = NOT_AWAITED
+            code = CANCELLED
             raise
+        except HttpError as exc:
+            raise _failure(exc) from exc
         finally:
             self._observe(endpoint, code, self._clock.monotonic_s() - started_s)
-        return body, partial(self._decoded, body, response.headers, secret)
+        return answer
 
-    def _request(self, target: str, secret: str) -> httpx.Request:
-        used, headers = self._headers_of
-        if used != secret:
-            headers = httpx.Headers(
-                [
-                    (b"host", self._host),
-                    (b"accept", b"application/json"),
-                    (b"accept-encoding", ACCEPTED_ENCODING.encode()),
-                    (b"user-agent", f"conduit-exporter/{__version__}".encode()),
-                    (b"authorization", f"Bearer {secret}".encode()),
-                ]
-            )
-            self._headers_of = (secret, headers)
-        # With a stream given, httpx adds no headers of its own.
-        return httpx.Request(
-            "GET",
-            _url(self._base + target),
-            headers=headers,
-            stream=httpx.ByteStream(b""),
-            extensions=self._extensions,
+
+def _failure(exc: HttpError) -> SourceError:
+    """What it means that there is no whole answer."""
+    hint = _UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in exc.message else None
+    if isinstance(exc, HttpUnreachable):
+        return SourceUnreachable(f"The Conduit API cannot be reached: {exc.message}", hint=hint)
+    if isinstance(exc, HttpNoAnswer):
+        return SourceUnavailable(f"The Conduit API did not answer: {exc.message}", hint=hint)
+    if isinstance(exc, HttpMalformed):
+        return SourceMalformed(f"The Conduit API cannot be understood: {exc.message}")
+    return SourceRejected(f"The Conduit API was not asked: {exc.message}")
+
+
+def _refusal(answer: HttpAnswer, *, now_ns: int, secret: str) -> SourceError:
+    """The error that an answer other than 200 stands for."""
+    error: type[SourceError]
+    status = answer.status
+    text = _error_text(answer)
+    said = f"{status}: {quote(text, [secret])}" if text else f"{status}"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        retry_after_s, absurd = _rest_asked(answer.headers, now_ns=now_ns)
+        return SourceRateLimited(
+            f"The Conduit API asked for fewer requests ({said})",
+            retry_after_s=retry_after_s,
+            absurd=absurd,
         )
-
-    async def _refusal(self, response: httpx.Response, secret: str) -> SourceError:
-        status = response.status_code
-        if status == HTTPStatus.UNAUTHORIZED:
-            self._token.invalidate()
-        return error_for_status(
-            status,
-            response.headers,
-            text=await _error_text(response),
-            now_ns=self._clock.now_ns(),
-            secret=secret,
-        )
-
-    def _decoded(self, body: bytes, headers: httpx.Headers, secret: str) -> Any:
-        try:
-            return decode_json(body)
-        except SourceMalformed as exc:
-            kind = quote(headers.get("content-type", "no content type"), [secret])
-            raise SourceMalformed(
-                f"{exc.message} ({kind})",
-                hint=ELSEWHERE,
-            ) from exc
+    hint = None
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        target = quote(answer.headers.get("location", "").split("?")[0], [secret])
+        said = f"{status} to {target}" if target else f"{status}"
+        error, message = SourceUnavailable, "The answer is a redirect, which is not followed"
+        hint = _ELSEWHERE
+    elif status in _MEANINGS:
+        error, message = _MEANINGS[status]
+    elif HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        error, message = SourceRejected, "The Conduit API rejected the request"
+    else:
+        error, message = SourceUnavailable, "The Conduit API cannot answer now"
+    # Conduit's own errors are JSON: a page made for people comes from something in between, and
+    # must not be taken for Conduit's word that a run is gone or a request wrong.
+    is_web_page = answer.headers.get("content-type", "").strip().lower().startswith(_WEB_PAGES)
+    if is_web_page and issubclass(error, SourceRejected):
+        error, message = SourceUnavailable, "A web page came in place of Conduit's answer"
+        hint = _ELSEWHERE
+    return error(f"{message} ({said})", status=status, hint=hint)
 
 
-@lru_cache(maxsize=512)  # polls ask for the same again and again
-def _url(text: str) -> httpx.URL:
-    return httpx.URL(text)
-
-
-async def _error_text(response: httpx.Response) -> str | None:
-    """What the API says about its refusal; whatever goes wrong here, the status says enough."""
+def _error_text(answer: HttpAnswer) -> str | None:
+    """What the API says about its refusal; where that cannot be read, the status says enough."""
     try:
-        with source_errors():
-            async with asyncio.timeout(_ERROR_BODY_S):
-                body = decode_json(await read_body(response, max_bytes=_MOST_ERROR_BYTES))
-    except SourceError:
+        body = decode_json(answer.body)
+    except SourceMalformed:
         return None
     text = body.get("error") if isinstance(body, dict) else None
     return text if isinstance(text, str) else None
 
 
-def _host_header(base_url: str) -> bytes:
-    try:
-        url = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError) as exc:
-        raise ConfigError([f"The base URL {quote(base_url)} is not a URL"]) from exc
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigError([f"The base URL {quote(base_url)} is not an http or https URL"])
-    if url.query or url.fragment or url.userinfo:
-        raise ConfigError(["The base URL has more than a scheme, a host and a path"])
-    return url.netloc
+def _rest_asked(headers: httpx.Headers, *, now_ns: int) -> tuple[float | None, bool]:
+    """How long to rest by Retry-After, at most an hour, and whether what it says is absurd."""
+    if "retry-after" not in headers:
+        return None, False
+    seconds = parse_retry_after(headers, now_ns=now_ns)
+    if seconds is None or seconds < 0:
+        return None, True
+    return min(seconds, MAX_RETRY_AFTER_S), seconds > MAX_RETRY_AFTER_S
 
 
 def _segment(identifier: str) -> str:
     """An identifier as one segment of a path, whatever it holds."""
-    if parsing.parse_id(identifier) is None:
+    if models.parse_id(identifier) is None:
         raise SourceRejected("This cannot be an identifier of Conduit", hint=quote(identifier))
     return percent_encode(identifier, safe="")
-
-
-def _query(**parameters: str | int | None) -> str:
-    return "&".join(
-        f"{name}={percent_encode(str(value), safe='')}"
-        for name, value in parameters.items()
-        if value is not None
-    )

@@ -1,161 +1,91 @@
 """Bytes of an answer as JSON values that the rest of the exporter can store and compare.
 
-Exact (floats are decimals), and free of what databases refuse (lone surrogates, NUL). It knows no
-field of Conduit and never puts a piece of the body into an error.
+Bounded before it is parsed, exact (numbers with a fraction are decimals), and free of what
+databases refuse. It knows no field of Conduit and puts no piece of the body into an error.
 """
 
 import json
 import re
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final
 
 from exporter.errors import SourceMalformed
 
+MAX_ELEMENTS: Final = 500_000
+
 # A double ends at 1.8e308; what lies beyond it, or has more digits than this, is no measurement.
-_LARGEST_EXPONENT: Final = 307
-_SMALLEST_EXPONENT: Final = -400
-_LONGEST_DECIMAL: Final = 400
-# Up to here, a number without an exponent cannot be out of bounds.
-_PLAIN_LENGTH: Final = 40
-# The interpreter itself refuses to convert longer integers.
-_LONGEST_INTEGER: Final = 4_300
+_MAX_EXPONENT: Final = 307
+_MIN_EXPONENT: Final = -400
+_MAX_DIGITS: Final = 400
 
-_BOM: Final = b"\xef\xbb\xbf"
+# Possessive, so that a string of millions of escapes takes no memory; the closing quote may be
+# missing, so that no text makes it begin again and again.
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-_REPLACEMENT: Final = "\ufffd"
-
-
-class UnreadableNumber(str):
-    """A number that is none (NaN, Infinity, 1e999, 5,000 digits), as it was written.
-
-    A string, so that an untyped part of a run that holds one stays valid JSON; its own type, so
-    that a field that must be a number can tell it from text.
-    """
-
-    __slots__ = ()
 
 
 def decode_json(body: bytes) -> Any:
-    """The JSON value of a body; raises SourceMalformed where it is not JSON, or without end."""
-    body = body.removeprefix(_BOM)
-    # Replacing invalid bytes leaves a page readable whose one run quotes a broken string.
-    text = body.decode("utf-8", "replace")
-    problem: SourceMalformed
-    try:
-        value = _decode_text(text)
-    except RecursionError:
-        problem = SourceMalformed("The answer is JSON nested too deep to be read")
-    except json.JSONDecodeError as exc:
-        problem = SourceMalformed(f"The answer is not JSON: {exc.msg} at character {exc.pos}")
-    else:
-        if _may_be_unstorable(body):
-            _replace_unstorable(value)
-        return value
-    # Raised out here and without a cause: the decoder's own exception carries the whole body.
-    raise problem
+    """The JSON value of a body; raises SourceMalformed where it is not JSON, or beyond the bounds.
 
-
-def plain_text(body: bytes) -> str | None:
-    """The text of a body that holds nothing to replace, so that pieces of it can be decoded."""
-    if body.startswith(_BOM) or _may_be_unstorable(body):
-        return None
-    return body.decode("utf-8", "replace")
-
-
-def value_at(text: str, at: int) -> tuple[Any, int]:
-    """The JSON value that begins at a place of a plain text, and the place behind it.
-
-    Raises ValueError where there is none, RecursionError where it is nested too deep.
+    NaN, 1e999, numbers of 5,000 digits and their like are kept as the text that stands there.
     """
+    outside_strings = _STRING.sub(b"", body)
+    if sum(map(outside_strings.count, (b",", b"[", b"{"))) > MAX_ELEMENTS:
+        raise SourceMalformed(f"The answer has more than {MAX_ELEMENTS} elements")
     try:
-        return _DECODER.raw_decode(text, at)
-    except IndexError as exc:  # behind the end of the text
-        raise ValueError("The text ends before the value") from exc
+        # Replacing invalid bytes leaves a page readable whose one run quotes a broken string.
+        return _storable(_DECODER.decode(body.decode("utf-8-sig", "replace")))
+    except RecursionError:
+        problem = "nested too deep to be read"
+    except json.JSONDecodeError as exc:
+        problem = f"not JSON: {exc.msg} at character {exc.pos}"
+    # Raised out here and without a cause: the decoder's own exception carries the whole body.
+    raise SourceMalformed(f"The answer is {problem}")
 
 
-def nested_deeper_than(value: Any, most: int) -> bool:
-    """Whether lists and objects are nested more than `most` levels deep."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(most):
-        if not level:
-            return False
-        level = [
-            item
-            for node in level
-            for item in (node.values() if isinstance(node, dict) else node)
-            if isinstance(item, dict | list)
-        ]
-    return bool(level)
-
-
-def _decimal(text: str) -> Decimal | UnreadableNumber:
-    if len(text) <= _PLAIN_LENGTH and "e" not in text and "E" not in text:
-        return Decimal(text)
-    if len(text) > _LONGEST_DECIMAL:
-        return UnreadableNumber(text)
+def parse_decimal(text: str) -> Decimal | None:
+    """The number that a JSON number's text names; None where it is too large or too long."""
     try:
         number = Decimal(text)
     except ArithmeticError:
-        return UnreadableNumber(text)
-    if _SMALLEST_EXPONENT <= number.adjusted() <= _LARGEST_EXPONENT:
-        return number
-    return UnreadableNumber(text)
+        return None
+    in_bounds = _MIN_EXPONENT <= number.adjusted() <= _MAX_EXPONENT
+    return number if in_bounds and len(text) <= _MAX_DIGITS else None
 
 
-def _integer(text: str) -> int | UnreadableNumber:
-    return int(text) if len(text) <= _LONGEST_INTEGER else UnreadableNumber(text)
+def is_nested_deeper(value: Any, max_depth: int) -> bool:
+    """Whether lists and objects are nested more than `max_depth` levels deep."""
+    level = [value]
+    for _ in range(max_depth + 1):
+        level = [
+            item
+            for node in level
+            if isinstance(node, dict | list)
+            for item in (node.values() if isinstance(node, dict) else node)
+        ]
+    return any(isinstance(node, dict | list) for node in level)
+
+
+def _decimal_or_text(text: str) -> Decimal | str:
+    number = parse_decimal(text)
+    return text if number is None else number
+
+
+def _integer_or_text(text: str) -> int | str:
+    return int(text) if len(text) <= _MAX_DIGITS else text
 
 
 _DECODER: Final = json.JSONDecoder(
-    parse_float=_decimal, parse_constant=UnreadableNumber, strict=False
-)
-# Slower: calls back for each integer. Only for a body that holds an endless one.
-_PATIENT_DECODER: Final = json.JSONDecoder(
-    parse_float=_decimal, parse_int=_integer, parse_constant=UnreadableNumber, strict=False
+    parse_float=_decimal_or_text, parse_int=_integer_or_text, parse_constant=str, strict=False
 )
 
 
-def _decode_text(text: str) -> Any:
-    try:
-        return _DECODER.decode(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        return _PATIENT_DECODER.decode(text)
-
-
-def _may_be_unstorable(body: bytes) -> bool:
-    """Whether the body holds or spells a NUL or a surrogate; most have no escape at all."""
-    if b"\\u" in body and (b"\\u0000" in body or b"\\ud" in body or b"\\uD" in body):
-        return True
-    return b"\x00" in body
-
-
-def _replace_unstorable(value: Any) -> None:
-    """Replace, in place, what no database stores in a text."""
-    waiting = [value]
-    while waiting:
-        node = waiting.pop()
-        for place, item in _entries(node):
-            if type(item) is str:
-                node[place] = _storable(item)
-            else:
-                waiting.append(item)
-
-
-def _entries(node: Any) -> Iterable[tuple[Any, Any]]:
-    """Where a list or an object keeps what; of an object, with storable keys."""
-    if isinstance(node, list):
-        return enumerate(node)
-    if not isinstance(node, dict):
-        return ()
-    if any(_UNSTORABLE.search(key) for key in node):
-        renamed = {_storable(key): item for key, item in node.items()}
-        node.clear()
-        node.update(renamed)
-    return node.items()
-
-
-def _storable(text: str) -> str:
-    return _UNSTORABLE.sub(_REPLACEMENT, text)
+def _storable(value: Any) -> Any:
+    """The value with lone surrogates and NUL replaced, which no database stores in a text."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return value

@@ -3,17 +3,16 @@
 The token leaves only through `current`: it is never part of a repr, an error or a log.
 """
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Final
 
 from exporter.errors import ConfigError, SourceUnauthorized
+from exporter.http_client import file_state
 
 # What may stand in a header without quoting: visible ASCII.
 _USABLE: Final = re.compile(r"[\x21-\x7e]+")
-_MOST_BYTES: Final = 16 * 1024
+_MAX_BYTES: Final = 16 * 1024
 
 
 class TokenSource:
@@ -24,13 +23,11 @@ class TokenSource:
     in use, until `invalidate` says that it is no good.
     """
 
-    __slots__ = ("_path", "_seen", "_token")
-
     def __init__(self, *, text: str | None = None, path: Path | None = None) -> None:
         if (text is None) == (path is None):
             raise ConfigError(["The token is given either as text or as a file"])
         self._path = path
-        self._seen: tuple[int, int, int] | None = None
+        self._state: tuple[int, int, int] | None = None
         self._token: str | None = None
         if text is not None:
             self._token = text.strip()
@@ -42,39 +39,34 @@ class TokenSource:
 
     def current(self) -> str:
         """The token to use now; raises SourceUnauthorized where the file yields none."""
-        if self._path is None:
-            return self._token or ""
-        try:
-            found = os.stat(self._path)  # noqa: PTH116 - called with each request
-            seen = (found.st_mtime_ns, found.st_ino, found.st_size)
-            if self._token is None or seen != self._seen:
-                self._token = _read(self._path, found)
-                self._seen = seen
-        except SourceUnauthorized:
-            if self._token is None:
-                raise
-        except OSError as exc:
-            if self._token is None:
-                reason = exc.strerror or type(exc).__name__
-                raise SourceUnauthorized(
-                    f"The token file {self._path} cannot be read: {reason}"
-                ) from exc
-        return self._token
+        if self._path is not None:
+            state = file_state(self._path)
+            if self._token is None or state != self._state:
+                try:
+                    self._token = _read(self._path)
+                    self._state = state
+                except SourceUnauthorized:
+                    if self._token is None:
+                        raise
+        return self._token or ""
 
     def invalidate(self) -> None:
         """Forget what was read from the file: the API did not accept it."""
         if self._path is not None:
             self._token = None
-            self._seen = None
 
 
-def _read(path: Path, found: os.stat_result) -> str:
-    # Opening a pipe would wait for a writer, and the event loop with it.
-    if not stat.S_ISREG(found.st_mode):
-        raise SourceUnauthorized(f"The token file {path} is not a regular file")
-    with path.open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
+def _read(path: Path) -> str:
+    try:
+        # Opening a pipe would wait for a writer, and the event loop with it.
+        if path.exists() and not path.is_file():
+            raise SourceUnauthorized(f"The token file {path} is not a regular file")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as exc:
+        reason = exc.strerror or type(exc).__name__
+        raise SourceUnauthorized(f"The token file {path} cannot be read: {reason}") from exc
+    if len(content) > _MAX_BYTES:
         raise SourceUnauthorized(f"The token file {path} is too large to hold a token")
     token = content.decode("utf-8-sig", "replace").strip()
     if problem := _problem_of(token):

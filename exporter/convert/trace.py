@@ -10,6 +10,13 @@ from typing import Any, Final
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
+from exporter.conduit.models import (
+    DISPOSITIONS,
+    IN_FLIGHT_STATUSES,
+    TERMINAL_STATUSES,
+    Run,
+    RunDetail,
+)
 from exporter.convert.content import content_json, content_text, output_messages
 from exporter.convert.ids import root_span_id_of, tool_span_id_of, trace_id_of
 from exporter.convert.redaction import Patterns, mask, mask_id
@@ -17,7 +24,6 @@ from exporter.convert.spans import Attributes, AttributeValue, Trace, make_resou
 from exporter.convert.text import cut, is_tag, one_line, storable
 from exporter.convert.timeline import Interval, ToolTiming, run_interval, tool_intervals
 from exporter.convert.tools import OTHER_ERROR, UNKNOWN, Tool, read_tool_trace
-from exporter.models import DISPOSITIONS, IN_FLIGHT_STATUSES, TERMINAL_STATUSES, Run, RunDetail
 
 NO_DISPOSITION: Final = "none"
 OTHER: Final = "other"

@@ -1,4 +1,6 @@
-"""Delivery: what stands in the outbox goes to the trace backend by OTLP until it is acknowledged.
+"""Delivery: sends the outbox to the trace backend by OTLP until each trace is acknowledged.
 
-Start at `service.DeliveryService`; `senders.open_sender` makes what it sends with.
+`endpoint.resolve_endpoint` reads the settings, `senders.open_sender` makes what sends, and
+`service.DeliveryService` is the stage. `outcome` says what an answer means, `triage` what follows
+from it for the traces that were sent.
 """

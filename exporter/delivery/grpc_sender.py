@@ -1,59 +1,75 @@
-"""OTLP over gRPC: one unary call for each request, its bytes passed through as they are.
+"""OTLP over gRPC: one unary call for each request, retried neither here nor by the library."""
 
-Nothing is retried here, neither by this code nor by the library.
-"""
-
+import logging
+import ssl
 from typing import Final
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from exporter import __version__
-from exporter.delivery.endpoint import OtlpEndpoint
-from exporter.delivery.outcome import Outcome, Unavailable, outcome_of_grpc
-from exporter.delivery.tls import read_certificates
-from exporter.quoting import quote
+from exporter.delivery.endpoint import CERTIFICATES_HINT, OtlpEndpoint
+from exporter.delivery.outcome import (
+    Invalid,
+    Outcome,
+    Unavailable,
+    outcome_of_grpc_error,
+    outcome_of_response,
+)
+from exporter.errors import ConfigError, DeliveryError
+from exporter.http_client import file_state, tls_context
 
-_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+logger = logging.getLogger("exporter.delivery")
+
+_MAX_ANSWER_BYTES: Final = 64 * 1024
 # gRPC waits up to two minutes between connection attempts; delivery has a backoff of its own, and
 # an attempt of it must not fail without the destination having been asked.
 _RECONNECT_MS: Final = 1000
 
 
 class GrpcSender:
-    """Calls one trace service; must be made inside the event loop that uses it."""
+    """Calls one trace service; must be made inside the event loop that uses it.
+
+    Connects with the first call. TLS files are read again when they have changed. Raises
+    DeliveryError for certificates that cannot be used.
+    """
 
     def __init__(self, endpoint: OtlpEndpoint) -> None:
-        """Connects with the first call; raises DeliveryError for unusable certificates."""
         self.destination = endpoint.destination
-        self._secrets = endpoint.secrets
-        self._timeout_s = endpoint.timeout_s
+        self._endpoint = endpoint
         headers = dict(endpoint.headers)
-        agent = headers.pop("user-agent", f"conduit-exporter/{__version__}")
+        self._agent = headers.pop("user-agent", f"conduit-exporter/{__version__}")
         self._metadata = tuple(
             # By gRPC's rule a name that ends so carries bytes.
             (name, value.encode() if name.endswith("-bin") else value)
             for name, value in headers.items()
         )
-        self._channel = _open_channel(endpoint, agent)
-        self._export = self._channel.unary_unary(_METHOD)
+        self._files = self._file_states()
+        self._use(self._open_channel())
 
     async def send(self, payload: bytes) -> Outcome:
         """Make one call, all of it within the endpoint's timeout."""
         try:
-            response = await self._export(payload, timeout=self._timeout_s, metadata=self._metadata)
+            request = ExportTraceServiceRequest.FromString(payload)
+        except DecodeError:
+            return Invalid("these bytes are no OTLP request")
+        await self._reopen_for_new_files()
+        timeout_s = self._endpoint.timeout_s
+        try:
+            response = await self._stub.Export(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as exc:
             if exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not self._is_connected():
-                return Unavailable(f"no connection within {self._timeout_s:g} s", answered=False)
-            return outcome_of_grpc(
+                return Unavailable(f"no connection within {timeout_s:g} s", answered=False)
+            return outcome_of_grpc_error(
                 exc.code().name,
                 exc.details() or "",
                 exc.trailing_metadata() or (),
-                secrets=self._secrets,
+                secrets=self._endpoint.secrets,
             )
-        except Exception as exc:  # noqa: BLE001 - whatever the library raises, no trace is lost
-            return Unavailable(f"no call: {quote(str(exc), self._secrets) or type(exc).__name__}")
-        return outcome_of_grpc("OK", "", response=response, secrets=self._secrets)
+        return outcome_of_response(response, secrets=self._endpoint.secrets)
 
     async def aclose(self) -> None:
         """Close the channel; a call under way fails."""
@@ -62,19 +78,65 @@ class GrpcSender:
     def _is_connected(self) -> bool:
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
+    async def _reopen_for_new_files(self) -> None:
+        files = self._file_states()
+        if files == self._files:
+            return
+        self._files = files
+        try:
+            channel = self._open_channel()
+        except DeliveryError as exc:
+            logger.warning("%s; the last usable one stays in force", exc)
+            return
+        old = self._channel
+        self._use(channel)
+        await old.close()
 
-def _open_channel(endpoint: OtlpEndpoint, agent: str) -> grpc.aio.Channel:
-    options = [
-        ("grpc.primary_user_agent", agent),
-        ("grpc.enable_retries", 0),
-        ("grpc.enable_http_proxy", 0),
-        ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
-        ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS),
-        ("grpc.use_local_subchannel_pool", 1),
-    ]
-    compression = grpc.Compression.Gzip if endpoint.gzip else grpc.Compression.NoCompression
-    if not endpoint.secure:
-        return grpc.aio.insecure_channel(endpoint.target, options, compression)
-    trusted, key, certificate = read_certificates(endpoint)
-    credentials = grpc.ssl_channel_credentials(trusted, key, certificate)
-    return grpc.aio.secure_channel(endpoint.target, credentials, options, compression)
+    def _use(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        self._stub = TraceServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+
+    def _file_states(self) -> list[tuple[int, int, int] | None]:
+        endpoint = self._endpoint
+        paths = (endpoint.ca_file, endpoint.client_certificate_file, endpoint.client_key_file)
+        return [None if path is None else file_state(path) for path in paths]
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        options = [
+            ("grpc.primary_user_agent", self._agent),
+            ("grpc.enable_retries", 0),
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
+            ("grpc.initial_reconnect_backoff_ms", _RECONNECT_MS),
+            ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS),
+            # A new channel must not get the connection of an old one with other certificates.
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        endpoint = self._endpoint
+        compression = grpc.Compression.Gzip if endpoint.gzip else grpc.Compression.NoCompression
+        if not endpoint.secure:
+            return grpc.aio.insecure_channel(endpoint.target, options, compression)
+        credentials = _read_credentials(endpoint)
+        return grpc.aio.secure_channel(endpoint.target, credentials, options, compression)
+
+
+def _read_credentials(endpoint: OtlpEndpoint) -> grpc.ChannelCredentials:
+    """What the files hold, checked first: gRPC tells a bad file only by failing later."""
+    key_file, certificate_file = endpoint.client_key_file, endpoint.client_certificate_file
+    try:
+        context = tls_context(
+            ca_file=endpoint.ca_file,
+            client_certificate_file=certificate_file,
+            client_key_file=key_file,
+        )
+        found = context.get_ca_certs(binary_form=True)
+        system = "".join(map(ssl.DER_cert_to_PEM_cert, found)).encode()
+        trusted = endpoint.ca_file.read_bytes() if endpoint.ca_file is not None else system
+        return grpc.ssl_channel_credentials(
+            # None where the system keeps them in a folder only: gRPC then brings its own.
+            trusted or None,
+            key_file.read_bytes() if key_file is not None else None,
+            certificate_file.read_bytes() if certificate_file is not None else None,
+        )
+    except (ConfigError, OSError) as exc:
+        raise DeliveryError(str(exc), hint=CERTIFICATES_HINT) from exc

@@ -28,7 +28,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The backend will never take the trace: it is set aside, its bytes are kept."""
+    """A dead letter: the backend will never take the trace; its bytes are kept."""
 
     seq: int
     reason: str
@@ -43,7 +43,7 @@ class Parked:
     reason: str
 
 
-Verdict = Delivered | Rejected | Parked
+Result = Delivered | Rejected | Parked
 
 
 class Outbox(Protocol):
@@ -58,17 +58,17 @@ class Outbox(Protocol):
 
     async def settle(
         self,
-        verdicts: Sequence[Verdict],
+        results: Sequence[Result],
         *,
         now_ns: int,
         spans_delivered: int,
         spans_rejected: int,
     ) -> None:
-        """Record the verdicts and count the spans, all in one transaction.
+        """Record the results and count the spans, all in one transaction.
 
         A trace that is Delivered or Rejected already stays as it is. Raises LedgerUnavailable
         when nothing was recorded; the same call may then be repeated.
         """
 
     async def unpark(self) -> int:
-        """Make every parked trace due now; how many there were."""
+        """Make every parked trace due now; returns how many there were."""

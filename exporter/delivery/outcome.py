@@ -1,39 +1,46 @@
 """What an answer of a trace backend means: HTTP or gRPC in, one of four outcomes out.
 
-Success is only what is understood as success: a 2xx with a web page in it is none. Nothing here
-sends, waits or decides what becomes of a trace.
+The status tells what is at fault: the content of the request (`Invalid`), the moment
+(`Unavailable`) or the destination (`Refused`). A 2xx is a success unless a web page or an error
+stands in it. Nothing here sends, waits or decides what becomes of a trace.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
+import httpx
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from exporter.delivery.backoff import LONGEST_WAIT_S
-from exporter.quoting import quote
-from exporter.retry_after import parse_retry_after
+from exporter.errors import quote
+from exporter.http_client import HttpAnswer, parse_retry_after
 
-# A larger answer is not read to its end; no sensible one comes near.
-MOST_ANSWER_BYTES: Final = 64 * 1024
+# What a destination may ask for at most; anything longer is a mistake or an attack.
+_MAX_RETRY_AFTER_S: Final = 3600.0
 
-_PROTOBUF_TYPES: Final = frozenset(("", "application/x-protobuf", "application/protobuf"))
+_PROTOBUF_TYPES: Final = ("application/x-protobuf", "application/protobuf")
 _JSON_TYPE: Final = "application/json"
-_RESPONSE_KEYS: Final = frozenset(("partialSuccess", "partial_success"))
 
-# 408 says that the request did not arrive whole in time, which is no judgement of it.
-_RETRYABLE: Final = frozenset((408, 429, 502, 503, 504))
+# Those of the OTLP specification, and 408: the request did not arrive whole in time.
+_RETRYABLE: Final = (408, 429, 502, 503, 504)
 _TOO_LARGE: Final = 413
-_ABOUT_CONTENT: Final = frozenset((400, _TOO_LARGE, 422))
+_ABOUT_CONTENT: Final = (400, _TOO_LARGE, 422)
 
-_RETRYABLE_CODES: Final = frozenset(
-    ("CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS")
+_RETRYABLE_CODES: Final = (
+    *("CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"),
 )
+_RPC_CODES: Final = range(1, 17)
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+
+# Too large a message has no code of its own in gRPC; its libraries say it in these words.
+_SIZE_MARKS: Final = ("larger than max", "exceeds maximum size")
 # What TLS libraries say when trying again cannot help.
 _TLS_MARKS: Final = (
     "CERTIFICATE_VERIFY_FAILED",
@@ -46,20 +53,19 @@ _TLS_MARKS: Final = (
 _TLS_HINT: Final = (
     "check OTEL_EXPORTER_OTLP_CERTIFICATE and whether the endpoint speaks TLS under this name"
 )
-_DETAILS_KEY: Final = "grpc-status-details-bin"
-
-_HINTS: Final[dict[int, str]] = {
-    401: "check OTEL_EXPORTER_OTLP_HEADERS: the backend does not accept these credentials",
-    403: "check OTEL_EXPORTER_OTLP_HEADERS: these credentials may not write traces",
-    404: "check OTEL_EXPORTER_OTLP_ENDPOINT: nothing takes traces at this path",
-    405: "check OTEL_EXPORTER_OTLP_ENDPOINT: nothing takes traces at this path",
-}
-_CODE_HINTS: Final[dict[str, str]] = {
-    "UNAUTHENTICATED": _HINTS[401],
-    "PERMISSION_DENIED": _HINTS[403],
+_HEADERS_HINT: Final = "check OTEL_EXPORTER_OTLP_HEADERS: the backend does not accept these"
+_PATH_HINT: Final = "check OTEL_EXPORTER_OTLP_ENDPOINT: nothing takes traces at this path"
+_HINTS: Final[dict[int | str, str]] = {
+    401: _HEADERS_HINT,
+    403: _HEADERS_HINT,
+    404: _PATH_HINT,
+    405: _PATH_HINT,
+    "UNAUTHENTICATED": _HEADERS_HINT,
+    "PERMISSION_DENIED": _HEADERS_HINT,
     "UNIMPLEMENTED": "check OTEL_EXPORTER_OTLP_ENDPOINT: no OTLP trace service is there",
 }
-ELSEWHERE: Final = "is it a login page, a proxy, or the wrong OTEL_EXPORTER_OTLP_ENDPOINT?"
+_ELSEWHERE: Final = "is it a login page, a proxy, or the wrong OTEL_EXPORTER_OTLP_ENDPOINT?"
+_UNREAD: Final = "its answer could not be read, so whether it rejected spans is not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +78,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """The backend says that the request's content is at fault, or its size.
+    """The content of the request is at fault, or its size.
 
-    `certain`: the answer is OTLP's own form of saying so; otherwise anything on the way may have
-    said it.
+    `certain`: the answer is OTLP's own form of saying so; otherwise a proxy may have said it.
     """
 
     reason: str
@@ -84,9 +89,10 @@ class Invalid:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """No answer, or one that asks to try again; whether the request arrived is not known.
+    """The moment is at fault: no answer, or one that asks to try again.
 
-    `answered` False: the destination was not even reached, so nothing was said about the request.
+    `answered` False: the destination was not reached, so nothing was said about the request.
+    Otherwise whether the request was taken is not known.
     """
 
     reason: str
@@ -96,7 +102,7 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Something that does not pass by itself, or an answer that cannot be understood."""
+    """The destination is at fault: an answer that changes only when a person changes something."""
 
     reason: str
 
@@ -104,121 +110,121 @@ class Refused:
 Outcome = Accepted | Invalid | Unavailable | Refused
 
 
-def outcome_of_no_answer(reason: str, said: str, *, answered: bool) -> Outcome:
-    """The outcome of a request that got no answer; `answered` False: it cannot have arrived.
-
-    `said` is what the library said, all of it: the reason may quote only its beginning.
-    """
-    if any(mark in said for mark in _TLS_MARKS):
-        return Refused(f"{reason} ({_TLS_HINT})")
-    return Unavailable(reason, answered=answered)
-
-
-def outcome_of_http(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes | None,
-    *,
-    now_ns: int,
-    secrets: Iterable[str] = (),
-) -> Outcome:
-    """The outcome of an HTTP answer; header names in lower case.
-
-    `body` is None where it could not be read, being too large or damaged. `secrets` are kept out
-    of what is quoted.
-    """
-    kind = headers.get("content-type", "").split(";")[0].strip().lower()
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return _success(body, kind, f"{status}", secrets)
+def outcome_of_http(answer: HttpAnswer, *, now_ns: int, secrets: Iterable[str] = ()) -> Outcome:
+    """The outcome of an HTTP answer; `secrets` are kept out of what is quoted."""
+    status = answer.status
+    kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
+    if answer.is_success:
+        return _success(answer, kind, secrets)
     if status < HTTPStatus.BAD_REQUEST:
-        target = quote(headers.get("location", "").split("?")[0], secrets)
-        whither = f" to {target}" if target else ""
-        return Refused(f"{status}: a redirect{whither}, which is not followed; {ELSEWHERE}")
-    message = _status_message(body, kind)
-    said = quote(message if message is not None else _text(body, kind), secrets)
-    reason = f"{status} {_phrase(status)}".strip() + (f": {said}" if said else "")
+        location = quote(answer.headers.get("location", "").split("?")[0], secrets)
+        target = f" to {location}" if location else ""
+        return Refused(f"{status}: a redirect{target}, which is not followed; {_ELSEWHERE}")
+    message = _status_message(answer.body, kind)
+    said = quote(_text(answer.body, kind) if message is None else message, secrets)
+    reason = f"{status} {httpx.codes.get_reason_phrase(status)}".strip() + (
+        f": {said}" if said else ""
+    )
     if status in _RETRYABLE:
-        return Unavailable(reason, _asked_s(headers, now_ns))
+        return Unavailable(reason, _asked_s(parse_retry_after(answer.headers, now_ns=now_ns)))
     if status in _ABOUT_CONTENT:
         return Invalid(reason, certain=status == _TOO_LARGE or message is not None)
-    hint = _HINTS.get(status)
-    return Refused(f"{reason} ({hint})" if hint else reason)
+    return _refused(reason, status)
 
 
-def outcome_of_grpc(
+def outcome_of_grpc_error(
     code: str,
     details: str,
     trailers: Iterable[tuple[str, str | bytes]] = (),
-    response: bytes | None = None,
     *,
     secrets: Iterable[str] = (),
 ) -> Outcome:
-    """The outcome of a gRPC call; `code` is the name of its status code."""
-    if code == "OK":
-        return _parse_protobuf(response or b"", "OK", secrets)
+    """The outcome of a gRPC call that failed; `code` is the name of its status code."""
     said = quote(details, secrets)
     reason = f"{code}: {said}" if said else code
     if code == "INVALID_ARGUMENT":
         return Invalid(reason)
     retry_after_s = _retry_delay_s(trailers)
     if code == "RESOURCE_EXHAUSTED":
-        return _exhausted(reason, details, retry_after_s)
+        if retry_after_s is None and any(mark in details for mark in _SIZE_MARKS):
+            # The client's own limit stopped an answer: then the server had taken the request.
+            return Accepted(message=_UNREAD) if "CLIENT:" in details else Invalid(reason)
+        # Without RetryInfo the specification calls it final. Rate limits of common backends are
+        # told so all the same, and we drop nothing: it is tried again with our own backoff.
+        return Unavailable(reason, retry_after_s)
     if code in _RETRYABLE_CODES:
         if retry_after_s is not None:
             return Unavailable(reason, retry_after_s)
         # A connection that cannot be made ends in UNAVAILABLE as well, before anything was sent.
         return outcome_of_no_answer(reason, details, answered=code != "UNAVAILABLE")
-    hint = _CODE_HINTS.get(code)
-    return Refused(f"{reason} ({hint})" if hint else reason)
+    return _refused(reason, code)
 
 
-def _asked_s(headers: Mapping[str, str], now_ns: int) -> float | None:
-    """Retry-After in seconds, an hour at most, None where it says nothing usable."""
-    seconds = parse_retry_after(headers, now_ns=now_ns)
-    return None if seconds is None or seconds < 0 else min(seconds, LONGEST_WAIT_S)
+def outcome_of_no_answer(reason: str, details: str = "", *, answered: bool) -> Outcome:
+    """The outcome of a request without an answer; `answered` False: it cannot have arrived.
+
+    `details` is what the library said where the reason quotes only its beginning.
+    """
+    if any(mark in (details or reason) for mark in _TLS_MARKS):
+        return Refused(f"{reason} ({_TLS_HINT})")
+    return Unavailable(reason, answered=answered)
 
 
-def _success(body: bytes | None, kind: str, said: str, secrets: Iterable[str]) -> Outcome:
-    if body is None:
-        return Refused(f"{said}, but the answer cannot be read; {ELSEWHERE}")
-    if not body:
-        return Accepted()
-    if kind in _PROTOBUF_TYPES:
-        return _parse_protobuf(body, said, secrets)
-    if kind == _JSON_TYPE:
-        return _parse_json(body, said, secrets)
-    shown = quote(kind, [one.lower() for one in secrets])
-    return Refused(f"{said}, but the answer is {shown}, not OTLP; {ELSEWHERE}")
-
-
-def _parse_protobuf(body: bytes, said: str, secrets: Iterable[str]) -> Outcome:
-    answer = ExportTraceServiceResponse()
-    try:
-        answer.ParseFromString(body)
-    except DecodeError:
-        return Refused(f"{said}, but the answer is not OTLP; {ELSEWHERE}")
-    partial = answer.partial_success
+def outcome_of_response(
+    response: ExportTraceServiceResponse | None, *, secrets: Iterable[str] = ()
+) -> Accepted:
+    """The outcome of OTLP's own answer to a request that was taken; None where it is unreadable."""
+    if response is None:
+        return Accepted(message=_UNREAD)
+    partial = response.partial_success
     return Accepted(max(0, partial.rejected_spans), quote(partial.error_message, secrets))
 
 
-def _parse_json(body: bytes, said: str, secrets: Iterable[str]) -> Outcome:
-    """Some backends answer in JSON whatever was sent; an error told with a 200 must not pass."""
-    not_understood = Refused(f"{said}, but the answer is JSON of another kind; {ELSEWHERE}")
-    answer = _load_json(body)
-    if answer is None or not answer.keys() <= _RESPONSE_KEYS:
-        return not_understood
-    partial = answer.get("partialSuccess", answer.get("partial_success")) or {}
-    if not isinstance(partial, dict):
-        return not_understood
-    message = partial.get("errorMessage", partial.get("error_message")) or ""
-    try:
-        rejected = int(partial.get("rejectedSpans", partial.get("rejected_spans")) or 0)
-    except (ValueError, TypeError, OverflowError):
-        return not_understood
-    return Accepted(max(0, rejected), quote(str(message), secrets))
+def _success(answer: HttpAnswer, kind: str, secrets: Iterable[str]) -> Outcome:
+    if kind in _PROTOBUF_TYPES and not answer.truncated:
+        try:
+            response = ExportTraceServiceResponse.FromString(answer.body)
+        except DecodeError:
+            pass  # a proxy may have kept the type and put its own page in
+        else:
+            return outcome_of_response(response, secrets=secrets)
+    text = answer.body.strip()
+    if "html" in kind or _is_web_page(text):
+        return Refused(f"{answer.status}, but the answer is a web page; {_ELSEWHERE}")
+    if answer.truncated or kind in _PROTOBUF_TYPES:
+        return Accepted(message=_UNREAD)
+    document = _load_json(text) if text.startswith(b"{") else None
+    if text.lower().startswith(b"error") or (document and _tells_error(document)):
+        said = quote(text.decode(errors="replace"), secrets)
+        return Refused(f"{answer.status}, but the answer tells an error: {said}")
+    # What a backend says in a form of its own is no more than a success.
+    response = ExportTraceServiceResponse()
+    with suppress(DecodeError, json_format.ParseError):
+        if document is not None:
+            json_format.ParseDict(document, response, ignore_unknown_fields=True)
+        elif not kind:
+            response = ExportTraceServiceResponse.FromString(answer.body)
+    return outcome_of_response(response, secrets=secrets)
 
 
-def _status_message(body: bytes | None, kind: str) -> str | None:
+def _tells_error(document: dict[str, Any]) -> bool:
+    """Whether a JSON answer says under one of the usual names that the request failed."""
+    if document.get("error") or document.get("errors") or document.get("success") is False:
+        return True
+    if str(document.get("status")).lower() in ("error", "failed", "failure"):
+        return True
+    if "message" in document and document.get("code") in _RPC_CODES:
+        return True
+    codes = [document.get(name) for name in ("code", "status", "statusCode")]
+    return any(isinstance(one, int) and one >= HTTPStatus.BAD_REQUEST for one in codes)
+
+
+def _is_web_page(text: bytes) -> bool:
+    beginning = text[:512].lower()
+    return beginning.startswith(b"<") and (b"<!doctype html" in beginning or b"<html" in beginning)
+
+
+def _status_message(body: bytes, kind: str) -> str | None:
     """The message of the google.rpc.Status that OTLP puts into an error's body.
 
     None where there is no such thing: it must be told from what a proxy on the way says.
@@ -226,64 +232,45 @@ def _status_message(body: bytes | None, kind: str) -> str | None:
     if not body:
         return None
     if kind == _JSON_TYPE:
-        answer = _load_json(body)
-        if answer is None or not {"code"} <= answer.keys() <= {"code", "message", "details"}:
+        document = _load_json(body)
+        if document is None or not {"code"} <= document.keys() <= {"code", "message", "details"}:
             return None
-        return str(answer.get("message", ""))
-    if not kind or kind not in _PROTOBUF_TYPES:
+        return str(document.get("message", ""))
+    if kind not in _PROTOBUF_TYPES:
         return None
-    status = Status()
     try:
-        status.ParseFromString(body)
+        return str(Status.FromString(body).message)
     except DecodeError:
         return None
-    return str(status.message)
 
 
 def _load_json(body: bytes) -> dict[str, Any] | None:
     try:
-        answer = json.loads(body)
+        document = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return answer if isinstance(answer, dict) else None
+    return document if isinstance(document, dict) else None
 
 
-def _text(body: bytes | None, kind: str) -> str:
-    """What an error's body says to a person; a web page says it to somebody else."""
-    if not body:
-        return ""
+def _text(body: bytes, kind: str) -> str:
+    """What a body says to a person; a web page says it to somebody else."""
     if "html" in kind:
         return "a web page"
-    if kind.startswith("text/") or kind == _JSON_TYPE:
-        return body.decode(errors="replace")
-    return ""
+    return body.decode(errors="replace") if kind.startswith("text/") or kind == _JSON_TYPE else ""
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
+def _refused(reason: str, status: int | str) -> Refused:
+    hint = _HINTS.get(status)
+    return Refused(f"{reason} ({hint})" if hint else reason)
 
 
-def _exhausted(reason: str, details: str, retry_after_s: float | None) -> Outcome:
-    """Which resource: the size of a message, or the patience of the backend."""
-    if retry_after_s is None and _is_about_size(details):
-        if "CLIENT:" in details:
-            return Refused(f"the answer is too large to be one ({reason})")
-        return Invalid(reason)
-    # Without RetryInfo the protocol calls it final; rate limits are told so all the same.
-    return Unavailable(reason, retry_after_s)
-
-
-def _is_about_size(details: str) -> bool:
-    """Too large a message has no code of its own in gRPC; its libraries say it in these words."""
-    text = details.lower()
-    return "larger than max" in text or "exceeds maximum size" in text
+def _asked_s(seconds: float | None) -> float | None:
+    """A wait that was asked for, an hour at most; None where it makes no sense."""
+    return None if seconds is None or seconds < 0 else min(seconds, _MAX_RETRY_AFTER_S)
 
 
 def _retry_delay_s(trailers: Iterable[tuple[str, str | bytes]]) -> float | None:
-    """The delay of a RetryInfo in the status details, an hour at most."""
+    """The delay of a RetryInfo in the status details."""
     details = next((value for key, value in trailers if key == _DETAILS_KEY), None)
     if not isinstance(details, bytes):
         return None
@@ -292,5 +279,4 @@ def _retry_delay_s(trailers: Iterable[tuple[str, str | bytes]]) -> float | None:
         found = any(one.Unpack(info) for one in Status.FromString(details).details)
     except DecodeError:
         return None
-    delay_s = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
-    return min(delay_s, LONGEST_WAIT_S) if found and delay_s >= 0 else None
+    return _asked_s(info.retry_delay.seconds + info.retry_delay.nanos / 1e9) if found else None

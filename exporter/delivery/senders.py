@@ -1,14 +1,19 @@
-"""What a sender is, and how the one that the settings ask for is opened.
+"""What a sender is, the one that writes to a stream, and how the one of the settings is opened.
 
 The libraries of a protocol are imported only when that protocol is chosen.
 """
 
+import json
 from collections.abc import Callable
 from typing import Protocol
 
+from google.protobuf.message import DecodeError
+
 from exporter.clock import Clock
+from exporter.convert.otlp import payload_to_otlp_json
 from exporter.delivery.endpoint import OtlpEndpoint
-from exporter.delivery.outcome import Outcome
+from exporter.delivery.outcome import Accepted, Invalid, Outcome, Unavailable
+from exporter.errors import quote
 
 
 class Sender(Protocol):
@@ -19,10 +24,37 @@ class Sender(Protocol):
         """The destination in words, without credentials."""
 
     async def send(self, payload: bytes) -> Outcome:
-        """Send one encoded ExportTraceServiceRequest; raises nothing but CancelledError."""
+        """Send one encoded ExportTraceServiceRequest, which may be empty."""
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections; a request under way fails."""
+
+
+class ConsoleSender:
+    """Hands each trace to `write` as one line of OTLP JSON, ASCII, as OTLP's file exporters do."""
+
+    destination = "the console"
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+
+    async def send(self, payload: bytes) -> Outcome:
+        """Write the traces of one request, in order; after a failure all come again."""
+        try:
+            document = payload_to_otlp_json(payload)
+        except DecodeError:
+            return Invalid("these bytes are no OTLP request")
+        try:
+            # The encoder gives each trace a ResourceSpans of its own, and merging keeps them apart.
+            for one in document.get("resourceSpans", ()):
+                line = json.dumps({"resourceSpans": [one]}, separators=(",", ":"))
+                self._write(f"{line}\n")
+        except (OSError, ValueError) as exc:  # ValueError: the stream is closed
+            return Unavailable(f"nothing can be written: {quote(str(exc))}", answered=False)
+        return Accepted()
+
+    async def aclose(self) -> None:
+        """Nothing to close: the stream belongs to whoever handed in `write`."""
 
 
 def open_sender(endpoint: OtlpEndpoint, *, clock: Clock) -> Sender:
@@ -42,6 +74,4 @@ def open_sender(endpoint: OtlpEndpoint, *, clock: Clock) -> Sender:
 
 def open_console(write: Callable[[str], object]) -> Sender:
     """A sender that writes every trace as a line of OTLP JSON."""
-    from exporter.delivery.console_sender import ConsoleSender  # noqa: PLC0415 - only where used
-
     return ConsoleSender(write)

@@ -8,43 +8,36 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from exporter.clock import Clock
-from exporter.convert.otlp import merge_requests
 from exporter.delivery.outbox import Delivered, Outbox, Parked, PendingTrace, Rejected
-from exporter.delivery.outcome import Accepted, Outcome
+from exporter.delivery.outcome import Accepted, Outcome, Unavailable
 from exporter.delivery.senders import Sender
 from exporter.delivery.triage import Decision, Triage
 from exporter.errors import LedgerUnavailable
 
 logger = logging.getLogger("exporter.delivery")
 
-MAX_TRACES: Final = 512
+Attempt = Literal["ok", "retry", "refused"]
+
+_MAX_TRACES: Final = 512
 # Receivers take 4 MiB over gRPC by default; the rest is for framing.
 MAX_BYTES: Final = 3_500_000
 # What ends within this time travels in one request: a request costs more than a trace.
 _LINGER_S: Final = 2.0
 # A parked trace comes due without anybody telling.
 _LOOK_AGAIN_S: Final = 30.0
-# Lines about single traces, so that a flood of them does not bury the log.
-_MOST_LINES_A_MINUTE: Final = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryState:
-    """How delivery is; `problem` says why nothing arrives at present, None when it does."""
-
-    problem: str | None = None
-    failures: int = 0
-    last_success_ns: int | None = None
+_LEDGER_RETRY_S: Final = 5.0
 
 
 class DeliveryService:
     """Delivers until it is stopped.
 
-    `on_delivered` is told of each acknowledged trace and the time of the acknowledgement.
+    `on_delivered` is told of acknowledged traces and the time of the acknowledgement, `on_attempt`
+    of each request: `ok`, `retry` (the moment was at fault) or `refused`. `problem` says why
+    nothing arrives at present, None when it does; `last_error` and its time stay after it passed.
+    `backend_up` is None before the first request.
     """
 
     def __init__(
@@ -55,27 +48,34 @@ class DeliveryService:
         clock: Clock,
         rng: random.Random,
         on_delivered: Callable[[list[PendingTrace], int], object],
-        max_traces: int = MAX_TRACES,
-        max_bytes: int = MAX_BYTES,
-        linger_s: float = _LINGER_S,
+        on_attempt: Callable[[Attempt], object] = lambda _outcome: None,
     ) -> None:
-        self.state = DeliveryState()
+        self.backend_up: bool | None = None
+        self.last_success_ns: int | None = None
+        self.last_error: str | None = None
+        self.last_error_ns: int | None = None
         self._outbox = outbox
         self._sender = sender
         self._clock = clock
         self._on_delivered = on_delivered
-        self._max_bytes = max_bytes
-        self._linger_s = linger_s
-        self._triage = Triage(rng=rng, max_traces=max_traces)
+        self._on_attempt = on_attempt
+        self._triage = Triage(rng=rng, max_traces=_MAX_TRACES)
+        # What the ledger has not taken yet: recorded before anything else is sent.
+        self._unrecorded: tuple[Sequence[PendingTrace], Decision] | None = None
+        self._last_message = ""
         self._news = asyncio.Event()
         # `run` and `drain` never have a request under way together.
         self._turn = asyncio.Lock()
-        self._lines = _LineBudget(clock)
 
     @property
     def destination(self) -> str:
         """Where traces go, in words."""
         return self._sender.destination
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing arrives at present."""
+        return self._triage.problem
 
     def notify(self) -> None:
         """There is something new in the outbox."""
@@ -87,14 +87,16 @@ class DeliveryService:
         try:
             while not stop.is_set():
                 self._news.clear()
-                wait_s = await self._deliver()
+                try:
+                    wait_s = await self._deliver()
+                except LedgerUnavailable as exc:
+                    logger.debug("the ledger takes nothing at present: %s", exc)
+                    wait_s = _LEDGER_RETRY_S
                 if wait_s is None:
                     await _wait(self._news, _LOOK_AGAIN_S)
-                    await _wait(stop, self._linger_s)
+                    await _wait(stop, _LINGER_S)
                 elif wait_s > 0:
                     await _wait(stop, wait_s)
-        except LedgerUnavailable:
-            logger.debug("the ledger is closed")
         finally:
             waking.cancel()
 
@@ -103,16 +105,14 @@ class DeliveryService:
 
         A destination that did not take traces before gets one more chance, not all of the time.
         """
-        hopeless = self.state.problem is not None
+        had_problem = self.problem is not None
         try:
             async with asyncio.timeout(deadline_s):
                 while (wait_s := await self._deliver()) is not None:
-                    if self.state.problem is not None and hopeless:
+                    if had_problem and self.problem is not None:
                         return False
                     await self._clock.sleep(wait_s)
-        except TimeoutError:
-            return False
-        except LedgerUnavailable:
+        except (TimeoutError, LedgerUnavailable):
             return False
         return True
 
@@ -123,98 +123,99 @@ class DeliveryService:
     async def _deliver(self) -> float | None:
         """Make one request; how long to wait before the next, None if nothing is due."""
         async with self._turn:
-            now_ns = self._clock.now_ns()
+            if self._unrecorded is not None:
+                await self._record(*self._unrecorded)
+            max_traces, max_requests = self._triage.window
             due = await self._outbox.due(
-                now_ns=now_ns,
-                max_traces=self._triage.most_wanted,
-                max_bytes=self._triage.stretch * self._max_bytes,
+                now_ns=self._clock.now_ns(),
+                max_traces=max_traces,
+                max_bytes=max_requests * MAX_BYTES,
             )
             if not due:
                 return None
             sent = self._triage.choose(due)
-            outcome = await self._sender.send(merge_requests([one.payload for one in sent]))
-            now_ns = self._clock.now_ns()
-            decision = self._triage.learn(sent, outcome, now_ns=now_ns)
-            await self._record(sent, decision, now_ns)
-            self._tell(sent, outcome, decision, now_ns)
+            # One request of several: protobuf merges repeated fields when it reads on.
+            outcome = await self._sender.send(b"".join(one.payload for one in sent))
+            had_problem = self.problem is not None
+            decision = self._triage.learn(sent, outcome, now_ns=self._clock.now_ns())
+            self._note(outcome)
+            self._log_problem(decision.wait_s, had_problem=had_problem)
+            self._unrecorded = sent, decision
+            await self._record(sent, decision)
             return decision.wait_s
 
-    async def _record(self, sent: Sequence[PendingTrace], decision: Decision, now_ns: int) -> None:
-        if decision.verdicts:
+    async def _record(self, sent: Sequence[PendingTrace], decision: Decision) -> None:
+        now_ns = self._clock.now_ns()
+        if decision.unpark:
+            await self._outbox.unpark()
+        if decision.results:
             await self._outbox.settle(
-                decision.verdicts,
+                decision.results,
                 now_ns=now_ns,
                 spans_delivered=decision.spans_delivered,
                 spans_rejected=decision.spans_rejected,
             )
-        if decision.unpark:
-            await self._outbox.unpark()
-        taken = {one.seq for one in decision.verdicts if isinstance(one, Delivered)}
-        if taken:
-            self._on_delivered([one for one in sent if one.seq in taken], now_ns)
+        self._unrecorded = None
+        traces = {one.seq: one for one in sent}
+        delivered = [traces[one.seq] for one in decision.results if isinstance(one, Delivered)]
+        if delivered:
+            self._on_delivered(delivered, now_ns)
+        for result in decision.results:
+            if not isinstance(result, Delivered):
+                _log_failed(traces[result.seq], result, now_ns)
 
-    def _tell(
-        self, sent: Sequence[PendingTrace], outcome: Outcome, decision: Decision, now_ns: int
-    ) -> None:
-        """Keep the state for the pages, and log what changed, once."""
-        before, triage = self.state, self._triage
-        self.state = replace(before, problem=triage.problem, failures=triage.failures)
-        if isinstance(outcome, Accepted):
-            self.state = replace(self.state, last_success_ns=now_ns)
-            if outcome.rejected_spans or outcome.message:
-                self._lines.warn(
-                    "the trace backend took a request but for %d spans: %s",
-                    outcome.rejected_spans,
-                    outcome.message or "it gave no reason",
-                )
-        problem = self.state.problem
-        if problem is not None and before.problem is None:
+    def _note(self, outcome: Outcome) -> None:
+        """Keep what the metrics and the status page show."""
+        now_ns = self._clock.now_ns()
+        self.backend_up = self.problem is None or isinstance(outcome, Accepted)
+        if not isinstance(outcome, Accepted):
+            self.last_error, self.last_error_ns = outcome.reason, now_ns
+            self._on_attempt("retry" if isinstance(outcome, Unavailable) else "refused")
+            return
+        self._on_attempt("ok")
+        self.last_success_ns = now_ns
+        # The same words may come with every answer.
+        if outcome.rejected_spans or outcome.message != self._last_message:
+            logger.warning(
+                "the trace backend took a request and rejected %d of its spans: %s",
+                outcome.rejected_spans,
+                outcome.message or "it gave no reason",
+            )
+        self._last_message = outcome.message
+
+    def _log_problem(self, wait_s: float, *, had_problem: bool) -> None:
+        """Say once when traces stop arriving, and when they arrive again."""
+        if self.problem is None:
+            if had_problem:
+                logger.info("traces reach %s again", self.destination)
+        elif had_problem:
+            logger.debug("still no traces reach %s: %s", self.destination, self.problem)
+        else:
             logger.warning(
                 "traces do not reach %s: %s; they are kept, the next try is in %.0f s",
                 self.destination,
-                problem,
-                decision.wait_s,
+                self.problem,
+                wait_s,
             )
-        elif problem is None and before.problem is not None:
-            logger.info("traces reach %s again", self.destination)
-        elif problem is not None:
-            logger.debug("still no traces reach %s: %s", self.destination, problem)
-        names = {one.seq: one.trace_id.hex() for one in sent}
-        for verdict in decision.verdicts:
-            if isinstance(verdict, Rejected):
-                self._lines.warn(
-                    "trace %s is set aside: the backend rejected it (%s)",
-                    names[verdict.seq],
-                    verdict.reason,
-                )
-            elif isinstance(verdict, Parked):
-                self._lines.warn(
-                    "trace %s waits %.0f min: the backend takes others but not this one (%s)",
-                    names[verdict.seq],
-                    (verdict.until_ns - now_ns) / 60e9,
-                    verdict.reason,
-                )
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._news.set()
 
 
-class _LineBudget:
-    """Warnings that may come in floods: so many a minute, the rest at debug level."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._minute = 0
-        self._written = 0
-
-    def warn(self, message: str, *args: object) -> None:
-        minute = int(self._clock.monotonic_s() // 60)
-        if minute != self._minute:
-            self._minute, self._written = minute, 0
-        self._written += 1
-        level = logging.WARNING if self._written <= _MOST_LINES_A_MINUTE else logging.DEBUG
-        logger.log(level, message, *args)
+def _log_failed(trace: PendingTrace, result: Rejected | Parked, now_ns: int) -> None:
+    trace_id = trace.trace_id.hex()
+    if isinstance(result, Rejected):
+        logger.warning(
+            "trace %s is set aside: the backend rejected it (%s)", trace_id, result.reason
+        )
+        return
+    logger.warning(
+        "trace %s waits %.0f min: the backend takes others but not this one (%s)",
+        trace_id,
+        (result.until_ns - now_ns) / 60e9,
+        result.reason,
+    )
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

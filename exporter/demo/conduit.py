@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
+from exporter.conduit.models import IN_FLIGHT_STATUSES, TERMINAL_STATUSES
 from exporter.demo.answers import (
     Endpoint,
     Page,
@@ -34,7 +35,6 @@ from exporter.demo.faults import FaultPlan
 from exporter.demo.limits import SlidingWindow
 from exporter.demo.runs import FAR_FUTURE_NS, SECOND_NS
 from exporter.demo.tally import Asked
-from exporter.models import IN_FLIGHT_STATUSES, TERMINAL_STATUSES
 
 _STATUSES: Final = (*IN_FLIGHT_STATUSES, *TERMINAL_STATUSES)
 _DEFAULT_LIMIT: Final = 20

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from exporter.conduit.models import TERMINAL_STATUSES
 from exporter.demo.answers import Edit, content_fields, json_object, summary_fields
 from exporter.demo.directory import Scenario, SimAgent
 from exporter.demo.runs import RunContent, SimRun
 from exporter.demo.table import Key, RunTable
 from exporter.demo.tally import Truth
-from exporter.models import TERMINAL_STATUSES
 
 _KEPT_ROWS: Final = 2_048  # rendered rows kept of each agent: the head of its list and more
 

@@ -10,8 +10,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+from exporter.conduit.models import IN_FLIGHT_STATUSES
 from exporter.demo.runs import FAR_FUTURE_NS, Arrival, RunContent, RunSource, SimRun
-from exporter.models import IN_FLIGHT_STATUSES
 
 # A generated run's number, or the id of a run that was placed by hand.
 Key = int | str

@@ -1,4 +1,5 @@
-"""The ledger: what was seen, counted, fetched and delivered; the outbox; the totals.
+"""What was seen, counted, fetched and delivered: the one place where the stages meet.
 
-The only meeting place of the stages. It never calls any of them and never talks to the network.
+`LedgerFile` opens the SQLite file, `Ledger` holds its tables and committed totals, `LedgerGate` is
+the way in from the event loop. Never calls another stage.
 """

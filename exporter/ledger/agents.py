@@ -1,172 +1,189 @@
 """Workspaces, agents and how far each agent's list is read; inside a transaction of the ledger."""
 
+import sqlite3
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from exporter.conduit.models import Agent, Workspace
+from exporter.ledger.file import reading
+from exporter.ledger.records import AgentRecord, Coverage, Gap, GapPurpose
 
-from exporter.errors import LedgerUnavailable
-from exporter.ledger import schema
-from exporter.ledger.prepared import Prepared
-from exporter.ledger.records import AgentRecord, Coverage, GapRecord
-from exporter.ledger.schema import GapPurpose
-from exporter.models import Agent, Workspace
-
-_MOVE_FRONTIER: Final = (
-    update(schema.agent)
-    .where(schema.agent.c.no == bindparam("agent"))
-    .values(frontier_ns=bindparam("to"))
+_PUT_WORKSPACE: Final = """
+INSERT INTO workspace (id, name) VALUES (:id, :name)
+ON CONFLICT (id) DO UPDATE SET name = :name WHERE name <> :name
+"""
+# A known agent keeps its floor and what was read, whatever workspace it is in now.
+_PUT_AGENT: Final = """
+INSERT INTO agent (id, workspace_id, name, floor_ns) VALUES (:id, :workspace_id, :name, :floor_ns)
+ON CONFLICT (id) DO UPDATE SET workspace_id = :workspace_id, name = :name, listed = 1
+WHERE workspace_id <> :workspace_id OR name <> :name OR listed = 0
+"""
+_AGENTS: Final = """
+SELECT no, id, workspace_id, name, listed, floor_ns, frontier_ns, reread_ns, full_reread_ns
+FROM agent
+"""
+_GAPS: Final = """
+SELECT no, purpose, lower_ns, upper_ns, cursor, restarts FROM gap
+WHERE agent_no = ? ORDER BY upper_ns DESC
+"""
+_PUT_GAP: Final = """
+UPDATE gap SET purpose = :purpose, lower_ns = :lower_ns, upper_ns = :upper_ns, cursor = :cursor,
+restarts = :restarts WHERE no = :no
+"""
+_ADD_GAP: Final = """
+INSERT INTO gap (agent_no, purpose, lower_ns, upper_ns, cursor, restarts)
+SELECT :agent_no, :purpose, :lower_ns, :upper_ns, :cursor, :restarts
+WHERE NOT EXISTS (
+    -- Already there where a commit of unknown outcome is repeated.
+    SELECT 1 FROM gap WHERE agent_no = :agent_no AND purpose = :purpose
+    AND lower_ns = :lower_ns AND upper_ns = :upper_ns
 )
+"""
+_MOVE: Final = """
+UPDATE agent SET frontier_ns = coalesce(:frontier_ns, frontier_ns),
+reread_ns = coalesce(:reread_ns, reread_ns),
+full_reread_ns = coalesce(:full_reread_ns, full_reread_ns)
+WHERE no = :agent_no
+"""
 
 
 class AgentTables:
-    """The agents of one ledger."""
+    """The workspaces and agents of one ledger."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
-        self._move_frontier = Prepared(connection, _MOVE_FRONTIER)
 
-    def put_workspace(self, workspace: Workspace) -> int:
-        """Note a workspace and its present name; the number that stands for it."""
+    def put_workspace(self, workspace: Workspace) -> None:
+        """Note a workspace and its present name."""
+        self._db.execute(_PUT_WORKSPACE, {"id": workspace.id, "name": workspace.name})
+
+    def workspaces(self) -> list[Workspace]:
+        """Every workspace that was ever read."""
+        rows = self._db.execute("SELECT id, name FROM workspace ORDER BY id")
+        return [Workspace(id=one, name=name) for one, name in rows]
+
+    def put_agent(self, agent: Agent, *, floor_ns: int) -> AgentRecord:
+        """Note an agent as Conduit lists it; one that is new begins at `floor_ns`."""
         self._db.execute(
-            upsert(schema.workspace)
-            .values(id=workspace.id, name=workspace.name)
-            .on_conflict_do_update(index_elements=["id"], set_={"name": workspace.name})
+            _PUT_AGENT,
+            {
+                "id": agent.id,
+                "workspace_id": agent.workspace_id,
+                "name": agent.name,
+                "floor_ns": floor_ns,
+            },
         )
-        return int(
-            self._db.execute(
-                select(schema.workspace.c.no).where(schema.workspace.c.id == workspace.id)
-            ).scalar_one()
-        )
+        return _agent(self._db.execute(f"{_AGENTS} WHERE id = ?", (agent.id,)).fetchone())
 
-    def put_agent(self, agent: Agent, *, workspace_no: int, floor_ns: int) -> AgentRecord:
-        """Note an agent and its present name; a known one keeps its floor and what was read."""
-        table = schema.agent
-        self._db.execute(
-            upsert(table)
-            .values(
-                workspace_no=workspace_no,
-                id=agent.id,
-                name=agent.name,
-                floor_ns=floor_ns,
-            )
-            .on_conflict_do_update(index_elements=["workspace_no", "id"], set_={"name": agent.name})
-        )
-        row = self._db.execute(
-            select(table).where(table.c.workspace_no == workspace_no, table.c.id == agent.id)
-        ).one()
-        return AgentRecord(
-            no=row.no,
-            workspace_no=workspace_no,
-            workspace_id=agent.workspace_id,
-            id=row.id,
-            name=row.name,
-            floor_ns=row.floor_ns,
-            frontier_ns=row.frontier_ns,
-        )
+    def agent(self, agent_no: int) -> AgentRecord:
+        """An agent by its number."""
+        return _agent(self._db.execute(f"{_AGENTS} WHERE no = ?", (agent_no,)).fetchone())
 
-    def numbers_of(self, agent_id: str) -> list[int]:
-        """The numbers of all agents with this id, one in each workspace that has it."""
-        table = schema.agent
-        return list(self._db.execute(select(table.c.no).where(table.c.id == agent_id)).scalars())
+    def agents_of(self, workspace_id: str) -> list[AgentRecord]:
+        """The agents that a workspace has or had."""
+        rows = self._db.execute(f"{_AGENTS} WHERE workspace_id = ? ORDER BY no", (workspace_id,))
+        return [_agent(row) for row in rows]
 
-    def raise_floor(self, agent_no: int, floor_ns: int) -> int:
+    def number_of(self, agent_id: str) -> int | None:
+        """The number that stands for an agent; None if it was never seen."""
+        row = self._db.execute("SELECT no FROM agent WHERE id = ?", (agent_id,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def retire(self, agent_no: int) -> None:
+        """Note that Conduit lists the agent no more."""
+        self._db.execute("UPDATE agent SET listed = 0 WHERE no = ?", (agent_no,))
+
+    def raise_floor(self, agent_no: int, floor_ns: int) -> None:
         """Move an agent's floor up for good, as far as everything above it was read.
 
-        Never above the frontier or into a gap: what lies there is still to be counted. Gives the
-        floor as it is now.
+        Never above the frontier or into a gap: what lies there is still to be counted.
         """
-        table, gap = schema.agent, schema.gap
-        agent = self._db.execute(select(table).where(table.c.no == agent_no)).one()
-        lowest_gap = self._db.execute(
-            select(func.min(gap.c.lower_ns)).where(
-                gap.c.agent_no == agent_no, gap.c.purpose != GapPurpose.BACKFILL
-            )
-        ).scalar()
-        bounds = [floor_ns, agent.frontier_ns]
-        if lowest_gap is not None:
-            bounds.append(lowest_gap)
-        if None in bounds or min(bounds) <= agent.floor_ns:
-            return int(agent.floor_ns)
-        raised = min(bounds)
-        self._db.execute(update(table).where(table.c.no == agent_no).values(floor_ns=raised))
-        return int(raised)
+        self._db.execute(
+            """
+            UPDATE agent SET floor_ns = max(floor_ns, min(:floor_ns, frontier_ns, coalesce(
+                (SELECT min(lower_ns) FROM gap WHERE agent_no = :no AND purpose <> :backfill),
+                :floor_ns
+            )))
+            WHERE no = :no AND frontier_ns IS NOT NULL
+            """,
+            {"no": agent_no, "floor_ns": floor_ns, "backfill": GapPurpose.BACKFILL},
+        )
 
-    def open_backfill(
-        self, agent: AgentRecord, *, since_ns: int, until_ns: int | None
-    ) -> AgentRecord:
-        """Want an agent's list below its floor read as well; the agent as it is now.
+    def open_backfill(self, agent_no: int, *, since_ns: int, until_ns: int | None) -> None:
+        """Want an agent's list below its floor read as well, from `since_ns` on.
 
         Never reaches above the floor, where runs are counted; the floor of an agent that was never
-        scanned moves up to `until_ns`, so that no run is ever on both sides. A backfill that is
+        read moves up to `until_ns`, so that no run is ever on both sides. A backfill that is
         unfinished goes on, and as far as this one reaches.
         """
+        agent = self.agent(agent_no)
         if agent.frontier_ns is None and until_ns is not None and until_ns > agent.floor_ns:
-            self.cover(agent.no, Coverage(floor_ns=until_ns))
+            self._db.execute("UPDATE agent SET floor_ns = ? WHERE no = ?", (until_ns, agent_no))
             agent = replace(agent, floor_ns=until_ns)
         upper_ns = min(agent.floor_ns, until_ns if until_ns is not None else agent.floor_ns)
-        open_gaps = [gap for gap in self.gaps(agent.no) if gap.purpose is GapPurpose.BACKFILL]
-        if open_gaps:
-            gap = open_gaps[0]
+        unfinished = [one for one in self.gaps(agent_no) if one.purpose is GapPurpose.BACKFILL]
+        if unfinished:
+            gap = unfinished[0]
             if until_ns is not None and upper_ns > gap.upper_ns:
                 # Whether what lies between was read is not known any more: from the head again.
                 gap = replace(gap, upper_ns=upper_ns, cursor=None)
             gap = replace(gap, lower_ns=min(gap.lower_ns, since_ns))
         elif since_ns < upper_ns:
-            gap = GapRecord(None, GapPurpose.BACKFILL, since_ns, upper_ns, None)
+            gap = Gap(None, GapPurpose.BACKFILL, since_ns, upper_ns, None)
         else:
-            return agent
-        self.cover(agent.no, Coverage(open_gap=gap))
-        return agent
+            return
+        self.cover(agent_no, Coverage(open_gap=gap))
 
-    def gaps(self, agent_no: int) -> list[GapRecord]:
+    def gaps(self, agent_no: int) -> list[Gap]:
         """What of an agent's list is still to be read, newest first."""
-        table = schema.gap
-        rows = self._db.execute(
-            select(table).where(table.c.agent_no == agent_no).order_by(table.c.upper_ns.desc())
-        )
-        return [
-            GapRecord(
-                no=row.no,
-                purpose=GapPurpose(row.purpose),
-                lower_ns=row.lower_ns,
-                upper_ns=row.upper_ns,
-                cursor=row.cursor,
-            )
-            for row in rows
-        ]
+        with reading():
+            return [
+                Gap(no, GapPurpose(purpose), lower_ns, upper_ns, cursor, restarts)
+                for no, purpose, lower_ns, upper_ns, cursor, restarts in self._db.execute(
+                    _GAPS, (agent_no,)
+                )
+            ]
 
-    def cover(self, agent_no: int, coverage: Coverage) -> int | None:
-        """Move the reading of an agent's list; the number of the gap that is left open, if any."""
-        if coverage.frontier_ns is not None:
-            self._move_frontier.run({"agent": agent_no, "to": coverage.frontier_ns})
-        if coverage.floor_ns is not None:
-            self._db.execute(
-                update(schema.agent)
-                .where(schema.agent.c.no == agent_no)
-                .values(floor_ns=coverage.floor_ns)
-            )
-        if coverage.closed_gap is not None:
-            self._db.execute(delete(schema.gap).where(schema.gap.c.no == coverage.closed_gap))
-        gap = coverage.open_gap
-        if gap is None:
-            return None
-        values = {
-            "agent_no": agent_no,
-            "purpose": gap.purpose,
-            "lower_ns": gap.lower_ns,
-            "upper_ns": gap.upper_ns,
-            "cursor": gap.cursor,
+    def cover(self, agent_no: int, coverage: Coverage) -> None:
+        """Move the reading of an agent's list."""
+        moved = {
+            "frontier_ns": coverage.frontier_ns,
+            "reread_ns": coverage.reread_ns,
+            "full_reread_ns": coverage.full_reread_ns,
         }
-        if gap.no is not None:
-            self._db.execute(update(schema.gap).where(schema.gap.c.no == gap.no).values(**values))
-            return gap.no
-        same = [schema.gap.c[name] == values[name] for name in values if name != "cursor"]
-        if (number := self._db.execute(select(schema.gap.c.no).where(*same)).scalar()) is not None:
-            # The page is recorded a second time, after a commit of unknown outcome.
-            return int(number)
-        added = self._db.execute(insert(schema.gap).values(**values)).inserted_primary_key
-        if added is None:
-            raise LedgerUnavailable("The ledger gave no number for a new gap")
-        return int(added[0])
+        if any(value is not None for value in moved.values()):
+            self._db.execute(_MOVE, {"agent_no": agent_no, **moved})
+        if coverage.closed_gap is not None:
+            self._db.execute("DELETE FROM gap WHERE no = ?", (coverage.closed_gap,))
+        gap = coverage.open_gap
+        if gap is not None:
+            self._db.execute(
+                _ADD_GAP if gap.no is None else _PUT_GAP,
+                {
+                    "no": gap.no,
+                    "agent_no": agent_no,
+                    "purpose": gap.purpose,
+                    "lower_ns": gap.lower_ns,
+                    "upper_ns": gap.upper_ns,
+                    "cursor": gap.cursor,
+                    "restarts": gap.restarts,
+                },
+            )
+
+
+def _agent(
+    row: tuple[int, str, str, str, int, int, int | None, int | None, int | None],
+) -> AgentRecord:
+    with reading():
+        no, agent_id, workspace_id, name, listed, floor_ns, frontier_ns, reread_ns, full_ns = row
+        return AgentRecord(
+            no=no,
+            id=agent_id,
+            workspace_id=workspace_id,
+            name=name,
+            listed=bool(listed),
+            floor_ns=floor_ns,
+            frontier_ns=frontier_ns,
+            reread_ns=reread_ns,
+            full_reread_ns=full_ns,
+        )

@@ -1,8 +1,8 @@
 """The ledger's asynchronous face: many callers, one transaction at a time, one commit for all.
 
-What several callers ask for while a commit is under way goes into the next one together, so the
-disk's pace sets the size of a commit instead of the number of workspaces. A caller's await ends
-when its work is committed. While the disk refuses, everybody waits here and nothing is lost.
+What several callers ask for while a commit is under way goes into the next one together. A caller's
+await ends when its work is committed. While the disk refuses, everybody waits here and nothing is
+lost.
 """
 
 import asyncio
@@ -19,13 +19,10 @@ logger = logging.getLogger("exporter.ledger")
 
 R = TypeVar("R")
 
-_RETRY_FIRST_S: Final = 1.0
-_RETRY_MOST_S: Final = 30.0
-# A commit costs as much as a request: what comes within this time shares one. Nobody sees the
-# difference, and at a request or two a second nobody joins.
-_PATIENCE_S: Final = 0.05
+_RETRY_MIN_S: Final = 1.0
+_RETRY_MAX_S: Final = 30.0
 # More works than this wait for the next commit: a commit of a second would delay all others.
-_MOST_WORKS: Final = 64
+_BATCH_MAX: Final = 64
 
 
 class Executor(Protocol):
@@ -36,50 +33,41 @@ class Executor(Protocol):
 
 
 class LedgerGate:
-    """The one way into an open ledger from the event loop."""
+    """The one way into an open ledger from the event loop.
+
+    `fault` is why it cannot be written at the moment, None while it can.
+    """
 
     def __init__(
         self, ledger: Ledger, *, executor: Executor, clock: Clock, rng: random.Random
     ) -> None:
         self.ledger = ledger
+        self.fault: LedgerError | None = None
         self._executor = executor
         self._clock = clock
         self._rng = rng
         self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
-        # Set while somebody waits who is not patient.
-        self._hurry = asyncio.Event()
-        self.fault: LedgerError | None = None
-        # Commits whose outcome was unknown: what callers remember may be behind what was committed.
-        self.doubts = 0
 
-    async def transact(self, work: Work[R], *, patient: bool = False) -> R:
+    async def transact(self, work: Work[R]) -> R:
         """Do `work` in a transaction and return its result once that is committed.
 
-        A `patient` work waits a moment for others to share its commit with. Waits as long as the
-        disk refuses. Raises LedgerRefused when the file turns out to be damaged, LedgerUnavailable
-        when the gate is closed before the work was committed, and whatever `work` itself raises.
+        Waits as long as the disk refuses. Raises LedgerRefused when the file turns out to be
+        damaged, LedgerUnavailable when the gate is closed before the work was committed, and
+        whatever `work` itself raises.
         """
         if self._closed:
             raise LedgerUnavailable("The ledger is closed")
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
-        if not patient or len(self._waiting) >= _MOST_WORKS:
-            self._hurry.set()
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work(), name="ledger")
         return await future
 
-    def hurry(self) -> None:
-        """Commit what waits now: nobody who could join is going to come."""
-        if self._waiting:
-            self._hurry.set()
-
     async def close(self) -> None:
         """Finish the commit under way, give up on what waits, and close the file."""
         self._closed = True
-        self._hurry.set()
         worker = self._worker
         if worker is not None and not worker.done():
             if self.fault is not None:
@@ -98,8 +86,7 @@ class LedgerGate:
     async def _work(self) -> None:
         failures = 0
         while self._waiting:
-            await self._gather()
-            batch, self._waiting = self._waiting[:_MOST_WORKS], self._waiting[_MOST_WORKS:]
+            batch, self._waiting = self._waiting[:_BATCH_MAX], self._waiting[_BATCH_MAX:]
             try:
                 await self._commit(batch)
             except LedgerUnavailable as exc:
@@ -112,14 +99,6 @@ class LedgerGate:
                 logger.info("the ledger takes writes again")
                 self.fault = None
             failures = 0
-
-    async def _gather(self) -> None:
-        """Give others a moment to join the commit, unless somebody is in a hurry."""
-        if not self._hurry.is_set():
-            patience = asyncio.get_running_loop().call_later(_PATIENCE_S, self._hurry.set)
-            await self._hurry.wait()
-            patience.cancel()
-        self._hurry.clear()
 
     async def _commit(self, batch: list[tuple[Work[Any], asyncio.Future[Any]]]) -> None:
         works = [work for work, _ in batch]
@@ -147,9 +126,8 @@ class LedgerGate:
         if self.fault is None:
             logger.error("%s; nothing new is fetched until it does", fault)
         self.fault = fault
-        self.doubts += 1
-        most = min(_RETRY_MOST_S, _RETRY_FIRST_S * 2 ** min(failures - 1, 10))
-        await self._clock.sleep(self._rng.uniform(most / 2, most))
+        longest_s = min(_RETRY_MAX_S, _RETRY_MIN_S * 2 ** min(failures - 1, 10))
+        await self._clock.sleep(self._rng.uniform(longest_s / 2, longest_s))
         try:
             await self._executor(self.ledger.reload)
         except LedgerUnavailable as exc:

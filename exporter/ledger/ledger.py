@@ -1,62 +1,76 @@
-"""The ledger: one open database, its totals, and the transactions that change both together.
+"""The ledger: one open file, its totals, and the transactions that change both together.
 
 Synchronous and single-threaded on purpose: `LedgerGate` hands it to an executor. What a work does
-it does through `agents`, `runs` and `traces`, inside the transaction of `transact`, so several
-works share one commit. A repeat of any of them changes nothing.
+it does through `agents`, `runs`, `traces` and `history`, inside the transaction of `transact`, so
+several works share one commit. A repeat of any of them changes nothing.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import bindparam, select
-from sqlalchemy.dialects.sqlite import insert as upsert
-
-from exporter.ledger import schema
 from exporter.ledger.agents import AgentTables
-from exporter.ledger.database import Database, translated
-from exporter.ledger.outbox import OutboxTables
-from exporter.ledger.prepared import Prepared
-from exporter.ledger.records import OutboxState
+from exporter.ledger.file import LedgerFile, reading, translated
+from exporter.ledger.history import RunHistory
+from exporter.ledger.records import Settlement
 from exporter.ledger.runs import RunTables
-from exporter.ledger.totals import TotalKey, Totals, TotalsDelta, number_to_text
+from exporter.ledger.totals import Number, TotalKey, Totals, TotalsDelta, number_to_text, plus
+from exporter.ledger.traces import TraceTables
 
 R = TypeVar("R")
 Work = Callable[["Ledger"], R]
 
-_ADD_TOTAL = upsert(schema.total).values(
-    {column.name: bindparam(column.name) for column in schema.total.columns}
-)
-_PUT_TOTAL: Final = _ADD_TOTAL.on_conflict_do_update(
-    index_elements=["family", "agent_no", "label1", "label2"],
-    set_={"value": _ADD_TOTAL.excluded.value},
-)
+_PUT_TOTAL: Final = """
+INSERT INTO total (family, agent_no, label1, label2, value) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET value = excluded.value
+"""
+_PUT_DAY_COST: Final = """
+INSERT INTO day_cost (day, agent_no, value) VALUES (?, ?, ?)
+ON CONFLICT DO UPDATE SET value = excluded.value
+"""
 # Commits between two looks at the file's size.
 _MEASURED_EVERY: Final = 16
+DAY_COSTS_KEPT: Final = timedelta(days=400)
+# A month, a day on each side for time zones, and a day of slack.
+_DAYS_IN_MEMORY: Final = timedelta(days=34)
 
 
 class Ledger:
-    """One ledger, open; `agents`, `runs` and `traces` belong inside a `transact`.
+    """One ledger, open; `agents`, `runs`, `traces`, `history` belong inside a `transact`.
 
-    `totals` and `outbox_state` are the last committed ones and may be read at any time.
+    `totals`, `day_costs` and `oldest_pending_ns` are the last committed ones and may be read at any
+    time. `today` is the present day in the time zone of the calendar.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._db = database.connection
-        self._delta = TotalsDelta()
-        self._put_total = Prepared(self._db, _PUT_TOTAL)
-        self.traces = OutboxTables(self._db, lambda: self._delta)
+    def __init__(self, file: LedgerFile, *, today: Callable[[], date]) -> None:
+        self._file = file
+        self._today = today
+        self._db = file.connection
         self.agents = AgentTables(self._db)
-        self.runs = RunTables(
-            self._db, agents=self.agents, traces=self.traces, delta=lambda: self._delta
-        )
+        self.traces = TraceTables(self._db)
+        self.runs = RunTables(self._db, agents=self.agents, traces=self.traces)
+        self.history = RunHistory(self._db)
         self.totals = Totals()
-        self.outbox_state = OutboxState()
-        self.size_bytes = 0
+        self.day_costs: dict[tuple[str, int], Decimal] = {}
+        self.oldest_pending_ns: int | None = None
+        self.size_bytes = self.free_bytes = 0
         self._commits = 0
-        self.reload()
+        try:
+            self.reload()
+            with translated(), reading():
+                ((created,),) = self._db.execute("SELECT value FROM meta WHERE key = 'created_ns'")
+                self.created_ns = int(created)
+        except BaseException:
+            file.close()
+            raise
 
-    def seen_labels(self, family: str) -> list[tuple[int, str]]:
+    @property
+    def path(self) -> str:
+        """The file, for messages."""
+        return str(self._file.path)
+
+    def labels_of(self, family: str) -> list[tuple[int, str]]:
         """The (agent number, first label) pairs that a family of totals has series for."""
         return [
             (key.agent_no, key.label1) for key, _ in self.totals.items() if key.family == family
@@ -65,42 +79,104 @@ class Ledger:
     def close(self) -> None:
         """Give the file back. Raises LedgerError for the database's faults."""
         with translated():
-            self._database.close()
+            self._file.close()
 
     def reload(self) -> None:
         """Read what is held in memory from the file again, after a commit of unknown outcome."""
-        with translated(), self._db.begin():
-            rows = self._db.execute(select(schema.total)).all()
+        with translated(), reading():
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
             self.totals = Totals(
-                (TotalKey(row.family, row.agent_no, row.label1, row.label2), row.value)
-                for row in rows
+                (TotalKey(family, agent_no, label1, label2), value)
+                for family, agent_no, label1, label2, value in self._db.execute(
+                    "SELECT family, agent_no, label1, label2, value FROM total"
+                )
             )
-            self.outbox_state = self.traces.count()
-        self.size_bytes = self._database.size_bytes()
+            since = (self._today() - _DAYS_IN_MEMORY).isoformat()
+            self.day_costs = {
+                (day, agent_no): Decimal(value)
+                for day, agent_no, value in self._db.execute(
+                    "SELECT day, agent_no, value FROM day_cost WHERE day >= ?", (since,)
+                )
+            }
+            self.oldest_pending_ns = self.traces.oldest_waiting_ns()
+        self._measure()
 
     def transact(self, works: Sequence[Work[Any]]) -> list[Any]:
         """Do all of `works` in one commit and give back what each returned.
 
         Nothing of any of them stands if one raises. Raises LedgerError for the database's faults.
         """
-        self._delta = TotalsDelta()
-        try:
-            with translated(), self._db.begin():
+        delta = self.runs.delta = TotalsDelta()
+        with translated():
+            self._file.check_in_place()
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
                 results = [work(self) for work in works]
-                values = self.totals.after(self._delta)
-                if values:
-                    self._put_total.run_many(
-                        [
-                            {**key._asdict(), "value": number_to_text(value)}
-                            for key, value in values.items()
-                        ],
-                    )
-        except BaseException:
-            self.traces.staged = self.outbox_state
-            raise
-        self.totals.apply(values)
-        self.outbox_state = self.traces.staged
+                totals = self.totals.after(delta)
+                day_costs = self._write_totals(totals, delta)
+                oldest_pending_ns = self.traces.oldest_waiting_ns()
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        self.totals.apply(totals)
+        self.day_costs.update(day_costs)
+        self.oldest_pending_ns = oldest_pending_ns
         self._commits += 1
         if self._commits % _MEASURED_EVERY == 0:
-            self.size_bytes = self._database.size_bytes()
+            self._measure()
         return results
+
+    # --- works that touch the totals ----------------------------------------------------------
+
+    def settle(
+        self,
+        settlements: Sequence[Settlement],
+        *,
+        now_ns: int,
+        spans_delivered: int,
+        spans_rejected: int,
+    ) -> None:
+        """Record what became of traces."""
+        self.traces.settle(
+            settlements,
+            now_ns=now_ns,
+            spans_delivered=spans_delivered,
+            spans_rejected=spans_rejected,
+            delta=self.runs.delta,
+        )
+
+    def unpark(self) -> int:
+        """Make every parked trace due now; how many there were."""
+        return self.traces.unpark(self.runs.delta)
+
+    def prune_day_costs(self) -> None:
+        """Let go of the costs of days that no calendar month needs any more."""
+        before = (self._today() - DAY_COSTS_KEPT).isoformat()
+        self._db.execute("DELETE FROM day_cost WHERE day < ?", (before,))
+        kept = (self._today() - _DAYS_IN_MEMORY).isoformat()
+        for key in [key for key in self.day_costs if key[0] < kept]:
+            del self.day_costs[key]
+
+    def _write_totals(
+        self, totals: dict[TotalKey, Number], delta: TotalsDelta
+    ) -> dict[tuple[str, int], Decimal]:
+        self._db.executemany(
+            _PUT_TOTAL, [(*key, number_to_text(value)) for key, value in totals.items()]
+        )
+        day_costs: dict[tuple[str, int], Decimal] = {}
+        for (day, agent_no), amount in delta.day_costs.items():
+            row = self._db.execute(
+                "SELECT value FROM day_cost WHERE day = ? AND agent_no = ?", (day, agent_no)
+            ).fetchone()
+            with reading():
+                value = Decimal(plus(Decimal(row[0] if row else 0), amount))
+            self._db.execute(_PUT_DAY_COST, (day, agent_no, number_to_text(value)))
+            day_costs[day, agent_no] = value
+        return day_costs
+
+    def _measure(self) -> None:
+        with translated():
+            self.size_bytes, self.free_bytes = self._file.size_bytes(), self._file.free_bytes()

@@ -1,332 +1,435 @@
-"""Runs and what becomes of them; inside a transaction of the ledger.
+"""Runs: counted once, and what becomes of their traces; inside a transaction of the ledger.
 
-Every method may be repeated: rows are found by their keys and states only move on.
+Every method may be repeated: rows are found by their keys, and a run is counted once whatever
+happens. Never decides what is worth a request.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+import sqlite3
+import zlib
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
-
-from exporter.ledger import schema
+from exporter.conduit.models import Run, Unreadable
 from exporter.ledger.agents import AgentTables
-from exporter.ledger.compression import compress
-from exporter.ledger.counting import add_counted, add_tools
-from exporter.ledger.families import QUARANTINED, REVISIONS
-from exporter.ledger.outbox import OutboxTables
-from exporter.ledger.prepared import Prepared
+from exporter.ledger.file import reading
 from exporter.ledger.records import (
+    AgentProgress,
     AwaitedRun,
     Coverage,
-    DetailRecorded,
     EncodedTrace,
     InFlightRun,
-    PageRecorded,
-    Seen,
-    Sighting,
+    Priority,
+    Recorded,
+    RunRecord,
+    TraceState,
 )
-from exporter.ledger.schema import RunState, Urgency
-from exporter.ledger.totals import TotalKey, TotalsDelta
-from exporter.models import Run, Unreadable
+from exporter.ledger.totals import Family, TotalsDelta
+from exporter.ledger.traces import TraceTables
 
-_run = schema.run
-_FIND_RUNS: Final = select(_run.c.id, _run.c.state).where(
-    _run.c.agent_no == bindparam("agent"),
-    # One parameter however many ids, so that the statement stays the same.
-    _run.c.id.in_(select(func.json_each(bindparam("ids")).table_valued("value").c.value)),
-)
-_FIND_RUN: Final = select(_run.c.no, _run.c.state, _run.c.urgency).where(
-    _run.c.agent_no == bindparam("agent"), _run.c.id == bindparam("id_")
-)
-_ADD_RUNS: Final = insert(_run).values(
-    {name: bindparam(name) for name in ("agent_no", "id", "state", "urgency", "created_ns")}
-)
-_MOVE_RUN: Final = (
-    update(_run)
-    .where(_run.c.agent_no == bindparam("agent"), _run.c.id == bindparam("id_"))
-    .values(state=bindparam("to"), urgency=bindparam("how_urgent"))
-)
-_SET_STATE: Final = update(_run).where(_run.c.no == bindparam("run")).values(state=bindparam("to"))
-_AWAITING: Final = (
-    select(_run.c.id, _run.c.urgency, _run.c.created_ns)
-    .where(schema.RUN_AWAITS_DETAIL, _run.c.agent_no == bindparam("agent"))
-    .order_by(_run.c.urgency, _run.c.created_ns)
-    .limit(bindparam("most"))
-)
-# A run seen in flight, or one that could not be read when it was first shown.
-NOT_COUNTED: Final = (RunState.SEEN, RunState.UNREADABLE)
-_EVER: Final = -(1 << 63)
+# So many of the runs that wait for their detail are told at a time.
+AWAITING_MAX: Final = 32
+
+_FIND: Final = """
+SELECT id, no, counted, trace, priority, attempts, status, fingerprint FROM run
+WHERE agent_no = ? AND id IN (SELECT value FROM json_each(?))
+"""
+_ADD: Final = """
+INSERT INTO run (agent_no, id, counted, trace, priority, named, status, disposition, created_ns,
+    ended_ns, duration_ns, input_tokens, output_tokens, cost_usd, conversation_id, reason,
+    fingerprint)
+VALUES (:agent_no, :id, :counted, :trace, :priority, :named, :status, :disposition, :created_ns,
+    :ended_ns, :duration_ns, :input_tokens, :output_tokens, :cost_usd, :conversation_id, :reason,
+    :fingerprint)
+"""
+_PUT: Final = """
+UPDATE run SET counted = :counted, trace = :trace, priority = :priority,
+    named = max(named, :named), status = :status, disposition = :disposition, ended_ns = :ended_ns,
+    duration_ns = :duration_ns, input_tokens = :input_tokens, output_tokens = :output_tokens,
+    cost_usd = :cost_usd, conversation_id = :conversation_id, reason = :reason,
+    fingerprint = :fingerprint
+WHERE agent_no = :agent_no AND id = :id
+"""
+_IN_FLIGHT: Final = """
+SELECT id, created_ns, status, attempts, retry_ns FROM run
+WHERE agent_no = ? AND counted = 0 AND trace = 0
+"""
+_AWAITING: Final = """
+SELECT id, priority, created_ns FROM run WHERE agent_no = ? AND trace = 1 AND attempts = 0
+ORDER BY priority, created_ns LIMIT ?
+"""
+_RETRYING: Final = """
+SELECT id, priority, created_ns, attempts, retry_ns FROM run
+WHERE agent_no = ? AND trace = 1 AND attempts > 0
+"""
+_OLDEST_AWAITING: Final = """
+SELECT min(created_ns) FROM run
+WHERE agent_no = ? AND trace = 1 AND attempts = 0 AND priority = ?
+"""
+# Settled, below the floor (so that it cannot be counted again), and old.
+_PRUNE: Final = """
+DELETE FROM run WHERE no > :after AND no <= :after + :window AND trace NOT IN (1, 2) AND named = 0
+AND NOT (counted = 0 AND trace = 0)
+AND created_ns < (SELECT floor_ns FROM agent WHERE agent.no = run.agent_no)
+AND coalesce(ended_ns, created_ns) < :before_ns
+AND NOT EXISTS (SELECT 1 FROM trace WHERE run_no = run.no)
+"""
 
 
 class _Row(NamedTuple):
     no: int
-    state: int
-    urgency: int
+    counted: int
+    trace: int
+    priority: int
+    attempts: int
+    status: str
+    fingerprint: int
+
+    @property
+    def given_up(self) -> bool:
+        """Whether its detail was asked for in vain until nobody will ask again."""
+        return self.trace == TraceState.DEAD and self.attempts > 0
 
 
 class RunTables:
-    """The runs of one ledger; `delta` gives the running transaction's additions to the totals."""
+    """The runs of one ledger; `delta` collects the transaction's additions to the totals."""
 
     def __init__(
-        self,
-        connection: Connection,
-        *,
-        agents: AgentTables,
-        traces: OutboxTables,
-        delta: Callable[[], TotalsDelta],
+        self, connection: sqlite3.Connection, *, agents: AgentTables, traces: TraceTables
     ) -> None:
         self._db = connection
         self._agents = agents
         self._traces = traces
-        self._delta = delta
-        self._find_runs = Prepared(connection, _FIND_RUNS)
-        self._find_run = Prepared(connection, _FIND_RUN)
-        self._add_runs = Prepared(connection, _ADD_RUNS)
-        self._move_run = Prepared(connection, _MOVE_RUN)
-        self._set_state = Prepared(connection, _SET_STATE)
-        self._awaiting = Prepared(connection, _AWAITING)
+        self.delta = TotalsDelta()
+
+    # --- what Conduit shows -------------------------------------------------------------------
 
     def record_page(
         self,
         agent_no: int,
-        sightings: Sequence[Sighting],
+        records: Sequence[RunRecord],
         *,
         unreadable: Sequence[Unreadable] = (),
-        revised: int = 0,
         coverage: Coverage | None = None,
         floor_ns: int,
         now_ns: int,
-    ) -> PageRecorded:
+    ) -> Recorded:
         """Record what a page showed: count what has ended, remember what has not, move the reading.
 
-        Counting and the totals share the transaction; a run is counted once, whatever is repeated.
+        Counting and the totals share the transaction. Runs created before `floor_ns` that are not
+        known are left alone.
         """
-        if revised:
-            self._delta().add(TotalKey(REVISIONS, agent_no), revised)
-        known = self._known(agent_no, sightings, unreadable)
-        new: list[dict[str, Any]] = []
-        moved: list[dict[str, Any]] = []
-        seen: list[Seen] = []
-        for sighting in sightings:
-            run = sighting.run
-            state = known.get(run.id)
-            what, to = _fate(sighting, state, floor_ns)
-            seen.append(what)
-            if what is Seen.COUNTED and sighting.urgency is not Urgency.BACKFILL:
-                add_counted(self._delta(), agent_no, run, sighting.disposition, sighting.bucket)
-            if to is None:
+        unique: dict[str, RunRecord] = {}
+        for record in records:
+            # A row may stand on a page twice.
+            if record.run.terminal or record.run.id not in unique:
+                unique[record.run.id] = record
+        rows = self._find(agent_no, list(unique))
+        counted: list[RunRecord] = []
+        appeared = revised = 0
+        for run_id, record in unique.items():
+            row = rows.get(run_id)
+            if row is None and record.run.created_ns < floor_ns:
                 continue
-            known[run.id] = to
-            if state is None:
-                new.append(_run_row(agent_no, run.id, to, sighting.urgency, run.created_ns))
-            else:
-                moved.append(
-                    {"agent": agent_no, "id_": run.id, "to": to, "how_urgent": sighting.urgency}
-                )
-        new += self._unreadable_rows(agent_no, unreadable, known, now_ns)
-        if new:
-            self._add_runs.run_many(new)
-        if moved:
-            self._move_run.run_many(moved)
-        self._write_summaries(agent_no, sightings, seen, now_ns)
-        gap_no = self._agents.cover(agent_no, coverage) if coverage is not None else None
-        return PageRecorded(tuple(seen), gap_no)
+            if _may_count(row, record):
+                appeared += row is None
+                if self._take(agent_no, record, row, now_ns):
+                    counted.append(record)
+            elif row is not None and row.counted:
+                revised += self._note_revision(agent_no, record.run, row)
+        self._quarantine_rows(agent_no, unreadable, now_ns)
+        if coverage is not None:
+            self._agents.cover(agent_no, coverage)
+        return self._recorded(agent_no, counted, appeared, revised)
 
     def record_detail(
         self,
         agent_no: int,
-        sighting: Sighting,
+        record: RunRecord,
         *,
         trace: EncodedTrace | None,
         now_ns: int,
         quarantine: str | None = None,
-    ) -> DetailRecorded:
-        """Record a run's detail: its trace goes into the outbox, or it is set aside with a reason.
+    ) -> Recorded:
+        """Record a run's detail: its trace goes into the outbox, or is dead for a reason.
 
         Counts the run first if nothing had done so. From here on Conduit is not asked again. A run
         that has not ended only becomes known.
         """
-        run = sighting.run
-        before = self._find(agent_no, run.id)
-        if before is None or before.state in NOT_COUNTED:
-            # Asked for by its name, a run counts whenever it was created.
-            page = self.record_page(agent_no, [sighting], floor_ns=_EVER, now_ns=now_ns)
-            what = page.seen[0]
-            row = self._find(agent_no, run.id)
-        else:
-            what = Seen.KNOWN
-            row = before
-        awaited = _awaited(before)
-        if row is None or row.state != RunState.COUNTED or not run.terminal:
-            return DetailRecorded(what, awaited if run.terminal else None)
-        if trace is not None:
-            self._write_trace(row, run, trace, now_ns)
-            if row.urgency != Urgency.BACKFILL:
-                add_tools(self._delta(), agent_no, trace.tools)
-        elif quarantine is not None:
-            self._set_state.run({"run": row.no, "to": RunState.QUARANTINED})
-            self._delta().add(TotalKey(QUARANTINED, 0, quarantine), 1)
-        return DetailRecorded(what, awaited)
+        run = record.run
+        row = self._find(agent_no, [run.id]).get(run.id)
+        appeared = row is None
+        counted: list[RunRecord] = []
+        if _may_count(row, record):
+            if self._take(agent_no, record, row, now_ns):
+                counted.append(record)
+            row = self._find(agent_no, [run.id]).get(run.id)
+        if row is not None and run.terminal and row.trace == TraceState.AWAITING_DETAIL:
+            if trace is not None:
+                self._write_trace(agent_no, row.no, record, trace, Priority(row.priority), now_ns)
+            elif quarantine is not None:
+                self._bury(agent_no, row, quarantine)
+        return self._recorded(agent_no, counted, int(appeared), 0)
 
-    def set_aside(
-        self, agent_no: int, run_id: str, *, state: RunState, reason: str | None = None
-    ) -> DetailRecorded:
-        """Mark a run whose detail will never come (gone, or unreadable)."""
-        row = self._find(agent_no, run_id)
-        if row is not None and row.state not in (RunState.SEEN, RunState.COUNTED):
-            return DetailRecorded(Seen.KNOWN, None)
-        if row is not None:
-            self._set_state.run({"run": row.no, "to": state})
-        if reason is not None:
-            self._delta().add(TotalKey(QUARANTINED, 0, reason), 1)
-        return DetailRecorded(Seen.KNOWN, _awaited(row))
-
-    def prune(self, *, after_no: int, window: int) -> int | None:
-        """Let go of settled runs below their agent's floor, in one window; None at the end.
-
-        They can never come back: what is created below the floor is not counted.
-        """
-        floor = select(schema.agent.c.floor_ns).where(schema.agent.c.no == _run.c.agent_no)
-        kept = select(schema.trace.c.run_no).where(schema.trace.c.run_no == _run.c.no)
+    def detail_failed(
+        self, agent_no: int, run_id: str, *, attempts: int, retry_ns: int
+    ) -> AgentProgress:
+        """Note that a request for a run's detail failed, and when the next one is due."""
         self._db.execute(
-            delete(_run).where(
-                _run.c.no > after_no,
-                _run.c.no <= after_no + window,
-                _run.c.state.not_in((RunState.SEEN, RunState.COUNTED, RunState.FETCHED)),
-                _run.c.created_ns < floor.scalar_subquery(),
-                ~kept.exists(),
+            "UPDATE run SET attempts = ?, retry_ns = ? WHERE agent_no = ? AND id = ?",
+            (attempts, retry_ns, agent_no, run_id),
+        )
+        return self.progress(agent_no)
+
+    def give_up(
+        self, agent_no: int, run_id: str, *, reason: str, attempts: int, named: bool, now_ns: int
+    ) -> AgentProgress:
+        """Mark a run whose detail will never come; whether it is counted stays as it is."""
+        row = self._find(agent_no, [run_id]).get(run_id)
+        if row is None:
+            self._add_unreadable(agent_no, run_id, reason, now_ns, named=named)
+            self.delta.add(Family.QUARANTINED, 1, label1=reason)
+        elif row.trace in (TraceState.NONE, TraceState.AWAITING_DETAIL):
+            self._bury(agent_no, row, reason)
+        self._db.execute(
+            "UPDATE run SET attempts = ?, named = max(named, ?) WHERE agent_no = ? AND id = ?",
+            (attempts, named, agent_no, run_id),
+        )
+        return self.progress(agent_no)
+
+    # --- what is still to be done -------------------------------------------------------------
+
+    def progress(self, agent_no: int) -> AgentProgress:
+        """Where an agent stands."""
+        with reading():
+            oldest = [
+                self._db.execute(_OLDEST_AWAITING, (agent_no, priority)).fetchone()[0]
+                for priority in (Priority.URGENT, Priority.FRESH)
+            ]
+            return AgentProgress(
+                agent=self._agents.agent(agent_no),
+                gaps=tuple(self._agents.gaps(agent_no)),
+                in_flight=tuple(
+                    InFlightRun(*row) for row in self._db.execute(_IN_FLIGHT, (agent_no,))
+                ),
+                awaiting=tuple(
+                    AwaitedRun(run_id, Priority(priority), created_ns)
+                    for run_id, priority, created_ns in self._db.execute(
+                        _AWAITING, (agent_no, AWAITING_MAX)
+                    )
+                ),
+                retrying=tuple(
+                    AwaitedRun(run_id, Priority(priority), created_ns, attempts, retry_ns)
+                    for run_id, priority, created_ns, attempts, retry_ns in self._db.execute(
+                        _RETRYING, (agent_no,)
+                    )
+                ),
+                oldest_awaiting_ns=min((one for one in oldest if one is not None), default=None),
             )
-        )
-        following = self._db.execute(
-            select(func.min(_run.c.no)).where(_run.c.no > after_no + window)
-        ).scalar()
-        return None if following is None else following - 1
 
-    def in_flight(self, agent_no: int) -> list[InFlightRun]:
-        """The runs that had not ended when they were last seen."""
-        rows = self._db.execute(
-            select(_run.c.id, _run.c.created_ns).where(
-                schema.RUN_IS_IN_FLIGHT, _run.c.agent_no == agent_no
-            )
-        )
-        return [InFlightRun(row.id, row.created_ns) for row in rows]
-
-    def awaiting(self, agent_no: int, *, most: int) -> list[AwaitedRun]:
-        """The runs whose detail is wanted first: by urgency, then oldest first."""
-        rows = self._awaiting.rows({"agent": agent_no, "most": most})
-        return [AwaitedRun(run_id, Urgency(urgency), at_ns) for run_id, urgency, at_ns in rows]
-
-    def awaiting_counts(self, agent_no: int) -> dict[Urgency, int]:
-        """How many runs of an agent wait for their detail, by urgency."""
-        rows = self._db.execute(
-            select(_run.c.urgency, func.count())
-            .where(schema.RUN_AWAITS_DETAIL, _run.c.agent_no == agent_no)
-            .group_by(_run.c.urgency)
-        )
-        return {Urgency(urgency): count for urgency, count in rows}
-
-    def states_of(self, agent_no: int, run_ids: Sequence[str]) -> dict[str, RunState]:
-        """How far each of these runs has come; those that were never seen are left out."""
-        rows = self._find_runs.rows({"agent": agent_no, "ids": json.dumps(list(run_ids))})
-        return {run_id: RunState(state) for run_id, state in rows}
-
-    def counted_since(self, agent_no: int, since_ns: int) -> int:
-        """How many runs created since then were counted; looks at every run of the agent."""
-        return int(
-            self._db.execute(
-                select(func.count()).where(
-                    _run.c.agent_no == agent_no,
-                    _run.c.created_ns >= since_ns,
-                    _run.c.state.not_in(NOT_COUNTED),
-                )
-            ).scalar_one()
-        )
-
-    def state_of(self, agent_no: int, run_id: str) -> RunState | None:
-        """How far a run has come; None if it was never seen."""
-        row = self._find(agent_no, run_id)
-        return None if row is None else RunState(row.state)
-
-    def _known(
-        self, agent_no: int, sightings: Sequence[Sighting], unreadable: Sequence[Unreadable]
-    ) -> dict[str, int]:
-        """The states of those of a page's runs that were recorded before."""
-        ids = [sighting.run.id for sighting in sightings]
-        ids += [one.run_id for one in unreadable if one.run_id is not None]
-        if not ids:
-            return {}
-        return dict(self._find_runs.rows({"agent": agent_no, "ids": json.dumps(ids)}))
-
-    def _unreadable_rows(
-        self,
-        agent_no: int,
-        unreadable: Sequence[Unreadable],
-        known: Mapping[str, int],
-        now_ns: int,
-    ) -> list[dict[str, Any]]:
-        """Rows of the runs that could not be read and are not known yet, each quarantined once."""
-        new = {
-            one.run_id: one
-            for one in unreadable
-            if one.run_id is not None and one.run_id not in known
-        }
-        for one in new.values():
-            self._delta().add(TotalKey(QUARANTINED, 0, one.reason), 1)
+    def unsettled(self, agent_no: int, run_ids: Iterable[str]) -> list[str]:
+        """Those of these runs that are neither counted nor given up."""
+        ids = list(run_ids)
+        rows = self._find(agent_no, ids)
         return [
-            _run_row(agent_no, run_id, RunState.UNREADABLE, Urgency.FRESH, now_ns) for run_id in new
+            one
+            for one in ids
+            if (row := rows.get(one)) is None or not (row.counted or row.given_up)
         ]
 
-    def _find(self, agent_no: int, run_id: str) -> _Row | None:
-        row = self._find_run.first({"agent": agent_no, "id_": run_id})
-        return None if row is None else _Row(*row)
+    def known(self, agent_no: int, run_ids: Sequence[str]) -> dict[str, bool]:
+        """Those of these runs that were ever seen, and whether each is counted."""
+        return {run_id: bool(row.counted) for run_id, row in self._find(agent_no, run_ids).items()}
 
-    def _write_summaries(
-        self, agent_no: int, sightings: Sequence[Sighting], seen: Sequence[Seen], now_ns: int
-    ) -> None:
-        """Put into the outbox the traces that a list page alone was enough for."""
-        for sighting, what in zip(sightings, seen, strict=True):
-            if what is Seen.COUNTED and sighting.trace is not None:
-                row = self._find(agent_no, sighting.run.id)
-                if row is not None:
-                    self._write_trace(row, sighting.run, sighting.trace, now_ns)
-
-    def _write_trace(self, row: _Row, run: Run, trace: EncodedTrace, now_ns: int) -> None:
-        self._traces.write(
-            run_no=row.no,
-            trace=trace,
-            stored=compress(trace.payload),
-            # No delay is measured of what waited in the API's list before anybody looked.
-            ended_ns=run.completed_ns if row.urgency <= Urgency.FRESH else None,
-            now_ns=now_ns,
+    def counted_since(self, agent_no: int, since_ns: int) -> int:
+        """How many runs created since then are counted; looks at every run of the agent."""
+        ((count,),) = self._db.execute(
+            "SELECT count(*) FROM run WHERE agent_no = ? AND created_ns >= ? AND counted = 1",
+            (agent_no, since_ns),
         )
-        self._set_state.run({"run": row.no, "to": RunState.FETCHED})
+        return int(count)
+
+    def prune(self, *, before_ns: int, after_no: int, window: int) -> int | None:
+        """Let go of settled runs in one window of rows; where to go on, None at the end."""
+        self._db.execute(_PRUNE, {"after": after_no, "window": window, "before_ns": before_ns})
+        return _next_window(self._db, "run", after_no + window)
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    def _take(self, agent_no: int, record: RunRecord, row: _Row | None, now_ns: int) -> bool:
+        """Write what is known of a run that was not counted so far; whether it is counted now."""
+        run = record.run
+        backfill = record.priority is Priority.BACKFILL
+        if backfill and not (run.terminal and record.traced):
+            return False
+        counts = run.terminal and not backfill
+        trace = TraceState.NONE
+        if row is not None and (
+            row.given_up or row.trace not in (TraceState.NONE, TraceState.DEAD)
+        ):
+            trace = TraceState(row.trace)
+        elif run.terminal and record.traced:
+            trace = TraceState.AWAITING_DETAIL
+        values = {
+            "agent_no": agent_no,
+            "id": run.id,
+            "counted": counts,
+            "trace": trace,
+            "priority": record.priority,
+            "named": record.named,
+            "status": run.status,
+            "disposition": record.disposition,
+            "created_ns": run.created_ns,
+            "ended_ns": ended_ns(run) if run.terminal else None,
+            "duration_ns": run.duration_ns,
+            "input_tokens": run.input_tokens,
+            "output_tokens": run.output_tokens,
+            "cost_usd": None if run.cost_usd is None else format(run.cost_usd, "f"),
+            "conversation_id": record.conversation_id,
+            "reason": None,
+            "fingerprint": fingerprint(run) if run.terminal else 0,
+        }
+        if row is None:
+            self._db.execute(_ADD, values)
+        elif run.terminal or row.status != run.status or row.trace != trace or record.named:
+            self._db.execute(_PUT, values)
+        if trace is TraceState.AWAITING_DETAIL and (
+            row is None or row.trace != TraceState.AWAITING_DETAIL
+        ):
+            self.delta.add(Family.AWAITING_DETAIL, 1, agent_no)
+        if counts:
+            self._count(agent_no, record)
+        if record.trace is not None and trace is TraceState.AWAITING_DETAIL:
+            no = self._find(agent_no, [run.id])[run.id].no
+            self._write_trace(agent_no, no, record, record.trace, record.priority, now_ns)
+        return counts
+
+    def _count(self, agent_no: int, record: RunRecord) -> None:
+        run, add = record.run, self.delta.add
+        add(Family.RUNS, 1, agent_no, run.status, record.disposition)
+        add(Family.TOKENS, run.input_tokens or 0, agent_no, "input")
+        add(Family.TOKENS, run.output_tokens or 0, agent_no, "output")
+        if run.cost_usd is None:
+            add(Family.UNPRICED, 1, agent_no)
+        else:
+            add(Family.COST_USD, Decimal(run.cost_usd), agent_no)
+            self.delta.add_cost(record.day, agent_no, run.cost_usd)
+        if record.price_bucket is not None:
+            add(Family.PRICE_BUCKET, 1, agent_no, record.price_bucket)
+        if record.duration_bucket is not None and run.duration_ns is not None:
+            add(Family.DURATION_BUCKET, 1, agent_no, run.status, record.duration_bucket)
+            add(Family.DURATION_NS, run.duration_ns, agent_no, run.status)
+        self.delta.raise_to(Family.LAST_RUN_NS, ended_ns(run), agent_no)
+
+    def _note_revision(self, agent_no: int, run: Run, row: _Row) -> bool:
+        """Keep what a counted run looks like now; whether that is new."""
+        found = fingerprint(run)
+        if found == row.fingerprint:
+            return False
+        self._db.execute("UPDATE run SET fingerprint = ? WHERE no = ?", (found, row.no))
+        self.delta.add(Family.REVISIONS, 1, agent_no)
+        return True
+
+    def _quarantine_rows(
+        self, agent_no: int, unreadable: Sequence[Unreadable], now_ns: int
+    ) -> None:
+        """Remember the rows that could not be understood, so that each counts once."""
+        found = {one.key: one for one in unreadable}
+        known = self._find(agent_no, list(found))
+        for key, one in found.items():
+            if key not in known:
+                self._add_unreadable(agent_no, key, one.reason, now_ns)
+                self.delta.add(Family.QUARANTINED, 1, label1=one.reason)
+
+    def _add_unreadable(
+        self, agent_no: int, run_id: str, reason: str, now_ns: int, *, named: bool = False
+    ) -> None:
+        self._db.execute(
+            """
+            INSERT INTO run
+                (agent_no, id, counted, trace, priority, named, status, created_ns, reason,
+                 fingerprint)
+            VALUES (?, ?, 0, ?, ?, ?, '', ?, ?, 0)
+            """,
+            (agent_no, run_id, TraceState.DEAD, Priority.FRESH, named, now_ns, reason),
+        )
+
+    def _bury(self, agent_no: int, row: _Row, reason: str) -> None:
+        if row.trace == TraceState.AWAITING_DETAIL:
+            self.delta.add(Family.AWAITING_DETAIL, -1, agent_no)
+        self._db.execute(
+            "UPDATE run SET trace = ?, reason = ? WHERE no = ?", (TraceState.DEAD, reason, row.no)
+        )
+        self.delta.add(Family.QUARANTINED, 1, label1=reason)
+
+    def _write_trace(
+        self,
+        agent_no: int,
+        run_no: int,
+        record: RunRecord,
+        trace: EncodedTrace,
+        priority: Priority,
+        now_ns: int,
+    ) -> None:
+        self._traces.add(
+            run_no,
+            trace,
+            # No delay is measured of what waited in Conduit's list before anybody looked.
+            ended_ns=record.run.completed_ns if priority <= Priority.FRESH else None,
+            now_ns=now_ns,
+            delta=self.delta,
+        )
+        self._db.execute(
+            "UPDATE run SET trace = ?, tool_calls = ?, tool_errors = ? WHERE no = ?",
+            (
+                TraceState.PENDING,
+                len(trace.tools),
+                sum(failed for _, failed in trace.tools),
+                run_no,
+            ),
+        )
+        self.delta.add(Family.AWAITING_DETAIL, -1, agent_no)
+        if priority is not Priority.BACKFILL:
+            for tool, failed in trace.tools:
+                self.delta.add(Family.TOOL_CALLS, 1, agent_no, tool)
+                self.delta.add(Family.TOOL_ERRORS, int(failed), agent_no, tool)
+
+    def _recorded(
+        self, agent_no: int, counted: list[RunRecord], appeared: int, revised: int
+    ) -> Recorded:
+        return Recorded(
+            counted=tuple(counted),
+            appeared=appeared,
+            revised=revised,
+            progress=self.progress(agent_no),
+        )
+
+    def _find(self, agent_no: int, run_ids: Sequence[str]) -> dict[str, _Row]:
+        rows = self._db.execute(_FIND, (agent_no, json.dumps(list(run_ids))))
+        return {row[0]: _Row(*row[1:]) for row in rows}
 
 
-def _fate(sighting: Sighting, state: int | None, floor_ns: int) -> tuple[Seen, RunState | None]:
-    """What a sighting comes to, and the state it moves its run to, if any."""
-    run = sighting.run
-    if state is not None and state not in NOT_COUNTED:
-        return Seen.KNOWN, None
-    if state is None and run.created_ns < floor_ns:
-        return Seen.BELOW_FLOOR, None
-    if not run.terminal:
-        return Seen.IN_FLIGHT, None if state == RunState.SEEN else RunState.SEEN
-    return Seen.COUNTED, RunState.COUNTED if sighting.traced else RunState.SAMPLED_OUT
+def _may_count(row: _Row | None, record: RunRecord) -> bool:
+    """Whether what is known of a run leaves anything to be learned from a list.
+
+    What a backfill took is counted only where it is asked for by name.
+    """
+    return row is None or (not row.counted and (row.priority != Priority.BACKFILL or record.named))
 
 
-def _awaited(row: _Row | None) -> Urgency | None:
-    """The urgency under which a run waits for its detail; None if it does not."""
-    return Urgency(row.urgency) if row is not None and row.state == RunState.COUNTED else None
+def ended_ns(run: Run) -> int:
+    """When a run ended, as far as that is known."""
+    return run.completed_ns or run.created_ns + (run.duration_ns or 0)
 
 
-def _run_row(
-    agent_no: int, run_id: str, state: RunState, urgency: Urgency, created_ns: int
-) -> dict[str, Any]:
-    return {
-        "agent_no": agent_no,
-        "id": run_id,
-        "state": state,
-        "urgency": urgency,
-        "created_ns": created_ns,
-    }
+def fingerprint(run: Run) -> int:
+    """A number that changes when what is counted of a run changes, the same in every process."""
+    cost = None if run.cost_usd is None else run.cost_usd.normalize()
+    figures = (run.status, run.disposition, run.duration_ns, run.input_tokens, run.output_tokens)
+    return zlib.crc32(f"{figures} {cost}".encode())
+
+
+def _next_window(connection: sqlite3.Connection, table: str, end_no: int) -> int | None:
+    ((following,),) = connection.execute(f"SELECT min(no) FROM {table} WHERE no > ?", (end_no,))  # noqa: S608 - names of ours
+    return None if following is None else int(following) - 1

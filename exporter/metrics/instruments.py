@@ -1,6 +1,7 @@
 """The metrics of this process's life: what starts at zero with it and no ledger sums.
 
-Never touched by a scrape; whoever does the work reports it here.
+Whoever does the work reports it here; a scrape only reads. Series with known label values exist
+from the start, so that the first increment is seen as an increase.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -9,8 +10,15 @@ from exporter.metrics.catalogue import (
     API_RATE_LIMITED,
     API_REQUEST_DURATION,
     API_REQUESTS,
+    BUDGET_REQUESTS,
+    CODES,
     COUNT_DELAY,
+    DELIVERY_ATTEMPTS,
+    ENDPOINTS,
     LABEL_OVERFLOW,
+    LIMITED_LABELS,
+    OUTCOMES,
+    PURPOSES,
     TRACE_DELAY,
     Metric,
 )
@@ -18,65 +26,66 @@ from exporter.metrics.labels import label_value
 
 
 class Instruments:
-    """Counters and histograms, registered with `registry`.
+    """Counters and histograms, registered with `registry`. Durations are in seconds."""
 
-    `bounded_labels` are the labels whose overflow is counted: their series exist from the start,
-    so that the first increment is seen.
-    """
-
-    def __init__(
-        self,
-        *,
-        registry: CollectorRegistry,
-        bounded_labels: tuple[str, ...] = ("tool", "disposition"),
-    ) -> None:
-        self.api_requests = _counter(API_REQUESTS, registry)
-        self.api_request_duration = _histogram(API_REQUEST_DURATION, registry)
-        self.api_rate_limited = _counter(API_RATE_LIMITED, registry)
-        self.count_delay = _histogram(COUNT_DELAY, registry)
-        self.trace_delay = _histogram(TRACE_DELAY, registry)
-        self.label_overflow = _counter(LABEL_OVERFLOW, registry)
-        # By endpoint and status: few of either.
-        self._requests: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
-        for label in bounded_labels:
-            self.label_overflow.labels(label)
-
-    def api_request(self, endpoint: str, code: str, seconds: float) -> None:
-        """A request to the Conduit API has ended."""
-        series = self._requests.get((endpoint, code))
-        if series is None:
-            # Looking a series up by its labels costs more than counting.
-            series = self._requests[endpoint, code] = (
-                self.api_requests.labels(endpoint, label_value(code)),
-                self.api_request_duration.labels(endpoint),
-            )
-        requests, duration = series
-        requests.inc()
-        duration.observe(seconds)
+    def __init__(self, *, registry: CollectorRegistry) -> None:
+        self._api_requests = _counter(API_REQUESTS, registry)
+        self._api_request_duration = _histogram(API_REQUEST_DURATION, registry)
+        self._budget_requests = _counter(BUDGET_REQUESTS, registry)
+        self._api_rate_limited = _counter(API_RATE_LIMITED, registry)
+        self._count_delay = _histogram(COUNT_DELAY, registry)
+        self._trace_delay = _histogram(TRACE_DELAY, registry)
+        self._delivery_attempts = _counter(DELIVERY_ATTEMPTS, registry)
+        self._label_overflow = _counter(LABEL_OVERFLOW, registry)
+        for endpoint in ENDPOINTS:
+            self._api_request_duration.labels(endpoint)
+            for code in CODES:
+                self._api_requests.labels(endpoint, code)
+        for outcome in OUTCOMES:
+            self._delivery_attempts.labels(outcome)
+        for label in LIMITED_LABELS:
+            self._label_overflow.labels(label)
 
     def expect_workspace(self, workspace_id: str) -> None:
         """Let the series of a workspace exist, at zero if it is new."""
-        self.api_rate_limited.labels(label_value(workspace_id))
+        safe = label_value(workspace_id)
+        self._api_rate_limited.labels(safe)
+        for purpose in PURPOSES:
+            self._budget_requests.labels(safe, purpose)
 
     def forget_workspace(self, workspace_id: str) -> None:
-        """Drop the series of a workspace that is read here no more."""
-        self.api_rate_limited.remove(label_value(workspace_id))
+        """Remove the series of a workspace that is no longer read."""
+        for counter in (self._api_rate_limited, self._budget_requests):
+            counter.remove_by_labels({"workspace_id": label_value(workspace_id)})
+
+    def api_request(self, endpoint: str, code: str, seconds: float) -> None:
+        """A request to the Conduit API has ended."""
+        self._api_requests.labels(endpoint, label_value(code)).inc()
+        self._api_request_duration.labels(endpoint).observe(seconds)
+
+    def budget_request(self, workspace_id: str, purpose: str) -> None:
+        """A request of a workspace's budget was spent; `purpose` is one of PURPOSES."""
+        self._budget_requests.labels(label_value(workspace_id), purpose).inc()
 
     def rate_limited(self, workspace_id: str) -> None:
         """The Conduit API answered 429."""
-        self.api_rate_limited.labels(label_value(workspace_id)).inc()
+        self._api_rate_limited.labels(label_value(workspace_id)).inc()
 
     def counted(self, delay_s: float) -> None:
-        """A run was counted; clocks that differ make no negative delay."""
-        self.count_delay.observe(max(0.0, delay_s))
+        """A run was counted; a negative delay (clocks differ) counts as zero."""
+        self._count_delay.observe(max(0.0, delay_s))
+
+    def delivery_attempt(self, outcome: str) -> None:
+        """The trace backend was asked; `outcome` is one of OUTCOMES."""
+        self._delivery_attempts.labels(outcome).inc()
 
     def delivered(self, delay_s: float) -> None:
-        """A trace was acknowledged; clocks that differ make no negative delay."""
-        self.trace_delay.observe(max(0.0, delay_s))
+        """A trace was acknowledged; a negative delay (clocks differ) counts as zero."""
+        self._trace_delay.observe(max(0.0, delay_s))
 
     def label_overflowed(self, label: str) -> None:
-        """A value counted as `other`."""
-        self.label_overflow.labels(label).inc()
+        """A value counted as `other`; `label` is one of LIMITED_LABELS."""
+        self._label_overflow.labels(label).inc()
 
 
 def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:

@@ -1,18 +1,18 @@
 """Label values that are safe to show and few enough to store.
 
-Never changes an ordinary value: what is bent is too long, or could not be written or shown.
+An ordinary value is never changed. Two different values never become one.
 """
 
 import re
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
 # What the first N values leave over is counted under this word.
 OTHER: Final = "other"
 
-_MOST_CHARACTERS: Final = 128
+_MAX_CHARACTERS: Final = 128
+_DIGEST_CHARACTERS: Final = 8
 # Control characters, line separators, marks that reverse the direction of text, lone surrogates
 # (they cannot be encoded).
 _UNSAFE: Final = re.compile(
@@ -22,25 +22,25 @@ _UNSAFE: Final = re.compile(
 _MARKUP: Final = str.maketrans({"<": "\u2039", ">": "\u203a"})
 
 
-@lru_cache(maxsize=4096)
 def label_value(text: str) -> str:
-    """`text` as a label value: control characters and markup replaced, 128 characters at most.
+    """`text` as a label value: no control characters, no markup, 128 characters at most.
 
-    A longer value ends in a digest of its whole text, so that two of them stay two series.
+    A value that had to be changed ends in a digest of its text, so that it stays a series of its
+    own.
     """
     safe = _UNSAFE.sub("\ufffd", text).translate(_MARKUP)
-    if len(safe) <= _MOST_CHARACTERS:
-        return safe
-    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{safe[: _MOST_CHARACTERS - 9]}\u2026{digest}"
+    if safe == text and len(text) <= _MAX_CHARACTERS:
+        return text
+    digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARACTERS]
+    return f"{safe[: _MAX_CHARACTERS - _DIGEST_CHARACTERS - 1]}\u2026{digest}"
 
 
 class LabelLimiter:
     """Keeps the distinct values of a label few in each scope: the first ones, then `other`.
 
-    `known` are the values that stand already, as (scope, value); they stay even where they are
-    more than `max_values`, since their series exist. `on_overflow` is called once for each value
-    that had to be counted as `other`.
+    A scope is an agent's number in the ledger. `known` are the values that exist already, as
+    (scope, value); they stay even where they are more than `max_values`, since their series exist.
+    `on_overflow` is called each time that a value counts as `other`.
     """
 
     def __init__(
@@ -48,12 +48,11 @@ class LabelLimiter:
         max_values: int,
         *,
         known: Iterable[tuple[int, str]] = (),
-        on_overflow: Callable[[], None] | None = None,
+        on_overflow: Callable[[], None],
     ) -> None:
         self._max_values = max_values
         self._on_overflow = on_overflow
         self._values: dict[int, set[str]] = {}
-        self.overflows = 0
         for scope, value in known:
             if value != OTHER:
                 self._values.setdefault(scope, set()).add(label_value(value))
@@ -67,11 +66,5 @@ class LabelLimiter:
         if len(values) < self._max_values:
             values.add(safe)
             return safe
-        self.overflows += 1
-        if self._on_overflow is not None:
-            self._on_overflow()
+        self._on_overflow()
         return OTHER
-
-    def forget(self, scope: int) -> None:
-        """Drop what is known of a scope that is read here no more."""
-        self._values.pop(scope, None)

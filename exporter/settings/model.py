@@ -1,294 +1,361 @@
-"""The one model of every setting.
+"""The one model of every setting: the name it is read by, its type, its default, what it does.
 
-Each field says under which name it is read, what it does and what its default is; the same text
-makes the help, the example file and the documentation. It reads nothing by itself: `loading.load`
-fills it, and only `app` hands its values on, as plain values.
+It reads nothing by itself: `loading.load` fills it, and only `app` hands its values on, as plain
+values. No text of it shows a secret.
 """
 
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import PlainValidator, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AllowInfNan,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    HttpUrl,
+    NonNegativeInt,
+    PlainValidator,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from exporter.conduit.models import DISPOSITIONS, TERMINAL_STATUSES
 from exporter.conduit.token import TokenSource
 from exporter.convert.redaction import Pattern
 from exporter.errors import ConfigError
-from exporter.models import DISPOSITIONS, TERMINAL_STATUSES
 from exporter.settings import addresses, values
-from exporter.settings.field import Group, setting
-from exporter.settings.otlp import OtlpSettings
 
-LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-LOG_FORMATS: Final = ("text", "json")
-_SHORTEST_SECRET: Final = 6
+OTLP: Final = "OTEL_EXPORTER_OTLP_"
+OTLP_TRACES: Final = "OTEL_EXPORTER_OTLP_TRACES_"
+
+_MIN_SECRET_CHARS: Final = 6
 _MEBIBYTE: Final = 1 << 20
 
+# The OpenTelemetry specification takes the words of its settings in any case; so do ours.
+_LOWER: Final = BeforeValidator(str.lower)
+_TEXT: Final = AfterValidator(values.parse_text)
 
-def _parse_token(text: str) -> SecretStr:
+
+def _secret(parse: Callable[[str], object]) -> AfterValidator:
+    """What `parse` makes of a secret, kept as one."""
+
+    def parse_secret(secret: SecretStr) -> SecretStr:
+        return SecretStr(str(parse(secret.get_secret_value())))
+
+    return AfterValidator(parse_secret)
+
+
+def _parse_token(text: str) -> str:
     try:
-        TokenSource(text=text)
+        return TokenSource(text=text).current()
     except ConfigError as exc:
         raise ValueError(exc.problems[0].removeprefix("The token ")) from None
-    return SecretStr(text)
 
 
-_Text = Annotated[str, PlainValidator(values.parse_text)]
-_File = Annotated[Path, PlainValidator(values.parse_path)]
-_Rate = Annotated[float, PlainValidator(values.parse_rate)]
-_Ratio = Annotated[float, PlainValidator(values.parse_ratio)]
-_Count = Annotated[int, PlainValidator(values.parse_count)]
-_Switch = Annotated[bool, PlainValidator(values.parse_switch)]
+def _parse_headers(text: str) -> str:
+    return values.unquoted_values(values.parse_text(text))
+
+
+def _parse_url(text: str) -> HttpUrl:
+    try:
+        return HttpUrl(text)
+    except ValidationError as exc:
+        # Its own text would repeat the URL, and with it a password.
+        raise ValueError(f"{exc.errors()[0]['msg']}; allowed: http(s)://host[:port]") from None
+
+
+def _parse_base_url(text: str) -> str:
+    """The API's address in one form for each address, since the ledger is tied to it."""
+    url = _parse_url(text)
+    if url.username or url.password:
+        raise ValueError("holds a user or password; the token has a setting of its own")
+    if url.query is not None or url.fragment is not None:
+        raise ValueError("holds a query or a fragment; allowed: http(s)://host[:port][/prefix]")
+    base_url = str(url).rstrip("/")
+    if base_url.endswith("/v1"):
+        raise ValueError(f"{values.shown(base_url)} ends in /v1, which the exporter adds itself")
+    return base_url
+
+
+_File = Annotated[Path, PlainValidator(values.parse_file)]
+_Secret = Annotated[SecretStr, _secret(values.parse_text)]
 _Duration = Annotated[float, PlainValidator(values.parse_duration_s)]
 
 
-class Settings(OtlpSettings):
+def _setting(name: str, default: str | None, description: str) -> Any:
+    """A setting that is read from `name`; its default is a text that passes the same checks."""
+    return Field(default, validation_alias=name, description=description)
+
+
+def _otlp(option: str, default: str | None, description: str) -> Any:
+    """A setting of the trace backend: its form for traces goes before the general one."""
+    names = AliasChoices(OTLP_TRACES + option, OTLP + option)
+    return Field(default, validation_alias=names, description=description)
+
+
+class Settings(BaseSettings):
     """Every setting, checked and typed."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    api_token: Annotated[SecretStr, PlainValidator(_parse_token)] | None = setting(
-        "CONDUIT_API_TOKEN",
-        "Token of the Conduit API; either this or CONDUIT_API_TOKEN_FILE is required",
-        group=Group.CONDUIT,
-        example="cdt_live_0123456789",
+    model_config = SettingsConfigDict(
+        frozen=True,
+        case_sensitive=True,
+        enable_decoding=False,
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_default=True,
     )
-    api_token_file: _File | None = setting(
+
+    # --- Conduit ---
+    api_token_file: _File | None = _setting(
         "CONDUIT_API_TOKEN_FILE",
+        None,
         "File that holds the token; read again when it changes and after a 401",
-        group=Group.CONDUIT,
-        example="/run/secrets/conduit-token",
     )
-    base_url: Annotated[str, PlainValidator(addresses.parse_base_url)] = setting(
-        "CONDUIT_BASE_URL",
-        "Address of the Conduit API, without /v1",
-        group=Group.CONDUIT,
-        default="https://api.conduit.ai",
+    api_token: Annotated[SecretStr, _secret(_parse_token)] | None = _setting(
+        "CONDUIT_API_TOKEN",
+        None,
+        "Token of the Conduit API; either this or CONDUIT_API_TOKEN_FILE is required",
     )
-    workspaces: Annotated[tuple[str, ...], PlainValidator(values.parse_ids)] = setting(
-        "CONDUIT_WORKSPACES",
-        "Ids of the workspaces to read, separated by commas",
-        group=Group.CONDUIT,
-        default=(),
-        otherwise="all that the token sees",
-        example="ws_one,ws_two",
+    base_url: Annotated[str, PlainValidator(_parse_base_url)] = _setting(
+        "CONDUIT_BASE_URL", "https://api.conduit.ai", "Address of the Conduit API, without /v1"
     )
-    agents: Annotated[frozenset[str] | None, PlainValidator(values.parse_agents)] = setting(
-        "CONDUIT_AGENTS",
-        "Ids of the agents to read, separated by commas; `*` for all",
-        group=Group.CONDUIT,
-        otherwise="`*`, or none when CONDUIT_RUNS is set",
-        example="ag_one,ag_two",
+    proxy: Annotated[SecretStr, _secret(_parse_url)] | None = _setting(
+        "CONDUIT_PROXY", None, "URL of the proxy to the Conduit API; HTTPS_PROXY is not followed"
     )
-    runs: Annotated[tuple[tuple[str, str], ...], PlainValidator(values.parse_runs)] = setting(
+    ca_file: _File | None = _setting(
+        "CONDUIT_CA_FILE", None, "PEM file of the authorities to trust for the Conduit API"
+    )
+    workspaces: Annotated[tuple[str, ...], PlainValidator(values.parse_ids)] = _setting(
+        "CONDUIT_WORKSPACES", "", "Ids of the workspaces to read, separated by commas"
+    )
+    runs: Annotated[tuple[tuple[str, str], ...], PlainValidator(values.parse_runs)] = _setting(
         "CONDUIT_RUNS",
-        "Runs to fetch by name, agent_id/run_id separated by commas; "
-        "those in flight are waited for",
-        group=Group.CONDUIT,
-        default=(),
-        example="ag_one/ar_first,ag_one/ar_second",
+        "",
+        "Runs to fetch by name, agent_id/run_id by commas; those in flight are waited for",
     )
-    requests_per_minute: _Rate = setting(
+    agents: Annotated[frozenset[str] | None, PlainValidator(values.parse_agents)] = _setting(
+        "CONDUIT_AGENTS", "*", "Ids of the agents to read, separated by commas; `*` for all"
+    )
+    requests_per_minute: Annotated[PositiveFloat, AllowInfNan(allow_inf_nan=False)] = _setting(
         "CONDUIT_REQUESTS_PER_MINUTE",
-        "Requests a minute that each workspace may spend; Conduit grants 120 by default, "
-        "shared with everything else that uses the workspace",
-        group=Group.CONDUIT,
-        default="90",
+        "90",
+        "Requests a minute that each workspace may spend; Conduit grants 120 by default, shared "
+        "with everything else that uses the workspace",
     )
 
+    # --- Reading ---
     poll_interval_s: Annotated[
-        float, PlainValidator(partial(values.parse_duration_s, least_s=0.5))
-    ] = setting(
+        float, PlainValidator(partial(values.parse_duration_s, min_s=0.5))
+    ] = _setting(
         "EXPORTER_POLL_INTERVAL",
-        "How often an agent's list is read, from 500ms; idle agents up to four times as rarely",
-        group=Group.READING,
-        default="15s",
+        "15s",
+        "How often an agent's list is read, from 500ms; idle agents more rarely",
     )
-    lookback_s: _Duration = setting(
+    lookback_s: _Duration = _setting(
         "EXPORTER_LOOKBACK",
-        "How far back a first start reads",
-        group=Group.READING,
-        default="24h",
+        "24h",
+        "How far back a first start reads; 0s: only runs created from then on",
+    )
+    total_shards: PositiveInt = _setting(
+        "EXPORTER_TOTAL_SHARDS",
+        "1",
+        "How many instances share the workspaces; each reads those whose id hashes to its shard",
+    )
+    shard: NonNegativeInt = _setting(
+        "EXPORTER_SHARD", "0", "Which of the shards this instance is, counted from 0"
     )
 
-    ledger_url: Annotated[
-        SecretStr, PlainValidator(lambda text: SecretStr(addresses.parse_ledger_url(text)))
-    ] = setting(
+    # --- Ledger ---
+    ledger_url: Annotated[str, AfterValidator(addresses.parse_ledger_url)] = _setting(
         "EXPORTER_LEDGER",
-        "Where the exporter remembers what it counted and delivered: sqlite:///PATH "
-        "(postgresql://USER@HOST/DATABASE is reserved for replicas, and refused by this version)",
-        group=Group.LEDGER,
-        default="sqlite:///conduit-exporter.db",
+        "sqlite:///conduit-exporter.db",
+        "File in which the exporter remembers what it counted and delivered: sqlite:///PATH",
     )
-    retention_s: _Duration = setting(
-        "EXPORTER_RETENTION",
-        "How long delivered traces and settled runs are kept",
-        group=Group.LEDGER,
-        default="7d",
+    retention_s: _Duration = _setting(
+        "EXPORTER_RETENTION", "7d", "How long delivered traces and settled runs are kept"
     )
-    outbox_limit_bytes: Annotated[
-        int, PlainValidator(partial(values.parse_size_bytes, least=_MEBIBYTE))
-    ] = setting(
+    outbox_limit_bytes: Annotated[ByteSize, Field(ge=_MEBIBYTE)] = _setting(
         "EXPORTER_OUTBOX_LIMIT",
+        "1GiB",
         "Undelivered traces at which fetching pauses; nothing is dropped",
-        group=Group.LEDGER,
-        default="1GiB",
     )
 
-    traces_exporter: Annotated[
-        Literal["otlp", "console", "none"],
-        PlainValidator(partial(values.parse_choice, choices=("otlp", "console", "none"))),
-    ] = setting(
-        "OTEL_TRACES_EXPORTER",
-        "Where traces go: otlp, console (standard output) or none (metrics only)",
-        group=Group.TRACES,
-        default="otlp",
+    # --- Traces ---
+    sdk_disabled: bool = _setting(
+        "OTEL_SDK_DISABLED", "false", "true: no traces, as OTEL_TRACES_EXPORTER=none"
     )
-    otel_service_name: _Text | None = setting(
-        "OTEL_SERVICE_NAME",
-        "service.name of every trace",
-        group=Group.TRACES,
-        otherwise="conduit",
-        example="conduit-hotels",
+    traces_exporter: Annotated[Literal["otlp", "console", "none"], _LOWER] = _setting(
+        "OTEL_TRACES_EXPORTER",
+        "otlp",
+        "Where traces go: otlp, console (standard output) or none (metrics only)",
+    )
+    otel_service_name: Annotated[str, _TEXT] | None = _setting(
+        "OTEL_SERVICE_NAME", None, "service.name of every trace"
     )
     otel_resource_attributes: Annotated[
         tuple[tuple[str, str], ...], PlainValidator(values.parse_resource_attributes)
-    ] = setting(
+    ] = _setting(
         "OTEL_RESOURCE_ATTRIBUTES",
+        "",
         "Resource attributes of every trace, key=value separated by commas, percent-encoded",
-        group=Group.TRACES,
-        default=(),
-        example="deployment.environment.name=production",
     )
-    trace_detail: Annotated[
-        Literal["full", "summary"],
-        PlainValidator(partial(values.parse_choice, choices=("full", "summary"))),
-    ] = setting(
+    trace_detail: Annotated[Literal["full", "summary"], _LOWER] = _setting(
         "EXPORTER_TRACE_DETAIL",
-        "full: a span for each tool call, one request a run; "
-        "summary: the run's span alone, no request",
-        group=Group.TRACES,
-        default="full",
+        "full",
+        "full: a span for each tool call, one request a run; summary: the run's span alone, no "
+        "request",
     )
-    trace_sample_ratio: _Ratio = setting(
+    trace_sample_ratio: Annotated[float, Field(ge=0, le=1)] = _setting(
         "EXPORTER_TRACE_SAMPLE_RATIO",
+        "1.0",
         "Share of runs that become traces, 0 to 1; metrics count every run",
-        group=Group.TRACES,
-        default="1.0",
     )
     trace_always: Annotated[
         frozenset[str],
         PlainValidator(partial(values.parse_words, known=(*TERMINAL_STATUSES, *DISPOSITIONS))),
-    ] = setting(
+    ] = _setting(
         "EXPORTER_TRACE_ALWAYS",
+        "failed,escalated,escalation_and_answer",
         "Statuses and dispositions that become traces whatever the ratio, separated by commas; "
         "`none` for no exception",
-        group=Group.TRACES,
-        default="failed,escalated,escalation_and_answer",
     )
-    tool_timing: Annotated[
-        Literal["instants", "slices"],
-        PlainValidator(partial(values.parse_choice, choices=("instants", "slices"))),
-    ] = setting(
+    tool_timing: Annotated[Literal["instants", "slices"], _LOWER] = _setting(
         "EXPORTER_TOOL_TIMING",
+        "instants",
         "Tool calls without a time of their own are drawn as instants or as equal slices of the "
         "run; marked as synthetic either way",
-        group=Group.TRACES,
-        default="instants",
     )
 
-    capture_content: _Switch = setting(
+    # --- Content ---
+    capture_content: bool = _setting(
         "EXPORTER_CAPTURE_CONTENT",
+        "false",
         "Whether responses, reflections, tool inputs and outputs go into traces, masked",
-        group=Group.CONTENT,
-        default="false",
     )
     redact_patterns: Annotated[tuple[Pattern, ...], PlainValidator(values.parse_patterns)] = (
-        setting(
+        _setting(
             "EXPORTER_REDACT",
-            "Regular expressions (RE2, as in Prometheus) of what to mask besides e-mail addresses, "
-            "phone and card numbers, one a line; in a file, inside single quotes",
-            group=Group.CONTENT,
-            default=(),
-            example=r"'BK-[0-9]{6}'",
+            "",
+            "Regular expressions (RE2, as in Prometheus) of what to mask besides e-mail "
+            "addresses, phone and card numbers, one a line",
         )
     )
 
-    listen: Annotated[addresses.ListenAddress, PlainValidator(addresses.parse_listen)] = setting(
+    # --- Trace backend, by OpenTelemetry's own names ---
+    otlp_endpoint: _Secret | None = _setting(
+        f"{OTLP}ENDPOINT", None, "Address of the trace backend; over HTTP, /v1/traces is added"
+    )
+    otlp_traces_endpoint: _Secret | None = _setting(
+        f"{OTLP_TRACES}ENDPOINT", None, "Address for traces alone, used exactly as it is"
+    )
+    otlp_protocol: Annotated[Literal["http/protobuf", "grpc"], _LOWER] = _otlp(
+        "PROTOCOL", "http/protobuf", "http/protobuf or grpc"
+    )
+    otlp_headers: Annotated[SecretStr, _secret(_parse_headers)] | None = _otlp(
+        "HEADERS", None, "Headers sent along, name=value separated by commas, percent-encoded"
+    )
+    otlp_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] = _otlp(
+        "TIMEOUT", "10000", "How long one request may take, in milliseconds"
+    )
+    otlp_compression: Annotated[Literal["none", "gzip"], _LOWER] = _otlp(
+        "COMPRESSION", "none", "gzip or none"
+    )
+    otlp_certificate: _File | None = _otlp(
+        "CERTIFICATE", None, "PEM file of the authorities to trust"
+    )
+    otlp_client_key: _File | None = _otlp(
+        "CLIENT_KEY", None, "PEM file of the client's private key"
+    )
+    otlp_client_certificate: _File | None = _otlp(
+        "CLIENT_CERTIFICATE", None, "PEM file of the client's certificate"
+    )
+    otlp_insecure: bool = _otlp(
+        "INSECURE", "false", "With grpc and an endpoint without a scheme: true for no TLS"
+    )
+
+    # --- Metrics and pages ---
+    listen: Annotated[addresses.ListenAddress, PlainValidator(addresses.parse_listen)] = _setting(
         "EXPORTER_LISTEN",
+        "0.0.0.0:10464",
         "Where /metrics, the health checks and the pages are served, host:port",
-        group=Group.PAGES,
-        default="0.0.0.0:10464",
     )
-    web_config_file: _File | None = setting(
+    web_config_file: _File | None = _setting(
         "EXPORTER_WEB_CONFIG_FILE",
+        None,
         "TLS and basic auth, in the format of Prometheus' exporter-toolkit",
-        group=Group.PAGES,
-        otherwise="plain HTTP, open to all who reach it",
-        example="/etc/conduit-exporter/web.yml",
     )
-    max_label_values: _Count = setting(
+    max_label_values: PositiveInt = _setting(
         "EXPORTER_MAX_LABEL_VALUES",
-        "Distinct tool names and dispositions an agent may bring into the metrics; "
-        "the rest counts as `other`",
-        group=Group.PAGES,
-        default="100",
+        "100",
+        "Distinct tool names an agent may bring into the metrics; the rest counts as `other`",
     )
-    trace_link: Annotated[str, PlainValidator(addresses.parse_trace_link)] | None = setting(
+    monthly_budget_usd: Annotated[
+        Mapping[str, Decimal], PlainValidator(values.parse_budget_usd)
+    ] = _setting(
+        "EXPORTER_MONTHLY_BUDGET_USD",
+        "",
+        "Dollars a month, to be compared with the cost: workspace_id=amount separated by commas, "
+        "or one amount for each workspace",
+    )
+    timezone: Annotated[ZoneInfo, PlainValidator(values.parse_timezone)] = _setting(
+        "EXPORTER_TIMEZONE", "UTC", "Time zone of the calendar days and months of cost"
+    )
+    trace_link: Annotated[str, AfterValidator(addresses.parse_trace_link)] | None = _setting(
         "EXPORTER_TRACE_LINK",
+        None,
         "Address of a trace's page in your trace backend, with {trace_id}; makes ids links",
-        group=Group.PAGES,
-        example="http://localhost:16686/trace/{trace_id}",
     )
 
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        PlainValidator(partial(values.parse_choice, choices=LOG_LEVELS)),
-    ] = setting(
-        "EXPORTER_LOG_LEVEL",
-        "debug, info, warning or error",
-        group=Group.LOGS,
-        default="info",
+    # --- Logs ---
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], _LOWER] = _setting(
+        "EXPORTER_LOG_LEVEL", "info", "debug, info, warning or error"
     )
-    log_format: Annotated[
-        Literal["text", "json"],
-        PlainValidator(partial(values.parse_choice, choices=LOG_FORMATS)),
-    ] = setting(
-        "EXPORTER_LOG_FORMAT",
-        "text, or json (an object a line)",
-        group=Group.LOGS,
-        default="text",
+    log_format: Annotated[Literal["text", "json"], _LOWER] = _setting(
+        "EXPORTER_LOG_FORMAT", "text", "text, or json (an object a line)"
     )
 
-    replica: _Text | None = setting(
-        "EXPORTER_REPLICA",
-        "Name of this process among those that share a PostgreSQL ledger",
-        group=Group.REPLICAS,
-        otherwise="the host name",
-        example="exporter-1",
-    )
-    lease_s: Annotated[float, PlainValidator(partial(values.parse_duration_s, least_s=1.0))] = (
-        setting(
-            "EXPORTER_LEASE",
-            "How long a silent process keeps its workspaces before another takes over, from 1s",
-            group=Group.REPLICAS,
-            default="15s",
-        )
+    # No setting of ours: read only to tell that it is not followed.
+    https_proxy: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("HTTPS_PROXY", "https_proxy")
     )
 
+    @field_validator("api_token")
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the framework's signature
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `loading.load` hands in: a model that looked around would not be testable."""
-        return (init_settings,)
+    def _check_one_token(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        file = info.data.get("api_token_file")
+        if token is not None and file is not None:
+            raise ValueError("is given beside CONDUIT_API_TOKEN_FILE; keep one of the two")
+        if token is None and file is None and "api_token_file" in info.data:
+            raise ValueError(
+                "is missing; allowed: the token here, "
+                "or in CONDUIT_API_TOKEN_FILE the file that holds it"
+            )
+        return token
+
+    @field_validator("shard")
+    @classmethod
+    def _check_shard_exists(cls, shard: int, info: ValidationInfo) -> int:
+        total = info.data.get("total_shards")
+        if total is not None and shard >= total:
+            raise ValueError(f"is {shard}, but EXPORTER_TOTAL_SHARDS is {total}; the first is 0")
+        return shard
+
+    @field_validator("traces_exporter")
+    @classmethod
+    def _disable_traces(cls, chosen: str, info: ValidationInfo) -> str:
+        return "none" if info.data.get("sdk_disabled") else chosen
 
     @property
     def service_name(self) -> str:
@@ -308,6 +375,11 @@ class Settings(OtlpSettings):
         return url.hostname or "", url.port
 
     @property
+    def ledger_path(self) -> Path:
+        """The ledger's file."""
+        return Path(self.ledger_url.removeprefix("sqlite:///"))
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What works, but should be known at every start."""
         found = []
@@ -316,24 +388,47 @@ class Settings(OtlpSettings):
                 f"CONDUIT_BASE_URL {self.base_url} has no TLS: "
                 "the token travels readable by everyone on the way"
             )
+        if self.https_proxy is not None and self.proxy is None:
+            found.append("HTTPS_PROXY is set but not followed: a proxy is named by CONDUIT_PROXY")
+        if self.sdk_disabled:
+            found.append("OTEL_SDK_DISABLED is true: no traces are made, metrics alone")
         return tuple(found)
+
+    def otlp_environment(self) -> dict[str, str]:
+        """The trace backend's settings by their general names; holds secrets in the clear."""
+        given = {
+            f"{OTLP}ENDPOINT": self.otlp_endpoint,
+            f"{OTLP_TRACES}ENDPOINT": self.otlp_traces_endpoint,
+            f"{OTLP}PROTOCOL": self.otlp_protocol,
+            f"{OTLP}HEADERS": self.otlp_headers,
+            f"{OTLP}TIMEOUT": self.otlp_timeout_ms,
+            f"{OTLP}COMPRESSION": self.otlp_compression,
+            f"{OTLP}CERTIFICATE": self.otlp_certificate,
+            f"{OTLP}CLIENT_KEY": self.otlp_client_key,
+            f"{OTLP}CLIENT_CERTIFICATE": self.otlp_client_certificate,
+            f"{OTLP}INSECURE": str(self.otlp_insecure).lower(),
+        }
+        return {name: _plain(value) for name, value in given.items() if value is not None}
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret among the settings, for logs to mask; the token file is not read."""
-        found = [self.api_token.get_secret_value()] if self.api_token is not None else []
-        for url in (self.ledger_url, self.otlp_endpoint, self.otlp_traces_endpoint):
-            found += _password(url)
-        for headers in (self.otlp_headers, self.otlp_traces_headers):
-            for header in (headers.get_secret_value() if headers else "").split(","):
-                encoded = header.partition("=")[2].strip()
-                found += (encoded, unquote(encoded))
+        found = [_plain(self.api_token or "")]
+        for url in (self.proxy, self.otlp_endpoint, self.otlp_traces_endpoint):
+            found += _password(_plain(url or ""))
+        for header in _plain(self.otlp_headers or "").split(","):
+            encoded = header.partition("=")[2].strip()
+            found += (encoded, unquote(encoded))
         # Shorter ones are words ("true", "gzip") that would tear holes into every line.
-        return tuple(dict.fromkeys(one for one in found if len(one) >= _SHORTEST_SECRET))
+        return tuple(dict.fromkeys(one for one in found if len(one) >= _MIN_SECRET_CHARS))
 
 
-def _password(url: SecretStr | None) -> list[str]:
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def _password(url: str) -> tuple[str, ...]:
     try:
-        password = urlsplit(url.get_secret_value()).password if url is not None else None
+        password = urlsplit(url).password
     except ValueError:
-        return []
-    return [password, unquote(password)] if password else []
+        return ()
+    return (password, unquote(password)) if password else ()

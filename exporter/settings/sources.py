@@ -1,75 +1,55 @@
-"""Where settings are written: the environment, and a file of KEY=VALUE lines beneath it.
+"""What was written down: the environment, and a file of NAME=VALUE lines beneath it.
 
-Reads texts and remembers where each came from; it knows no setting and judges no value.
+It knows no setting, judges no value and expands nothing.
 """
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_MOST_BYTES: Final = 1 << 20
+from exporter.settings.values import unquoted
+
+_MAX_BYTES: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A text that somebody gave a name; `line` is 0 where it came from the environment."""
-
-    name: str
-    text: str
-    file: Path | None = None
-    line: int = 0
-
-    @property
-    def label(self) -> str:
-        """The name as typed, and where, if it stands in a file."""
-        return self.name if self.file is None else f"{self.name} ({self.file}, line {self.line})"
-
-
-def read_given(
+def read_texts(
     environ: Mapping[str, str], env_file: Path | None
-) -> tuple[dict[str, Given], list[str]]:
-    """All that was given, by name, the environment above the file; and what is wrong in the file.
+) -> tuple[dict[str, str], list[str]]:
+    """All texts by name, the environment above the file; and what is wrong with the file.
 
-    An empty text counts as not given, and in the environment takes back what the file says.
+    A pair of quotes around a text is none of it. An empty text counts as not given, and in the
+    environment takes back what the file says.
     """
-    given, problems = read_env_file(env_file) if env_file is not None else ({}, [])
-    for name, text in environ.items():
-        given[name] = Given(name, text.strip())
-    return {name: one for name, one in given.items() if one.text}, problems
+    texts, problems = read_env_file(env_file) if env_file is not None else ({}, [])
+    texts.update(environ)
+    stripped = {name: unquoted(text.strip()).strip() for name, text in texts.items()}
+    return {name: text for name, text in stripped.items() if text}, problems
 
 
-def read_env_file(path: Path) -> tuple[dict[str, Given], list[str]]:
-    """The lines of a settings file: KEY=VALUE, quotes, comments, `export`; nothing is expanded."""
+def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
+    """The texts of a settings file, and what is wrong with it; no line of it is repeated."""
     try:
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            return {}, [f"{path}: is larger than 1 MiB; a settings file is a few lines"]
+            content = file.read(_MAX_BYTES + 1)
         text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        line = content.count(b"\n", 0, exc.start) + 1
-        return {}, [f"{path}, line {line}: is not UTF-8 text"]
+    except UnicodeDecodeError:
+        return {}, [f"{path}: is not UTF-8 text"]
     except OSError as exc:
         return {}, [f"{path}: cannot be read: {exc.strerror or type(exc).__name__}"]
-    # Not at the top: the health check runs every few seconds, mostly without a file.
+    if len(content) > _MAX_BYTES:
+        return {}, [f"{path}: is larger than 1 MiB; a settings file is a few lines"]
+    # Not at the top: the health check runs every few seconds, mostly without a file. python-dotenv
+    # only logs a line that it cannot read; here, where it may be half a pattern, it is an error.
     from dotenv.parser import parse_stream  # noqa: PLC0415 - the reason stands above
 
-    given: dict[str, Given] = {}
+    texts: dict[str, str] = {}
     problems: list[str] = []
     for binding in parse_stream(io.StringIO(text)):
         source = binding.original.string
-        blank = source[: len(source) - len(source.lstrip())]
-        line = binding.original.line + blank.count("\n")
+        line = binding.original.line + source[: len(source) - len(source.lstrip())].count("\n")
         if binding.error or (binding.key is not None and binding.value is None):
-            # The line itself is not quoted: it may be half a secret.
-            problems.append(f"{path}, line {line}: is not KEY=VALUE (are the quotes closed?)")
+            problems.append(f"{path}, line {line}: is not NAME=VALUE (are the quotes closed?)")
         elif binding.key is not None and binding.value is not None:
-            if binding.key in given:
-                problems.append(
-                    f"{binding.key} ({path}, line {line}): "
-                    f"is set twice, first in line {given[binding.key].line}; keep one"
-                )
-            given[binding.key] = Given(binding.key, binding.value.strip(), path, line)
-    return given, problems
+            texts[binding.key] = binding.value
+    return texts, problems

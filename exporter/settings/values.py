@@ -1,152 +1,97 @@
-"""The text of one setting as its typed value; `addresses` has those of hosts and URLs.
+"""The text of one setting as a value, where pydantic has no type for it; `addresses` has the rest.
 
-Every parser takes the text as the operator typed it and raises ValueError with a sentence for them:
-what is wrong, and what is allowed. A text that may hold a secret is never quoted. No I/O, and no
-heavy import: the quick commands use these parsers alone.
+Every parser raises ValueError with a sentence for the operator: what is wrong and what is allowed.
+No text that may hold a secret is repeated. Nothing heavy is imported: the health check reads its
+two settings with these parsers alone.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from exporter.convert.redaction import Pattern
+if TYPE_CHECKING:
+    from exporter.convert.redaction import Pattern
 
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_DURATION: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
 _DURATION_FORMS: Final = "a number and a unit, such as 500ms, 15s, 5m, 24h or 7d"
 # Ten years: nanoseconds of it, added to a time of today, still fit into 64 bits.
-_LONGEST_S: Final = 3_650 * 86_400.0
+_MAX_DURATION_S: Final = 3_650 * 86_400.0
 
-_UNITS_BYTES: Final = {
-    "b": 1,
-    "kb": 10**3,
-    "mb": 10**6,
-    "gb": 10**9,
-    "tb": 10**12,
-    "kib": 2**10,
-    "mib": 2**20,
-    "gib": 2**30,
-    "tib": 2**40,
-}
-_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]+)")
-_SIZE_FORMS: Final = "a number and a unit, such as 500MB or 1GiB"
-
-_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
-_LONGEST_NUMBER: Final = 20
-
-_LONGEST_ID: Final = 256
-_NOT_IN_ID: Final = re.compile(r"[\s/?#\x00-\x1f\x7f]")
-CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-
-_SWITCHES: Final = {
-    "true": True,
-    "yes": True,
-    "on": True,
-    "1": True,
-    "false": False,
-    "no": False,
-    "off": False,
-    "0": False,
-}
-_QUOTED_AT_MOST: Final = 60
+_MAX_ID_CHARS: Final = 256
+_NOT_IN_ID: Final = re.compile(r"[\s/?#\"'\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_AMOUNT: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_MAX_SHOWN_CHARS: Final = 60
 
 
-def quoted(text: str) -> str:
-    """A text of the operator's inside a message: one line, printable, not endless."""
-    if len(text) > _QUOTED_AT_MOST:
-        return f"{text[:_QUOTED_AT_MOST]!r}..."
-    return repr(text)
+def unquoted(text: str) -> str:
+    """The text without the pair of quotes around it, which container engines leave in place.
+
+    Several quoted lines are no such pair; `parse_patterns` takes the quotes off each.
+    """
+    quote = text[:1]
+    whole = quote in ("'", '"') and len(text) > 1 and text.endswith(quote)
+    return text[1:-1] if whole and f"{quote}\n" not in text[1:-1] else text
+
+
+def unquoted_values(text: str) -> str:
+    """`key=value,...` without the pair of quotes around a value."""
+    items = (item.partition("=") for item in text.split(","))
+    return ",".join(f"{key}{equals}{unquoted(value.strip())}" for key, equals, value in items)
+
+
+def shown(text: str) -> str:
+    """A text of the operator's inside a message: quoted, one line, not endless."""
+    return repr(text) if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]!r}..."
 
 
 def parse_text(text: str) -> str:
     """Any text of one line."""
-    if CONTROL.search(text) or "\n" in text:
+    if _CONTROL.search(text):
         raise ValueError("holds a line break or another control character; allowed: one line")
     return text
 
 
-def parse_path(text: str) -> Path:
-    """The path of a file, which is not looked at yet."""
-    return Path(parse_text(text))
+def parse_file(text: str) -> Path:
+    """The path of a regular file that is there; it is not opened."""
+    # pydantic's FilePath names no path, and lets the error of a forbidden folder through.
+    path = Path(parse_text(text))
+    try:
+        path.stat()
+    except OSError as exc:
+        raise ValueError(f"{path} cannot be read: {exc.strerror or type(exc).__name__}") from None
+    if not path.is_file():
+        raise ValueError(f"{path} is not a regular file")
+    return path
 
 
-def parse_duration_s(text: str, *, least_s: float = 0.0) -> float:
+def parse_duration_s(text: str, *, min_s: float = 0.0) -> float:
     """A duration in seconds."""
     match = _DURATION.fullmatch(text)
-    if match is None or len(text) > _LONGEST_NUMBER:
-        raise ValueError(f"{quoted(text)} is no duration; allowed: {_DURATION_FORMS}")
+    if match is None:
+        raise ValueError(f"{shown(text)} is no duration; allowed: {_DURATION_FORMS}")
     seconds = float(Decimal(match[1]) * _UNITS_MS[match[2]] / 1_000)
-    if seconds < least_s:
-        least = f"{least_s:g}s" if least_s >= 1 else f"{least_s * 1_000:g}ms"
-        raise ValueError(f"{quoted(text)} is too short; allowed: {least} or longer")
-    if seconds > _LONGEST_S:
-        raise ValueError(f"{quoted(text)} is too long; allowed: up to 3650d")
+    if seconds < min_s:
+        raise ValueError(f"{shown(text)} is too short; allowed: {min_s * 1_000:g}ms or longer")
+    if seconds > _MAX_DURATION_S:
+        raise ValueError(f"{shown(text)} is too long; allowed: up to 3650d")
     return seconds
 
 
-def parse_size_bytes(text: str, *, least: int = 0) -> int:
-    """A size in bytes; kB, MB, GB count in thousands, KiB, MiB, GiB in 1,024s."""
-    match = _SIZE.fullmatch(text)
-    if match is None or len(text) > _LONGEST_NUMBER or match[2].lower() not in _UNITS_BYTES:
-        raise ValueError(f"{quoted(text)} is no size; allowed: {_SIZE_FORMS}")
-    size = int(Decimal(match[1]) * _UNITS_BYTES[match[2].lower()])
-    if size < least:
-        raise ValueError(f"{quoted(text)} is too small; allowed: {least >> 20}MiB or more")
-    return size
-
-
-def parse_number(text: str) -> Decimal:
-    """A number of no sign and no exponent."""
-    if _NUMBER.fullmatch(text) is None or len(text) > _LONGEST_NUMBER:
-        raise ValueError(f"{quoted(text)} is not understood as a number")
-    return Decimal(text)
-
-
-def parse_rate(text: str) -> float:
-    """A number above zero."""
+def parse_timezone(text: str) -> ZoneInfo:
+    """A time zone by its name in the IANA database."""
     try:
-        rate = float(parse_number(text))
-    except ValueError as exc:
-        raise ValueError(f"{exc}; allowed: any number above 0") from None
-    if rate <= 0:
-        raise ValueError(f"{quoted(text)} is too small; allowed: any number above 0")
-    return rate
-
-
-def parse_ratio(text: str) -> float:
-    """A share between none (0) and all (1)."""
-    try:
-        ratio = float(parse_number(text))
-    except ValueError as exc:
-        raise ValueError(f"{exc}; allowed: 0 to 1, such as 0.25") from None
-    if ratio > 1:
-        raise ValueError(f"{quoted(text)} is too large; allowed: 0 to 1, such as 0.25")
-    return ratio
-
-
-def parse_count(text: str) -> int:
-    """A whole number from 1."""
-    if not (text.isascii() and text.isdigit()) or len(text) > _LONGEST_NUMBER or int(text) == 0:
-        raise ValueError(f"{quoted(text)} is no count; allowed: a whole number from 1")
-    return int(text)
-
-
-def parse_switch(text: str) -> bool:
-    """On or off."""
-    switch = _SWITCHES.get(text.lower())
-    if switch is None:
-        raise ValueError(f"{quoted(text)} is neither; allowed: true or false")
-    return switch
-
-
-def parse_choice(text: str, *, choices: Iterable[str]) -> str:
-    """One of a few words, in any case."""
-    if text.lower() not in choices:
-        raise ValueError(f"{quoted(text)} is not known; allowed: {', '.join(choices)}")
-    return text.lower()
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"{shown(text)} is no time zone that is known here; allowed: a name such as "
+            "Europe/Berlin (where every name is unknown, install the package tzdata)"
+        ) from None
 
 
 def parse_words(text: str, *, known: Iterable[str]) -> frozenset[str]:
@@ -156,17 +101,17 @@ def parse_words(text: str, *, known: Iterable[str]) -> frozenset[str]:
     words = [word.lower() for word in _listed(text)]
     allowed = f"{', '.join(known)}, or none"
     if unknown := [word for word in words if word not in known]:
-        raise ValueError(f"{', '.join(map(quoted, unknown))} is not known; allowed: {allowed}")
+        raise ValueError(f"{', '.join(map(shown, unknown))} is not known; allowed: {allowed}")
     if not words:
-        raise ValueError(f"{quoted(text)} names nothing; allowed: {allowed}")
+        raise ValueError(f"{shown(text)} names nothing; allowed: {allowed}")
     return frozenset(words)
 
 
 def parse_ids(text: str) -> tuple[str, ...]:
-    """Ids separated by commas, each once."""
+    """Ids separated by commas, each once; the empty text is none."""
     if "*" in text:
         raise ValueError("`*` is no id; leave this setting out for all")
-    return _ids(text)
+    return _ids(text) if text else ()
 
 
 def parse_agents(text: str) -> frozenset[str] | None:
@@ -179,47 +124,62 @@ def parse_agents(text: str) -> frozenset[str] | None:
 
 
 def parse_runs(text: str) -> tuple[tuple[str, str], ...]:
-    """Pairs of agent id and run id, each once."""
+    """Pairs of agent id and run id, each once; the empty text is none."""
     allowed = "agent_id/run_id, separated by commas"
     runs: dict[tuple[str, str], None] = {}
     for item in _listed(text):
         agent_id, slash, run_id = item.partition("/")
         if not slash or not _is_id(agent_id) or not _is_id(run_id):
-            raise ValueError(f"{quoted(item)} is no run; allowed: {allowed}")
+            raise ValueError(f"{shown(item)} is no run; allowed: {allowed}")
         runs[agent_id, run_id] = None
-    if not runs:
-        raise ValueError(f"{quoted(text)} names no run; allowed: {allowed}")
+    if text and not runs:
+        raise ValueError(f"{shown(text)} names no run; allowed: {allowed}")
     return tuple(runs)
 
 
-def parse_patterns(text: str) -> tuple[Pattern, ...]:
+def parse_budget_usd(text: str) -> Mapping[str, Decimal]:
+    """Dollars by workspace id; one amount alone is each workspace's, under the empty id."""
+    allowed = "workspace_id=amount, separated by commas, or one amount such as 250.00"
+    budget: dict[str, Decimal] = {}
+    for item in _listed(text):
+        workspace_id, equals, amount = (part.strip() for part in item.rpartition("="))
+        if _AMOUNT.fullmatch(amount) is None or bool(equals) != _is_id(workspace_id):
+            raise ValueError(f"{shown(item)} is no budget; allowed: {allowed}")
+        if workspace_id in budget:
+            raise ValueError(f"{shown(item)} is a second amount for the same; allowed: {allowed}")
+        budget[workspace_id] = Decimal(amount)
+    if (text and not budget) or ("" in budget and len(budget) > 1):
+        raise ValueError(f"{shown(text)} is no budget; allowed: {allowed}")
+    return budget
+
+
+def parse_patterns(text: str) -> "tuple[Pattern, ...]":
     """Regular expressions in RE2's syntax, one a line; every bad line is named."""
     patterns: list[Pattern] = []
-    flaws: list[str] = []
+    problems: list[str] = []
     for number, line in enumerate(text.split("\n"), start=1):
-        source = line.rstrip("\r")
+        source = unquoted(line.removesuffix("\r"))
         if not source.strip():
             continue
         try:
             patterns.append(_pattern(source))
         except ValueError as exc:
-            flaws.append(f"line {number}: {quoted(source)} {exc}")
-    if flaws:
-        raise ValueError(f"{'; '.join(flaws)}; allowed: regular expressions of RE2, one a line")
+            problems.append(f"line {number}: {shown(source)} {exc}")
+    if problems:
+        raise ValueError(f"{'; '.join(problems)}; allowed: regular expressions of RE2, one a line")
     return tuple(patterns)
 
 
 def parse_resource_attributes(text: str) -> tuple[tuple[str, str], ...]:
     """OTEL_RESOURCE_ATTRIBUTES: `key=value,...`, percent-encoded; the last of a key wins."""
     attributes: dict[str, str] = {}
-    for number, item in enumerate(text.split(","), start=1):
+    for number, item in enumerate(unquoted_values(text).split(","), start=1):
         if not item.strip():
             continue
         key, equals, value = item.partition("=")
-        name = unquote(key.strip())
-        if not equals or not name:
+        if not equals or not key.strip():
             raise ValueError(f"item {number} is not key=value; allowed: key=value, by commas")
-        attributes[name] = unquote(value.strip())
+        attributes[unquote(key.strip())] = unquote(value.strip())
     return tuple(attributes.items())
 
 
@@ -231,21 +191,21 @@ def _ids(text: str) -> tuple[str, ...]:
     ids = dict.fromkeys(_listed(text))
     for item in ids:
         if not _is_id(item):
-            raise ValueError(f"{quoted(item)} is no id; allowed: ids, separated by commas")
+            raise ValueError(f"{shown(item)} is no id; allowed: ids, separated by commas")
     if not ids:
-        raise ValueError(f"{quoted(text)} names none; allowed: ids, separated by commas")
+        raise ValueError(f"{shown(text)} names none; allowed: ids, separated by commas")
     return tuple(ids)
 
 
 def _is_id(text: str) -> bool:
-    return 0 < len(text) <= _LONGEST_ID and _NOT_IN_ID.search(text) is None
+    return 0 < len(text) <= _MAX_ID_CHARS and _NOT_IN_ID.search(text) is None
 
 
-def _pattern(source: str) -> Pattern:
+def _pattern(source: str) -> "Pattern":
     # Not at the top: few set a pattern, and only they pay for the library.
     import re2  # noqa: PLC0415 - the reason stands above
 
-    if CONTROL.search(source):
+    if _CONTROL.search(source.replace("\t", "")):
         # Inside double quotes an env file turns \b into a backspace.
         raise ValueError("holds a control character: in a file, put it into single quotes")
     options = re2.Options()

@@ -1,4 +1,5 @@
-"""Decides which request to Conduit is worth making next, makes it, records what it learned.
+"""Decides which request to Conduit is worth making next, makes it, and records what it brought.
 
-Never talks to the trace backend: what it learns goes into the ledger and nowhere else.
+`SyncService` is the stage; `plan` is the decision, pure; `AgentReader` makes requests. Never talks
+to the trace backend.
 """

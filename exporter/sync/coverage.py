@@ -7,18 +7,20 @@ from its upper end, page by page, and is closed by a page that reaches its lower
 """
 
 from collections.abc import Collection
+from dataclasses import replace
+from typing import Final
 
-from exporter.ledger.records import Coverage, GapRecord
-from exporter.ledger.schema import GapPurpose
-from exporter.models import Page, Run
+from exporter.conduit.models import Page, Run
+from exporter.conduit.pager import Step
+from exporter.ledger.records import Coverage, Gap, GapPurpose
+
+# Clocks differ: a run may be created this long after Conduit's present.
+_AHEAD_NS: Final = 300 * 1_000_000_000
 
 
-def oldest_and_newest(page: Page[Run]) -> tuple[int, int] | None:
-    """The creation times at a page's ends; None where it holds no readable run."""
-    if not page.rows:
-        return None
-    times = [run.created_ns for run in page.rows]
-    return min(times), max(times)
+def oldest_ns(page: Page[Run]) -> int | None:
+    """The earliest creation on a page; None where it holds no readable run."""
+    return min((run.created_ns for run in page.rows), default=None)
 
 
 def cover_head(
@@ -27,63 +29,54 @@ def cover_head(
     floor_ns: int,
     frontier_ns: int | None,
     known: Collection[str],
+    present_ns: int,
 ) -> Coverage:
     """What a head page adds: the new frontier, and the gap below it if it did not meet the old one.
 
-    `known` are the page's runs that were recorded before; one of them at the frontier's very moment
-    is as good as an older run, for what shares that moment was recorded with it.
+    `known` are runs that were recorded before; one of them at the frontier's very moment is as good
+    as an older run. The frontier never passes the present as Conduit tells it: a run that is dated
+    ahead would hide all that begins until then.
     """
-    ends = oldest_and_newest(page)
-    lower = floor_ns if frontier_ns is None else frontier_ns
-    if ends is None:
-        # Nothing readable, and yet a way on: the reading goes on below, from the cursor.
-        gap = None
-        if page.next_cursor is not None and page.unreadable:
-            gap = GapRecord(None, _purpose(frontier_ns), lower, _BEYOND_NS, page.next_cursor)
-        return Coverage(frontier_ns=lower if frontier_ns is None else None, open_gap=gap)
-    oldest, newest = ends
-    met = page.next_cursor is None or oldest < lower
-    if not met and frontier_ns is not None and oldest == lower:
-        met = any(run.id in known for run in page.rows if run.created_ns == lower)
-    gap = None if met else GapRecord(None, _purpose(frontier_ns), lower, oldest, page.next_cursor)
-    frontier = max(newest, lower)
-    return Coverage(frontier_ns=None if frontier == frontier_ns else frontier, open_gap=gap)
+    lower_ns = floor_ns if frontier_ns is None else frontier_ns
+    purpose = GapPurpose.LOOKBACK if frontier_ns is None else GapPurpose.FRESH
+    more = page.next_cursor is not None or page.has_more
+    oldest = oldest_ns(page)
+    if oldest is None:
+        # Nothing readable: what lies below is still to be read, where there is anything.
+        gap = (
+            Gap(None, purpose, lower_ns, present_ns + _AHEAD_NS, page.next_cursor) if more else None
+        )
+        return Coverage(frontier_ns=lower_ns if frontier_ns is None else None, open_gap=gap)
+    met = not more or oldest < lower_ns
+    if not met and frontier_ns is not None and oldest == lower_ns:
+        met = any(run.id in known for run in page.rows if run.created_ns == lower_ns)
+    gap = None if met else Gap(None, purpose, lower_ns, oldest, page.next_cursor)
+    newest = min(max(run.created_ns for run in page.rows), present_ns + _AHEAD_NS)
+    moved_ns = max(newest, lower_ns)
+    return Coverage(frontier_ns=None if moved_ns == frontier_ns else moved_ns, open_gap=gap)
 
 
-def cover_gap(page: Page[Run], gap: GapRecord) -> Coverage:
-    """What a page read from a gap's cursor leaves of it."""
-    ends = oldest_and_newest(page)
-    if page.next_cursor is None or (ends is not None and ends[0] < gap.lower_ns):
-        return Coverage(closed_gap=gap.no)
-    upper = gap.upper_ns if ends is None else min(gap.upper_ns, ends[0])
-    return Coverage(open_gap=GapRecord(gap.no, gap.purpose, gap.lower_ns, upper, page.next_cursor))
+def cover_gap(page: Page[Run], gap: Gap, step: Step, *, cursor: str | None) -> tuple[Coverage, Gap]:
+    """What a page leaves of a gap, and whether that is less than before.
+
+    `cursor` is where the reading goes on.
+    """
+    oldest = oldest_ns(page)
+    if step is Step.END or (oldest is not None and oldest < gap.lower_ns):
+        return Coverage(closed_gap=gap.no), gap
+    upper_ns = gap.upper_ns if oldest is None else min(gap.upper_ns, oldest)
+    left = replace(gap, upper_ns=upper_ns, cursor=cursor)
+    return Coverage(open_gap=left), left
 
 
-def restart_gap(gap: GapRecord) -> Coverage:
-    """The gap as it must be read again when its cursor is of no use any more: from the head."""
-    return Coverage(open_gap=GapRecord(gap.no, gap.purpose, gap.lower_ns, gap.upper_ns, None))
-
-
-def within_backfill(
-    page: Page[Run], gap: GapRecord, *, floor_ns: int, in_flight: Collection[str]
-) -> Page[Run]:
-    """The runs of a page that a backfill may take: ended, of its range, and nobody else's.
+def within_backfill(page: Page[Run], gap: Gap, *, floor_ns: int) -> Page[Run]:
+    """The runs of a page that a backfill may take: ended, and of its range.
 
     A run that began before the floor and is still going belongs to whoever sees it end.
     """
     rows = [
         run
         for run in page.rows
-        if run.terminal
-        and gap.lower_ns <= run.created_ns < floor_ns
-        and run.created_ns <= gap.upper_ns
-        and run.id not in in_flight
+        if run.terminal and gap.lower_ns <= run.created_ns < min(floor_ns, gap.upper_ns + 1)
     ]
-    return Page(tuple(rows), page.unreadable, page.next_cursor)
-
-
-_BEYOND_NS = (1 << 63) - 1
-
-
-def _purpose(frontier_ns: int | None) -> GapPurpose:
-    return GapPurpose.LOOKBACK if frontier_ns is None else GapPurpose.FRESH
+    return replace(page, rows=tuple(rows))

@@ -1,33 +1,38 @@
 """Which request is worth making next in a workspace: a pure function of its state and the time.
 
-The order of spending is that of the design: what feeds all metrics first (head scans, then the
-gaps they left), then details of runs that must be traced, other fresh runs, the look-back, the
-rest, a backfill last. Each answer carries its reason in words, for the debug log.
+Requests are dealt by fair shares over purposes (`exporter.sync.budget`); here is decided what each
+purpose wants next. Each answer carries its reason in words, for the debug log.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.ledger.records import GapRecord
-from exporter.ledger.schema import GapPurpose, Urgency
+from exporter.ledger.records import AwaitedRun, Gap, GapPurpose, InFlightRun, Priority
+from exporter.sync.budget import Purpose
+from exporter.sync.health import Kind
 from exporter.sync.state import AgentState, Slot, WorkspaceState
 
-# While details wait, head scans take at most this share of the requests.
-HEAD_SHARE: Final = 0.6
-# A reconcile takes at most this share of the budget, however much of it is free; and the lesser
-# one while a backlog waits. Within its share it goes before details: what arrives meanwhile
-# shifts the pages that it has still to read, so a slow reading costs more of them.
-RECONCILE_SHARE: Final = 0.1
-RECONCILE_SHARE_IN_BACKLOG: Final = 0.015
-_NEVER: Final = float("inf")
+# The scans of idle agents together take at most a third of the budget, as long as each is polled
+# every ten minutes; half of it where that could not be kept otherwise.
+_IDLE_SHARE: Final = 1 / 3
+_IDLE_SHARE_MAX: Final = 1 / 2
+_IDLE_INTERVAL_MAX_S: Final = 600.0
+# One gap is read so many pages in a row before another agent's has its turn.
+_GAP_TURN: Final = 20
+# Runs off the head are looked for after so long, the older the more rarely.
+_SWEEP_MIN_S: Final = 30.0
+_SWEEP_MAX_S: Final = 1800.0
+_SWEEP_SHARE_OF_AGE: Final = 0.1
+_FOREVER: Final = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadAgents:
-    """The workspace's agents, from a cursor on."""
+    """The next page of the workspace's agents."""
 
-    cursor: str | None
     reason: str
+    purpose: Purpose = Purpose.AGENTS
+    kind: Kind = Kind.AGENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,9 @@ class ReadHead:
     agent: str
     limit: int
     reason: str
+    purpose: Purpose = Purpose.HEAD
+    kind: Kind = Kind.RUNS
+    slot: Slot = Slot.HEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +52,33 @@ class ReadGap:
     """The next page of a stretch that was not read yet."""
 
     agent: str
-    gap: GapRecord
+    gap: Gap
     reason: str
+    purpose: Purpose
+    kind: Kind = Kind.RUNS
+    slot: Slot = Slot.GAP
 
 
 @dataclass(frozen=True, slots=True)
 class ReadStatus:
-    """A page of an agent's runs of one status in flight."""
+    """The next page of an agent's runs of one status in flight."""
 
     agent: str
-    status: str
-    cursor: str | None
     reason: str
+    purpose: Purpose = Purpose.IN_FLIGHT
+    kind: Kind = Kind.RUNS
+    slot: Slot = Slot.SWEEP
 
 
 @dataclass(frozen=True, slots=True)
 class ReadAgain:
-    """A page of an agent's list that was read before."""
+    """The next page of a second reading of an agent's list."""
 
     agent: str
-    cursor: str | None
     reason: str
+    purpose: Purpose = Purpose.SECOND_READING
+    kind: Kind = Kind.RUNS
+    slot: Slot = Slot.REREAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +87,10 @@ class ReadRun:
 
     agent: str
     run_id: str
-    urgency: Urgency
+    priority: Priority
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RefillWindow:
-    """No request: the ledger is to name the next runs whose detail an agent waits for."""
-
-    agent: str
+    purpose: Purpose = Purpose.DETAIL
+    kind: Kind = Kind.RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,192 +100,274 @@ class Wait:
     until_s: float
 
 
-Request = ReadAgents | ReadHead | ReadGap | ReadStatus | ReadAgain | ReadRun
-Decision = Request | RefillWindow | Wait
+ListRequest = ReadHead | ReadGap | ReadStatus | ReadAgain
+Request = ReadAgents | ListRequest | ReadRun
 
 
-def plan(workspace: WorkspaceState, now_s: float, *, details: bool) -> Decision:
-    """Choose what to do next; `details` False (outbox full) leaves every get-run for later."""
-    if workspace.rest_until_s > now_s:
-        return Wait(workspace.rest_until_s)
-    if workspace.agents_due_s <= now_s and not workspace.agents_busy:
-        return ReadAgents(workspace.agents_cursor, "the list of agents is due")
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The moment of a decision: monotonic seconds, Conduit's present, and the settings of polling.
 
-    agents = [agent for agent in workspace.agents.values() if agent.rest_until_s <= now_s]
-    if details:
-        for agent in agents:
-            if agent.window_stale and agent.awaiting_total:
-                return RefillWindow(agent.id)
+    `details` False (outbox full, ledger failing) leaves every get-run for later.
+    """
 
-    head = _head(agents, now_s)
-    # Most agents want nothing but their next head scan.
-    wanting = [agent for agent in agents if agent.wants_more]
-    run = _run(wanting, now_s) if details else None
-    # A backfill waits for everything else, and its list goes first: then it is known how much.
-    live = None if run is not None and run.urgency is Urgency.BACKFILL else run
-    if head is not None and (live is None or workspace.head_lead <= 1.0):
-        return head
-    return (
-        _gap(wanting, GapPurpose.FRESH)
-        or _sweep(wanting, now_s, details=details)
-        or _reconcile(workspace, agents, now_s)
-        or _backlog_turn(workspace, wanting, live)
-        or live
-        or _gap(wanting, GapPurpose.BACKFILL)
-        or run
-        or Wait(_next_moment(workspace, now_s))
-    )
+    s: float
+    ns: int
+    poll_interval_s: float
+    once: bool
+    details: bool
+
+
+def plan(workspace: WorkspaceState, now: Present) -> Request | Wait:
+    """Choose what to do next."""
+    if workspace.refused_until_s > now.s:
+        return Wait(workspace.refused_until_s)
+    wanted = _Wanted(workspace, now)
+    if wanted.agents is not None:
+        return wanted.agents
+    if wanted.requests:
+        return wanted.requests[workspace.shares.choose(wanted.requests)]
+    return wanted.backfill or Wait(wanted.wake_s)
 
 
 def note_spent(workspace: WorkspaceState, request: Request, now_s: float) -> None:
-    """Keep the shares: what was chosen moves whose turn is next."""
-    if isinstance(request, ReadAgain):
-        pace_s = 60.0 / workspace.budget.requests_per_minute
-        share = RECONCILE_SHARE_IN_BACKLOG if workspace.backlog_waits else RECONCILE_SHARE
-        workspace.reconcile_ready_s = now_s + pace_s / share
-    is_head = isinstance(request, ReadHead)
-    lead = workspace.head_lead + ((1.0 - HEAD_SHARE) if is_head else -HEAD_SHARE)
-    workspace.head_lead = min(2.0, max(-2.0, lead))
+    """Keep the shares and the turns: what was chosen moves whose turn is next."""
+    workspace.shares.spend(request.purpose)
+    if isinstance(request, ReadAgents):
+        return
+    workspace.agents[request.agent].served_s = now_s
     if isinstance(request, ReadGap):
-        workspace.backlog_turn = False
-    elif isinstance(request, ReadRun):
-        workspace.backlog_turn = True
+        same = workspace.gap_agent == request.agent
+        workspace.gap_pages = workspace.gap_pages + 1 if same else 1
+        workspace.gap_agent = request.agent
 
 
-def _head(agents: list[AgentState], now_s: float) -> ReadHead | None:
-    due = [
-        agent
-        for agent in agents
-        if agent.scans
-        and agent.listed
-        and agent.head_due_s <= now_s
-        and Slot.HEAD not in agent.busy
-    ]
-    if not due:
-        return None
-    agent = min(due, key=lambda one: one.head_due_s)
-    return ReadHead(agent.id, agent.head_limit, "its head scan is the most overdue")
+class _Wanted:
+    """What each purpose would ask for now, and when time alone changes that."""
 
-
-def _gap(agents: list[AgentState], purpose: GapPurpose) -> ReadGap | None:
-    waiting = [
-        (agent, gap)
-        for agent in agents
-        if Slot.GAP not in agent.busy
-        for gap in agent.gaps
-        if gap.purpose is purpose
-    ]
-    if not waiting:
-        return None
-    agent, gap = min(waiting, key=lambda one: (one[0].served_s, -one[1].upper_ns))
-    return ReadGap(agent.id, gap, f"runs of its {purpose.name.lower()} are still to be counted")
-
-
-def _sweep(agents: list[AgentState], now_s: float, *, details: bool) -> ReadStatus | ReadRun | None:
-    """The cheaper way to learn what became of the runs in flight that head pages do not show."""
-    for agent in agents:
-        if Slot.SWEEP in agent.busy:
-            continue
-        sweep = agent.sweep
-        if sweep is not None:
-            return ReadStatus(
-                agent.id, sweep.statuses[0], sweep.cursor, "a sweep of runs in flight goes on"
+    def __init__(self, workspace: WorkspaceState, now: Present) -> None:
+        self.wake_s = _FOREVER
+        self.agents: ReadAgents | None = None
+        self.requests: dict[Purpose, Request] = {}
+        self.backfill: Request | None = None
+        self._workspace = workspace
+        self._now = now
+        if self._may_ask(Kind.AGENTS) and not workspace.agents_busy:
+            due_s = workspace.agents_due_s
+            if workspace.agents_retry is not None:
+                due_s = max(due_s, workspace.agents_retry.due_s)
+            if self._is_due(due_s):
+                self.agents = ReadAgents("the list of agents is due")
+        agents = list(workspace.agents.values())
+        if self._may_ask(Kind.RUNS):
+            readable = [one for one in agents if one.scans and one.listed and self._may_list(one)]
+            self._want(self._head(readable))
+            self._want(self._gap(readable, GapPurpose.FRESH, Purpose.GAP))
+            self._want(self._gap(readable, GapPurpose.LOOKBACK, Purpose.LOOKBACK))
+            self._want(self._sweep(readable))
+            self._want(self._reread(readable))
+            self.backfill = self._gap(
+                [one for one in agents if one.listed and self._may_list(one)],
+                GapPurpose.BACKFILL,
+                Purpose.BACKFILL,
             )
-        if agent.has_fallen and agent.sweep_due_s <= now_s and (fallen := agent.fallen()):
-            statuses = sweep_statuses({run.status for run in fallen.values()})
-            if details and len(fallen) <= len(statuses) and fallen.keys().isdisjoint(agent.retries):
-                # As many get-runs as pages, and one that has ended is settled by its own. Once: a
-                # run that is still going may go on for long.
-                waiting = [run_id for run_id in fallen if run_id not in agent.fetching]
-                if not waiting:
-                    continue
-                reason = f"{len(fallen)} in flight off its head: no dearer than a page"
-                return ReadRun(agent.id, waiting[0], Urgency.MUST, reason)
-            return ReadStatus(
-                agent.id,
-                statuses[0],
-                None,
-                f"{len(fallen)} runs in flight have fallen off its head",
+        if self._may_ask(Kind.RUN):
+            self._want(self._off_head(agents))
+            if now.details:
+                self._detail(agents)
+
+    def _want(self, request: Request | None) -> None:
+        if request is not None:
+            self.requests.setdefault(request.purpose, request)
+
+    def _is_due(self, at_s: float) -> bool:
+        if at_s > self._now.s:
+            self.wake_s = min(self.wake_s, at_s)
+            return False
+        return True
+
+    def _may_ask(self, kind: Kind) -> bool:
+        health = self._workspace.health
+        if health.is_open(kind) and any(self._workspace.under_way.values()):
+            return False
+        return self._is_due(health.rests_until(kind))
+
+    def _may_list(self, agent: AgentState) -> bool:
+        return agent.list_retry is None or self._is_due(agent.list_retry.due_s)
+
+    def _may_read(self, agent: AgentState, slot: Slot) -> bool:
+        if slot in agent.busy:
+            return False
+        retry = agent.page_retries.get(slot)
+        return retry is None or self._is_due(retry.due_s)
+
+    # --- lists ---------------------------------------------------------------------------------
+
+    def _head(self, agents: list[AgentState]) -> ReadHead | None:
+        """The head page that is the most overdue, by its own interval."""
+        now_s, once = self._now.s, self._now.once
+        idle = sum(agent.idle for agent in agents)
+        idle_interval_s = _idle_interval_s(idle, self._workspace.budget.requests_per_minute)
+        best: tuple[float, AgentState] | None = None
+        for agent in agents:
+            if Slot.HEAD in agent.busy or (once and agent.head_read):
+                continue
+            interval_s = max(agent.head_interval_s, idle_interval_s if agent.idle else 0.0)
+            if not self._is_due(agent.head_s + interval_s):
+                continue
+            overdue = (now_s - agent.head_s) / (interval_s or 1.0)
+            if best is None or overdue > best[0]:
+                best = (overdue, agent)
+        if best is None:
+            return None
+        agent = best[1]
+        return ReadHead(agent.id, agent.head_limit, "its head scan is the most overdue")
+
+    def _gap(
+        self, agents: list[AgentState], gap_purpose: GapPurpose, purpose: Purpose
+    ) -> ReadGap | None:
+        """The next page of a gap: an agent's for some pages in a row, then the next one's."""
+        waiting = [
+            (agent, gap)
+            for agent in agents
+            for gap in agent.progress.gaps
+            if gap.purpose is gap_purpose and self._may_read(agent, Slot.GAP)
+        ]
+        if not waiting:
+            return None
+        workspace = self._workspace
+        has_turn = workspace.gap_pages < _GAP_TURN
+        agent, gap = min(
+            waiting,
+            key=lambda one: (
+                not (has_turn and one[0].id == workspace.gap_agent),
+                one[0].served_s,
+                -one[1].upper_ns,
+            ),
+        )
+        return ReadGap(
+            agent.id,
+            gap,
+            f"runs of its {gap_purpose.name.lower()} are still to be counted",
+            purpose,
+        )
+
+    def _sweep(self, agents: list[AgentState]) -> ReadStatus | None:
+        """Pages of runs in flight, where they are cheaper than single runs."""
+        for agent in agents:
+            if not self._may_read(agent, Slot.SWEEP):
+                continue
+            if agent.sweep is not None:
+                return ReadStatus(agent.id, "a sweep goes on")
+            runs = agent.off_head()
+            if len(runs) <= len(sweep_statuses(runs)):
+                continue
+            if self._is_due(agent.sweep_s + self._sweep_interval_s(runs)):
+                return ReadStatus(agent.id, f"{len(runs)} runs in flight have fallen off its head")
+        return None
+
+    def _reread(self, agents: list[AgentState]) -> ReadAgain | None:
+        if self._now.once:
+            return None
+        for agent in agents:
+            if not agent.scanned or not self._may_read(agent, Slot.REREAD):
+                continue
+            if agent.reread is not None:
+                return ReadAgain(agent.id, "a second reading goes on")
+            if self._is_due(agent.reread_due_s):
+                return ReadAgain(agent.id, "its list is due for a second reading")
+        return None
+
+    # --- single runs ---------------------------------------------------------------------------
+
+    def _off_head(self, agents: list[AgentState]) -> ReadRun | None:
+        """A get-run for runs in flight off the head, where that is no dearer than a page."""
+        for agent in agents:
+            for run_id in agent.lost:
+                if self._may_fetch(agent, run_id):
+                    return ReadRun(
+                        agent.id,
+                        run_id,
+                        Priority.URGENT,
+                        "it ended out of sight",
+                        Purpose.IN_FLIGHT,
+                    )
+            runs = agent.off_head() if agent.listed and agent.sweep is None else []
+            if not 0 < len(runs) <= len(sweep_statuses(runs)):
+                continue
+            for run in runs:
+                if self._may_fetch(agent, run.id):
+                    return ReadRun(
+                        agent.id,
+                        run.id,
+                        Priority.URGENT,
+                        "in flight off its head: no dearer than a page",
+                        Purpose.IN_FLIGHT,
+                    )
+        return None
+
+    def _detail(self, agents: list[AgentState]) -> None:
+        """The most urgent run whose detail is wanted, agents in turn."""
+        best: tuple[tuple[bool, int, float, int], ReadRun] | None = None
+        for agent in agents:
+            for run_id in agent.wanted:
+                if self._may_fetch(agent, run_id):
+                    request = ReadRun(agent.id, run_id, Priority.URGENT, "it was asked for by name")
+                    rank = (False, int(Priority.URGENT), agent.served_s, 0)
+                    if best is None or rank < best[0]:
+                        best = (rank, request)
+                    break
+            run = self._first(agent)
+            if run is None:
+                continue
+            # What failed before waits for all that was never asked for.
+            rank = (run.attempts > 0, int(run.priority), agent.served_s, run.created_ns)
+            if best is None or rank < best[0]:
+                reason = f"its detail is wanted ({run.priority.name.lower()})"
+                best = (rank, ReadRun(agent.id, run.id, run.priority, reason))
+        if best is None:
+            return
+        request = best[1]
+        if request.priority is Priority.BACKFILL:
+            # Its list goes first: then it is known how much there is.
+            self.backfill = self.backfill or ReadRun(
+                request.agent, request.run_id, request.priority, request.reason, Purpose.BACKFILL
             )
-    return None
+        else:
+            self._want(request)
+
+    def _first(self, agent: AgentState) -> AwaitedRun | None:
+        for run in (*agent.progress.awaiting, *agent.progress.retrying):
+            if self._may_fetch(agent, run.id):
+                return run
+        return None
+
+    def _may_fetch(self, agent: AgentState, run_id: str) -> bool:
+        if run_id in agent.fetching:
+            return False
+        retry = agent.run_retries.get(run_id)
+        return retry is None or self._is_due(retry.due_s)
+
+    def _sweep_interval_s(self, runs: list[InFlightRun]) -> float:
+        return sweep_interval_s(runs, self._now.ns, self._now.poll_interval_s)
 
 
-def sweep_statuses(last_seen: set[str]) -> list[str]:
+def sweep_statuses(runs: list[InFlightRun]) -> list[str]:
     """The statuses to list, in order: a run may go from accepted to running meanwhile, not back."""
-    return ["running"] if last_seen == {"running"} else ["accepted", "running"]
+    seen = {run.status for run in runs}
+    return ["running"] if seen == {"running"} else ["accepted", "running"]
 
 
-def _backlog_turn(
-    workspace: WorkspaceState, agents: list[AgentState], run: ReadRun | None
-) -> ReadGap | None:
-    """The look-back's next page: a hundred runs counted a request, but fresh runs every other."""
-    if run is not None and run.urgency <= Urgency.FRESH and not workspace.backlog_turn:
-        return None
-    return _gap(agents, GapPurpose.LOOKBACK)
+def sweep_interval_s(runs: list[InFlightRun], now_ns: int, poll_interval_s: float) -> float:
+    """How long to wait until runs off the head are looked for again."""
+    youngest_ns = max((run.created_ns for run in runs), default=now_ns)
+    age_s = max(0, now_ns - youngest_ns) / 1e9
+    return max(poll_interval_s, _SWEEP_MIN_S, min(_SWEEP_MAX_S, age_s * _SWEEP_SHARE_OF_AGE))
 
 
-def _reconcile(
-    workspace: WorkspaceState, agents: list[AgentState], now_s: float
-) -> ReadAgain | None:
-    if workspace.reconcile_ready_s > now_s:
-        return None
-    for agent in agents:
-        if agent.scans and agent.scanned and Slot.RECONCILE not in agent.busy:
-            if agent.reconcile is not None:
-                return ReadAgain(agent.id, agent.reconcile.cursor, "a second reading goes on")
-            if agent.reconcile_due_s <= now_s:
-                return ReadAgain(agent.id, None, "its list is due for a second reading")
-    return None
-
-
-def _run(agents: list[AgentState], now_s: float) -> ReadRun | None:
-    best: tuple[tuple[int, float, int], ReadRun] | None = None
-    for agent in agents:
-        found = _run_of(agent, now_s)
-        if found is None:
-            continue
-        request, created_ns = found
-        rank = (int(request.urgency), agent.served_s, created_ns)
-        if best is None or rank < best[0]:
-            best = (rank, request)
-    return None if best is None else best[1]
-
-
-def _run_of(agent: AgentState, now_s: float) -> tuple[ReadRun, int] | None:
-    for run_id, created_ns in agent.ended.items():
-        if _may_fetch(agent, run_id, now_s):
-            return ReadRun(agent.id, run_id, Urgency.MUST, "it ended out of sight"), created_ns
-    for run_id in agent.wanted:
-        if _may_fetch(agent, run_id, now_s):
-            return ReadRun(agent.id, run_id, Urgency.MUST, "it was asked for by name"), 0
-    for one in agent.window:
-        if _may_fetch(agent, one.id, now_s):
-            reason = f"its detail is wanted ({one.urgency.name.lower()})"
-            return ReadRun(agent.id, one.id, one.urgency, reason), one.created_ns
-    return None
-
-
-def _may_fetch(agent: AgentState, run_id: str, now_s: float) -> bool:
-    if run_id in agent.fetching:
-        return False
-    retry = agent.retries.get(run_id)
-    return retry is None or retry.due_s <= now_s
-
-
-def _next_moment(workspace: WorkspaceState, now_s: float) -> float:
-    """The earliest moment at which time alone makes something due."""
-    moments = [_NEVER if workspace.agents_busy else workspace.agents_due_s]
-    for agent in workspace.agents.values():
-        if agent.rest_until_s > now_s:
-            moments.append(agent.rest_until_s)
-            continue
-        if agent.scans and agent.listed and Slot.HEAD not in agent.busy:
-            moments.append(agent.head_due_s)
-        if agent.sweep_due_s > now_s and agent.has_fallen:
-            moments.append(agent.sweep_due_s)
-        if agent.scans and agent.scanned and Slot.RECONCILE not in agent.busy:
-            due_s = now_s if agent.reconcile is not None else agent.reconcile_due_s
-            moments.append(max(due_s, workspace.reconcile_ready_s))
-        if agent.retries:
-            moments += [retry.due_s for retry in agent.retries.values() if retry.due_s > now_s]
-    return min(moments)
+def _idle_interval_s(idle: int, requests_per_minute: float) -> float:
+    """How far apart the scans of an idle agent have to be."""
+    interval_s = idle * 60.0 / (requests_per_minute * _IDLE_SHARE)
+    if interval_s <= _IDLE_INTERVAL_MAX_S:
+        return interval_s
+    return max(_IDLE_INTERVAL_MAX_S, idle * 60.0 / (requests_per_minute * _IDLE_SHARE_MAX))

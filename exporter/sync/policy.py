@@ -1,15 +1,17 @@
-"""What is decided about a run by looking at it alone: sampling, urgency, labels, conversion.
+"""What is decided about a run by looking at it alone: sampling, priority, labels, conversion.
 
 No I/O and no clock: the settings' plain values in, values for the ledger out.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from datetime import UTC, datetime, tzinfo
+from typing import Final, Literal
 
+from exporter.conduit.models import Run, RunDetail
 from exporter.convert.ids import is_sampled, trace_id_of
 from exporter.convert.otlp import encode_trace
+from exporter.convert.redaction import mask_id
 from exporter.convert.spans import Trace
 from exporter.convert.trace import (
     ConvertOptions,
@@ -17,21 +19,17 @@ from exporter.convert.trace import (
     run_to_trace,
     summary_to_trace,
 )
-from exporter.ledger.records import EncodedTrace, Sighting
-from exporter.ledger.schema import Urgency
-from exporter.models import Run, RunDetail
+from exporter.ledger.records import AgentRecord, EncodedTrace, Priority, RunRecord
+from exporter.ledger.runs import ended_ns
 
-logger = logging.getLogger("exporter.sync")
+_URGENT_DISPOSITIONS: Final = frozenset({"escalated", "escalation_and_answer"})
+_URGENT_OF: Final = {
+    Priority.FRESH: Priority.URGENT,
+    Priority.BACKLOG: Priority.BACKLOG_URGENT,
+}
 
-_MUST_DISPOSITIONS = frozenset({"escalated", "escalation_and_answer"})
-_MUST_OF = {Urgency.FRESH: Urgency.MUST, Urgency.BACKLOG: Urgency.BACKLOG_MUST}
-
-
-class LabelBound(Protocol):
-    """Keeps the distinct values of a label few: the first ones, then `other`."""
-
-    def __call__(self, scope: int, value: str) -> str:
-        """The value to count under for an agent (`scope` is its number)."""
+# Keeps the distinct values of a label few: (agent number, value) -> the value to count under.
+LabelLimit = Callable[[int, str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,48 +50,54 @@ class RunPolicy:
         *,
         traces: TracePolicy,
         options: ConvertOptions,
-        bound_tool: LabelBound,
-        bound_disposition: LabelBound,
-        bucket_of: Callable[[float], str],
+        limit_tool: LabelLimit,
+        duration_bucket: Callable[[float], str],
+        price_bucket: Callable[[float], str],
+        timezone: tzinfo = UTC,
     ) -> None:
         self._traces = traces
         self._options = options
-        self._bound_tool = bound_tool
-        self._bound_disposition = bound_disposition
-        self._bucket_of = bucket_of
+        self._limit_tool = limit_tool
+        self._duration_bucket = duration_bucket
+        self._price_bucket = price_bucket
+        self._timezone = timezone
 
-    @property
-    def wants_details(self) -> bool:
-        """Whether any run's detail is ever asked for."""
-        return self._traces.enabled and self._traces.detail == "full"
-
-    def sight(self, run: Run, *, agent_no: int, agent_name: str, urgency: Urgency) -> Sighting:
+    def record(
+        self, run: Run, *, priority: Priority, agent: AgentRecord, named: bool = False
+    ) -> RunRecord:
         """Decide about a run that a list page or a get-run showed."""
         traced = run.terminal and self._is_traced(run)
+        if run.status == "failed" or run.disposition in _URGENT_DISPOSITIONS:
+            priority = _URGENT_OF.get(priority, priority)
         summary = traced and self._traces.detail == "summary"
-        if self._must(run):
-            urgency = _MUST_OF.get(urgency, urgency)
-        return Sighting(
+        ended = datetime.fromtimestamp(ended_ns(run) / 1e9, self._timezone)
+        return RunRecord(
             run=run,
-            disposition=self._bound_disposition(agent_no, known_disposition(run.disposition)),
-            urgency=urgency,
-            traced=traced or not run.terminal,
-            trace=self.encode_summary(run, agent_no, agent_name) if summary else None,
-            bucket=None if run.duration_ns is None else self._bucket_of(run.duration_ns / 1e9),
+            disposition=known_disposition(run.disposition),
+            conversation_id=None if run.conversation_id is None else mask_id(run.conversation_id),
+            priority=priority,
+            traced=traced,
+            trace=self.encode_summary(run, agent) if summary else None,
+            named=named,
+            duration_bucket=(
+                None if run.duration_ns is None else self._duration_bucket(run.duration_ns / 1e9)
+            ),
+            price_bucket=None if run.cost_usd is None else self._price_bucket(float(run.cost_usd)),
+            day=ended.date().isoformat(),
         )
 
-    def encode(self, detail: RunDetail, agent_no: int, agent_name: str) -> EncodedTrace:
+    def encode(self, detail: RunDetail, agent: AgentRecord) -> EncodedTrace:
         """Convert a run whole; raises only what a fault of the converter raises."""
         if self._traces.detail == "summary":
-            return self.encode_summary(detail.run, agent_no, agent_name)
+            return self.encode_summary(detail.run, agent)
         return self._encoded(
-            run_to_trace(detail, agent_name=agent_name or None, options=self._options), agent_no
+            run_to_trace(detail, agent_name=agent.name or None, options=self._options), agent.no
         )
 
-    def encode_summary(self, run: Run, agent_no: int, agent_name: str) -> EncodedTrace:
+    def encode_summary(self, run: Run, agent: AgentRecord) -> EncodedTrace:
         """Convert what a list page tells: the root span alone."""
         return self._encoded(
-            summary_to_trace(run, agent_name=agent_name or None, options=self._options), agent_no
+            summary_to_trace(run, agent_name=agent.name or None, options=self._options), agent.no
         )
 
     def _encoded(self, trace: Trace, agent_no: int) -> EncodedTrace:
@@ -102,7 +106,7 @@ class RunPolicy:
             payload=encode_trace(trace),
             spans=len(trace.spans),
             tools=tuple(
-                (self._bound_tool(agent_no, one.name), one.failed) for one in trace.tools.elements()
+                (self._limit_tool(agent_no, one.name), one.failed) for one in trace.tools.elements()
             ),
         )
 
@@ -118,6 +122,3 @@ class RunPolicy:
             ratio=self._traces.sample_ratio,
             always=self._traces.sample_always,
         )
-
-    def _must(self, run: Run) -> bool:
-        return run.status == "failed" or run.disposition in _MUST_DISPOSITIONS

@@ -1,314 +1,491 @@
-"""What each kind of request does with its answer: head pages, gaps, sweeps and single runs.
+"""Makes each kind of request about an agent and records what it brings.
 
-Knows nothing of budgets or order; raises SourceError and LedgerError to whoever called.
+Knows nothing of budgets or order. Whatever it learns goes into the ledger first and is taken over
+into the state from what the ledger answers. Raises SourceError and LedgerError.
 """
 
 import logging
-import random
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from exporter.clock import Clock
-from exporter.errors import SourceMalformed, SourceNotFound
-from exporter.ledger.records import GapRecord
-from exporter.ledger.schema import GapPurpose, RunState
-from exporter.models import HeadPage, Page, Run, Unreadable
-from exporter.sync.coverage import (
-    cover_gap,
-    cover_head,
-    oldest_and_newest,
-    restart_gap,
-    within_backfill,
+from exporter.conduit.client import ConduitClient
+from exporter.conduit.models import Page, Run, Unreadable
+from exporter.conduit.pager import Pager, Step
+from exporter.errors import SourceError
+from exporter.ledger.gate import LedgerGate
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.records import (
+    AgentProgress,
+    Coverage,
+    EncodedTrace,
+    Gap,
+    GapPurpose,
+    Priority,
+    Recorded,
+    RunRecord,
 )
+from exporter.sync.conduit_time import ConduitTime
+from exporter.sync.coverage import cover_gap, cover_head, oldest_ns, within_backfill
+from exporter.sync.health import CURSOR_REST_S, Retry
 from exporter.sync.plan import (
+    ListRequest,
     ReadAgain,
-    ReadAgents,
     ReadGap,
     ReadHead,
     ReadRun,
     ReadStatus,
-    Request,
+    sweep_interval_s,
+    sweep_statuses,
 )
 from exporter.sync.policy import RunPolicy
-from exporter.sync.recorder import Recorder
-from exporter.sync.source import Source
-from exporter.sync.state import (
-    EMPTY_PAGES_MOST,
-    PAGE_MOST,
-    RECONCILE_S,
-    AgentState,
-    Reconcile,
-    Retry,
-    WorkspaceState,
-)
-from exporter.sync.sweeping import Sweeper
+from exporter.sync.state import PAGE_MAX, AgentState, Reread, Slot, Sweep
 
 logger = logging.getLogger("exporter.sync")
 
-# An agent without news for so many polls is polled less and less, down to a quarter of the pace;
-# sooner where other runs wait for the requests.
-_PATIENCE_POLLS: Final = 2.0
-_PATIENCE_POLLS_WHEN_SCARCE: Final = 1.0
-_IDLE_MOST: Final = 4.0
-# How long a head page may be. Few lengths: a page of another length is another answer, and would
-# be parsed though nothing is new.
-_HEAD_LENGTHS: Final = (10, 20, 50, PAGE_MOST)
-_HEAD_MARGIN: Final = 5
-# What may still have shifted when the last second reading began.
-_RECONCILE_OVERLAP_NS: Final = 120 * 1_000_000_000
-_MISSED_MOST: Final = 3
-_RETRY_S: Final = (30.0, 120.0, 600.0)
-# An answer that is none may come from something in between: hours, before the run is to blame.
-_MALFORMED_RETRY_S: Final = (30.0, 120.0, 600.0, 1800.0, 3600.0, 3600.0, 3600.0)
+# A second reading begins so long after the last one and goes back so far before it: rows may become
+# visible late. Once a day it goes back to the floor.
+REREAD_INTERVAL_S: Final = 3600.0
+_REREAD_OVERLAP_NS: Final = 3600 * 1_000_000_000
+_FULL_REREAD_NS: Final = 86_400 * 1_000_000_000
+_PRIORITY_OF: Final = {
+    GapPurpose.FRESH: Priority.FRESH,
+    GapPurpose.LOOKBACK: Priority.BACKLOG,
+    GapPurpose.BACKFILL: Priority.BACKFILL,
+}
+
+
+class SyncObserver(Protocol):
+    """Told of what cannot be read off the ledger's totals."""
+
+    def watching(self, workspace_id: str) -> None:
+        """A workspace is read from now on."""
+
+    def spent(self, workspace_id: str, purpose: str) -> None:
+        """A request of a workspace's budget was made."""
+
+    def rate_limited(self, workspace_id: str) -> None:
+        """Conduit answered 429."""
+
+    def counted(self, delay_s: float) -> None:
+        """A fresh run was counted so many seconds after it completed."""
+
+    def traced(self, agent_no: int, run: Run, trace_id: bytes) -> None:
+        """The trace of a run was written into the outbox."""
 
 
 class AgentReader:
-    """Makes the requests about one agent and records what they bring."""
+    """Makes the requests about agents and records what they bring."""
 
     def __init__(
         self,
         *,
-        source: Source,
-        recorder: Recorder,
+        client: ConduitClient,
+        gate: LedgerGate,
         policy: RunPolicy,
+        observer: SyncObserver,
         clock: Clock,
-        rng: random.Random,
+        time: ConduitTime,
         poll_interval_s: float,
-        once: bool = False,
     ) -> None:
-        self._source = source
-        self._recorder = recorder
+        self._client = client
+        self._gate = gate
         self._policy = policy
+        self._observer = observer
         self._clock = clock
-        self._rng = rng
+        self._time = time
         self._poll_s = poll_interval_s
-        self._once = once
-        self._sweeper = Sweeper(
-            source=source, recorder=recorder, clock=clock, poll_interval_s=poll_interval_s
-        )
 
-    async def read(self, workspace: WorkspaceState, agent: AgentState, request: Request) -> None:
-        """Make a request of the plan and record its answer."""
+    # --- lists ---------------------------------------------------------------------------------
+
+    async def read_list(self, workspace_id: str, agent: AgentState, request: ListRequest) -> None:
+        """Make a request for a page of runs."""
         match request:
             case ReadHead(limit=limit):
-                await self._head(workspace, agent, limit)
+                await self._head(workspace_id, agent, limit)
             case ReadGap(gap=gap):
-                await self._gap(workspace, agent, gap)
+                await self._gap(workspace_id, agent, gap)
             case ReadStatus():
-                await self._sweeper.read(workspace, agent, request)
+                await self._sweep(workspace_id, agent)
             case ReadAgain():
-                await self._read_again(workspace, agent, request)
-            case ReadRun():
-                await self._run(workspace, agent, request)
-            case ReadAgents():
-                raise TypeError("agents are the roster's to read")
+                await self._reread(workspace_id, agent)
 
-    # --- the head ----------------------------------------------------------------------------
+    async def drop_cursor(self, agent: AgentState, request: ListRequest) -> None:
+        """Read from the head again where a page behind a cursor cannot be had."""
+        reason = "the page behind its cursor cannot be read"
+        if isinstance(request, ReadGap):
+            pager = agent.pager_of(request.gap)
+            await self._restart_gap(agent, request.gap, pager, pager.restart(reason))
+        elif isinstance(request, ReadStatus) and agent.sweep is not None:
+            agent.sweep.pager.restart(reason)
+            self._end_sweep(agent, complete=False)
+        elif isinstance(request, ReadAgain):
+            self._end_reread(agent, complete=False)
 
-    async def _head(self, workspace: WorkspaceState, agent: AgentState, limit: int) -> None:
+    def cursor_of(self, agent: AgentState, request: ListRequest) -> str | None:
+        """The cursor that a request would go on from."""
+        match request:
+            case ReadGap(gap=gap):
+                return agent.pager_of(gap).cursor
+            case ReadStatus():
+                return None if agent.sweep is None else agent.sweep.pager.cursor
+            case ReadAgain():
+                return None if agent.reread is None else agent.reread.pager.cursor
+            case _:
+                return None
+
+    async def _head(self, workspace_id: str, agent: AgentState, limit: int) -> None:
         started_s = self._clock.monotonic_s()
-        head = await self._source.head_page(
-            workspace_id=workspace.id, agent_id=agent.id, limit=limit, known=agent.head
-        )
-        news = [] if head.page is None else await self._record_head(agent, head.page)
-        # Also where nothing is new: which runs are in flight may have changed by other requests.
-        self._note_depth(agent, head, len(news), limit)
-        agent.head = replace(head, page=None)
-        agent.head_read = True
-        agent.last_poll_ns = self._clock.now_ns()
-        self._note_activity(agent, started_s, news)
-        self._schedule_head(workspace, agent, started_s)
-
-    async def _record_head(self, agent: AgentState, page: Page[Run]) -> list[Run]:
-        known = {run.id for run in page.rows if run.id in agent.recent or run.id in agent.in_flight}
+        page = await self._page(workspace_id, agent, limit=limit)
+        record = agent.progress.agent
+        first = record.frontier_ns is None
         coverage = cover_head(
-            page, floor_ns=agent.floor_ns, frontier_ns=agent.frontier_ns, known=known
+            page,
+            floor_ns=record.floor_ns,
+            frontier_ns=record.frontier_ns,
+            known=await self._known(agent, page),
+            present_ns=self._time.now_ns(),
         )
-        return await self._recorder.page(agent, page, purpose=None, coverage=coverage)
+        if first:
+            # What is read now is read a second time when it has settled.
+            now_ns = self._time.now_ns()
+            coverage = replace(coverage, reread_ns=now_ns, full_reread_ns=now_ns)
+            agent.reread_due_s = started_s + REREAD_INTERVAL_S
+        priority = Priority.BACKLOG if first else Priority.FRESH
+        recorded = await self.record(agent, page, priority=priority, coverage=coverage)
+        news = [one.run for one in recorded.counted]
+        agent.note_head(page, limit=limit, news=len(news) + recorded.appeared)
+        agent.last_poll_ns = self._clock.now_ns()
+        agent.schedule_head(
+            started_s=started_s,
+            present_ns=self._time.now_ns(),
+            news=news,
+            poll_interval_s=self._poll_s,
+        )
 
-    def _note_activity(self, agent: AgentState, started_s: float, news: list[Run]) -> None:
-        """Keep when the agent last showed life, by the clock that nobody sets."""
-        # News of a first reading may be old; and the longer a run is in flight, the less it matters
-        # when exactly its end is seen.
-        signs = [run.completed_ns or run.created_ns for run in news]
-        signs += [run.created_ns for run in agent.in_flight.values()]
-        if signs:
-            age_s = max(0, self._clock.now_ns() - max(signs)) / 1e9
-            agent.active_s = max(agent.active_s, started_s - age_s)
+    async def _known(self, agent: AgentState, page: Page[Run]) -> frozenset[str]:
+        """Which runs at the frontier's very moment were recorded before, where that matters."""
+        frontier_ns = agent.progress.agent.frontier_ns
+        if frontier_ns is None or oldest_ns(page) != frontier_ns:
+            return frozenset()
+        ids = [run.id for run in page.rows if run.created_ns == frontier_ns]
+        known = await self._gate.transact(lambda ledger: ledger.runs.known(agent.no, ids))
+        return frozenset(known)
 
-    def _schedule_head(
-        self, workspace: WorkspaceState, agent: AgentState, started_s: float
-    ) -> None:
-        if self._once:
-            agent.head_due_s = float("inf")
-            return
-        patience = _PATIENCE_POLLS_WHEN_SCARCE if workspace.details_wait else _PATIENCE_POLLS
-        idle_polls = (started_s - agent.active_s) / self._poll_s
-        stretch = min(_IDLE_MOST, max(1.0, idle_polls / patience))
-        agent.head_due_s = started_s + self._poll_s * stretch
-
-    def _note_depth(self, agent: AgentState, head: HeadPage, news: int, limit: int) -> None:
-        """Size the next head page: the runs in flight it should show, and what may be new.
-
-        A run that not even the longest page shows is deep, and no reason for long pages any more.
-        """
-        runs = [row.run for row in head.rows] if head.page is None else head.page.rows
-        shown = {run.id: place for place, run in enumerate(runs, start=1)}
-        oldest_ns = min([run.created_ns for run in runs]) if runs and head.has_more else None
-        deepest = max([shown[run_id] for run_id in agent.in_flight if run_id in shown], default=0)
-        longer = agent.has_fallen = False
-        for run_id, run in agent.in_flight.items():
-            if run_id in shown or run_id in agent.ended:
-                run.deep = False
-                continue
-            if oldest_ns is not None and run.created_ns < oldest_ns:
-                run.deep = run.deep or limit == PAGE_MOST
-                agent.has_fallen = agent.has_fallen or run.deep
-                longer = longer or not run.deep
-                continue
-            # It should be on this page and is not: deleted, or not visible for a moment.
-            run.missed += 1
-            if run.missed >= _MISSED_MOST:
-                agent.ended[run_id] = run.created_ns
-        wanted = PAGE_MOST if longer else deepest + 2 * news + _HEAD_MARGIN
-        agent.head_limit = next(one for one in _HEAD_LENGTHS if one >= min(wanted, PAGE_MOST))
-
-    # --- gaps --------------------------------------------------------------------------------
-
-    async def _gap(self, workspace: WorkspaceState, agent: AgentState, gap: GapRecord) -> None:
+    async def _gap(self, workspace_id: str, agent: AgentState, gap: Gap) -> None:
+        pager = agent.pager_of(gap)
         try:
-            page = await self._source.runs_page(
-                workspace_id=workspace.id, agent_id=agent.id, limit=PAGE_MOST, cursor=gap.cursor
-            )
-        except SourceNotFound:
-            if gap.cursor is None:
+            page = await self._page(workspace_id, agent, cursor=pager.cursor)
+        except SourceError as exc:
+            step = pager.reject(exc)
+            if step is None:
                 raise
-            await self._restart(agent, gap, "its cursor has expired")
+            await self._restart_gap(agent, gap, pager, step)
             return
-        if page.next_cursor is not None and page.next_cursor == gap.cursor:
-            await self._restart(agent, gap, "its cursor leads back to itself")
-            return
-        agent.empty_pages = 0 if page.rows else agent.empty_pages + 1
-        if agent.empty_pages > EMPTY_PAGES_MOST:
-            agent.empty_pages = 0
-            raise SourceMalformed(
-                f"Conduit answered {EMPTY_PAGES_MOST} empty pages in a row with more to come"
-            )
-        coverage = cover_gap(page, gap)
+        step = pager.accept(page)
+        coverage, left = cover_gap(page, gap, step, cursor=pager.cursor)
+        if left.upper_ns < gap.upper_ns:
+            pager.found_news()
+        if coverage.open_gap is not None:
+            coverage = Coverage(open_gap=replace(left, restarts=pager.restarts))
         if gap.purpose is GapPurpose.BACKFILL:
-            page = within_backfill(page, gap, floor_ns=agent.floor_ns, in_flight=agent.in_flight)
-        await self._recorder.page(
-            agent, page, purpose=gap.purpose, coverage=coverage, floor_ns=gap.lower_ns
+            page = within_backfill(page, gap, floor_ns=agent.progress.agent.floor_ns)
+        await self.record(
+            agent,
+            page,
+            priority=_PRIORITY_OF[gap.purpose],
+            coverage=coverage,
+            floor_ns=min(gap.lower_ns, agent.progress.agent.floor_ns),
         )
+        if coverage.closed_gap is None:
+            self._note_restart(agent, Slot.GAP, pager, step)
 
-    async def _restart(self, agent: AgentState, gap: GapRecord, why: str) -> None:
-        logger.warning("agent %s: reading its list from the head again: %s", agent.id, why)
-        agent.cursor_restarts += 1
-        empty: Page[Run] = Page((), (), None)
-        await self._recorder.page(agent, empty, purpose=gap.purpose, coverage=restart_gap(gap))
-        if agent.cursor_restarts % 3 == 0:
-            raise SourceMalformed(f"Conduit's cursors for agent {agent.id} are of no use: {why}")
+    async def _restart_gap(self, agent: AgentState, gap: Gap, pager: Pager, step: Step) -> None:
+        restarted = replace(gap, cursor=None, restarts=pager.restarts)
 
-    # --- a second reading --------------------------------------------------------------------
+        def work(ledger: Ledger) -> AgentProgress:
+            ledger.agents.cover(agent.no, Coverage(open_gap=restarted))
+            return ledger.runs.progress(agent.no)
 
-    async def _read_again(
-        self, workspace: WorkspaceState, agent: AgentState, request: ReadAgain
-    ) -> None:
-        """Re-read pages, to count what slipped through while rows shifted or came late."""
-        again = agent.reconcile
-        if again is None:
-            lower_ns = max(agent.floor_ns, agent.reconciled_ns - _RECONCILE_OVERLAP_NS)
-            again = agent.reconcile = Reconcile(self._clock.now_ns(), lower_ns)
-        try:
-            page = await self._source.runs_page(
-                workspace_id=workspace.id,
-                agent_id=agent.id,
-                limit=PAGE_MOST,
-                cursor=request.cursor,
+        agent.update(await self._gate.transact(work))
+        self._note_restart(agent, Slot.GAP, pager, step)
+
+    def _note_restart(self, agent: AgentState, slot: Slot, pager: Pager, step: Step) -> None:
+        """Say that a list is read from the head again, and let it rest where that is of no use."""
+        if step not in (Step.RESTART, Step.REST):
+            return
+        logger.warning(
+            "agent %s: its list of runs is read from the head again: %s", agent.id, pager.reason
+        )
+        if step is Step.REST:
+            attempts = pager.restarts
+            rest_s = CURSOR_REST_S[min(attempts - 3, len(CURSOR_REST_S) - 1)]
+            agent.page_retries[slot] = Retry(0, self._clock.monotonic_s() + rest_s)
+
+    async def _sweep(self, workspace_id: str, agent: AgentState) -> None:
+        """Read pages of one status: runs that no page of a complete sweep shows have ended."""
+        sweep = agent.sweep
+        if sweep is None:
+            runs = agent.off_head()
+            if not runs:
+                return
+            sweep = agent.sweep = Sweep(
+                statuses=sweep_statuses(runs),
+                oldest_ns=min(run.created_ns for run in runs),
+                started=frozenset(run.id for run in runs),
             )
-        except SourceNotFound:
-            if request.cursor is None:
+        pager = sweep.pager
+        try:
+            page = await self._page(
+                workspace_id, agent, cursor=pager.cursor, status=sweep.statuses[0]
+            )
+        except SourceError as exc:
+            if pager.reject(exc) is None:
                 raise
-            self._end_second_reading(agent)
+            self._end_sweep(agent, complete=False)
             return
-        found = await self._recorder.page(agent, page, purpose=GapPurpose.FRESH, coverage=None)
-        missed = [run for run in found if run.terminal and run.created_ns < again.started_ns]
-        if request.cursor is not None and missed:
-            logger.info("agent %s: a second reading found %d runs", agent.id, len(missed))
-        ends = oldest_and_newest(page)
-        if (
-            page.next_cursor is None
-            or page.next_cursor == request.cursor
-            or (ends is not None and ends[0] < again.lower_ns)
-        ):
-            agent.reconciled_ns = again.started_ns
-            self._end_second_reading(agent)
+        step = pager.accept(page)
+        sweep.pages += 1
+        sweep.seen.update(run.id for run in page.rows)
+        await self.record(agent, page, priority=Priority.FRESH)
+        oldest = oldest_ns(page)
+        if step is Step.NEXT and (oldest is None or oldest >= sweep.oldest_ns):
             return
-        again.cursor = page.next_cursor
+        if step in (Step.RESTART, Step.REST):
+            self._end_sweep(agent, complete=False)
+            return
+        sweep.statuses.pop(0)
+        sweep.pager = Pager()
+        if not sweep.statuses:
+            self._end_sweep(agent, complete=True)
 
-    def _end_second_reading(self, agent: AgentState) -> None:
-        agent.reconcile = None
-        agent.reconcile_due_s = self._clock.monotonic_s() + RECONCILE_S
-
-    # --- single runs -------------------------------------------------------------------------
-
-    async def _run(self, workspace: WorkspaceState, agent: AgentState, request: ReadRun) -> None:
-        run_id = request.run_id
-        try:
-            answer = await self._source.run(
-                workspace_id=workspace.id, agent_id=agent.id, run_id=run_id
+    def _end_sweep(self, agent: AgentState, *, complete: bool) -> None:
+        """Ask by name for the runs that a sweep did not show: they have ended, or it broke off."""
+        sweep, agent.sweep = agent.sweep, None
+        agent.sweep_s = self._clock.monotonic_s()
+        if sweep is None:
+            return
+        if not complete:
+            logger.info(
+                "agent %s: %s; runs in flight are asked for by name", agent.id, sweep.pager.reason
             )
-        except SourceNotFound:
-            if not self._again_later(agent, run_id):
-                logger.warning("run %s of agent %s is gone", run_id, agent.id)
-                await self._recorder.set_aside(agent, run_id, state=RunState.GONE)
+        for run in agent.progress.in_flight:
+            if run.id in sweep.started and run.id not in sweep.seen:
+                agent.lost[run.id] = run.created_ns
+
+    async def _reread(self, workspace_id: str, agent: AgentState) -> None:
+        """Read pages again, to count what slipped through while rows shifted or came late."""
+        again = agent.reread
+        if again is None:
+            again = agent.reread = self._begin_reread(agent)
+        pager = again.pager
+        try:
+            page = await self._page(workspace_id, agent, cursor=pager.cursor)
+        except SourceError as exc:
+            if pager.reject(exc) is None:
+                raise
+            self._end_reread(agent, complete=False)
             return
-        except SourceMalformed as exc:
-            if not self._again_later(agent, run_id, delays=_MALFORMED_RETRY_S):
-                await self._quarantine(agent, run_id, "malformed", str(exc))
-            return
+        step = pager.accept(page)
+        from_head = not again.pages
+        again.pages += 1
+        oldest = oldest_ns(page)
+        done = step is Step.END or (oldest is not None and oldest < again.lower_ns)
+        coverage = None
+        if done:
+            coverage = Coverage(
+                reread_ns=again.started_ns, full_reread_ns=again.started_ns if again.full else None
+            )
+        recorded = await self.record(agent, page, priority=Priority.FRESH, coverage=coverage)
+        late = [one for one in recorded.counted if one.run.created_ns < again.started_ns]
+        if late and not from_head:
+            logger.info("agent %s: a second reading found %d runs", agent.id, len(late))
+        if done or step is not Step.NEXT:
+            self._end_reread(agent, complete=done)
+
+    def _begin_reread(self, agent: AgentState) -> Reread:
+        record, now_ns = agent.progress.agent, self._time.now_ns()
+        full = record.full_reread_ns is None or now_ns - record.full_reread_ns >= _FULL_REREAD_NS
+        lower_ns = record.floor_ns
+        if not full and record.reread_ns is not None:
+            lower_ns = max(lower_ns, min(record.reread_ns, now_ns) - _REREAD_OVERLAP_NS)
+        return Reread(now_ns, lower_ns, full)
+
+    def _end_reread(self, agent: AgentState, *, complete: bool) -> None:
+        agent.reread = None
+        agent.broken_rereads = 0 if complete else agent.broken_rereads + 1
+        rest_s = REREAD_INTERVAL_S
+        if not complete:
+            rest_s = CURSOR_REST_S[min(agent.broken_rereads, len(CURSOR_REST_S)) - 1]
+        agent.reread_due_s = self._clock.monotonic_s() + rest_s
+
+    async def _page(
+        self,
+        workspace_id: str,
+        agent: AgentState,
+        *,
+        limit: int = PAGE_MAX,
+        cursor: str | None = None,
+        status: str | None = None,
+    ) -> Page[Run]:
+        page = await self._client.runs_page(
+            workspace_id=workspace_id, agent_id=agent.id, limit=limit, cursor=cursor, status=status
+        )
+        self._time.observe(page.date_ns)
+        for one in page.unreadable:
+            logger.debug(
+                "agent %s: a row is quarantined (%s): %s", agent.id, one.reason, one.detail
+            )
+        return page
+
+    async def record(
+        self,
+        agent: AgentState,
+        page: Page[Run],
+        *,
+        priority: Priority,
+        coverage: Coverage | None = None,
+        floor_ns: int | None = None,
+    ) -> Recorded:
+        """Record a page of runs; runs below `floor_ns` (the agent's) are left alone."""
+        records = [
+            self._policy.record(
+                run,
+                priority=priority,
+                agent=agent.progress.agent,
+                named=run.id in agent.wanted,
+            )
+            for run in page.rows
+        ]
+        lowest_ns = agent.progress.agent.floor_ns if floor_ns is None else floor_ns
+        now_ns = self._clock.now_ns()
+        recorded: Recorded = await self._gate.transact(
+            lambda ledger: ledger.runs.record_page(
+                agent.no,
+                records,
+                unreadable=page.unreadable,
+                coverage=coverage,
+                floor_ns=lowest_ns,
+                now_ns=now_ns,
+            )
+        )
+        self._learn(agent, recorded)
+        for record in recorded.counted:
+            if record.trace is not None:
+                self._observer.traced(agent.no, record.run, record.trace.trace_id)
+        return recorded
+
+    # --- single runs -----------------------------------------------------------------------------
+
+    async def read_run(self, workspace_id: str, agent: AgentState, request: ReadRun) -> None:
+        """Make a get-run and record its answer."""
+        run_id = request.run_id
+        answer = await self._client.run(workspace_id=workspace_id, agent_id=agent.id, run_id=run_id)
         if isinstance(answer, Unreadable):
-            await self._quarantine(agent, run_id, answer.reason, answer.detail)
+            logger.warning(
+                "run %s of agent %s is quarantined (%s): %s",
+                run_id,
+                agent.id,
+                answer.reason,
+                answer.detail,
+            )
+            await self.give_up(agent, run_id, answer.reason)
             return
         run = answer.run
+        record = self._policy.record(
+            run,
+            priority=request.priority,
+            agent=agent.progress.agent,
+            named=run_id in agent.wanted,
+        )
+        record = replace(record, trace=None)
         if not run.terminal:
-            # Listed as ended and yet going on, or asked for by name: ask again, ever more rarely.
-            await self._recorder.detail(agent, run, urgency=request.urgency, trace=None)
-            agent.ended.pop(run_id, None)
-            if run_id in agent.fallen():
-                agent.sweep_due_s = self._clock.monotonic_s() + self._sweeper.rest_s(agent)
-            self._again_later(agent, run_id, delays=(self._poll_s,))
+            # Listed as ended and yet going on, or asked for by name: ask again later.
+            await self._record_detail(agent, record, None)
+            agent.lost.pop(run_id, None)
+            agent.missed.pop(run_id, None)
+            agent.run_retries[run_id] = self._look_again(agent, run)
             return
         trace, quarantine = None, None
-        if self._policy.sight(
-            run, agent_no=agent.no, agent_name=agent.name, urgency=request.urgency
-        ).traced:
+        if record.traced or request.priority is Priority.BACKFILL:
             try:
-                trace = self._policy.encode(answer, agent.no, agent.name)
+                trace = self._policy.encode(answer, agent.progress.agent)
             except Exception:  # a fault of ours with one run must not stop the rest
                 logger.exception("run %s of agent %s could not be converted", run_id, agent.id)
                 quarantine = "conversion"
-        await self._recorder.detail(
-            agent, run, urgency=request.urgency, trace=trace, quarantine=quarantine
-        )
+        await self._record_detail(agent, record, trace, quarantine)
+        agent.settle(run_id)
+        if trace is not None:
+            self._observer.traced(agent.no, run, trace.trace_id)
 
-    def _again_later(
-        self, agent: AgentState, run_id: str, *, delays: tuple[float, ...] = _RETRY_S
-    ) -> bool:
-        """Schedule another get-run; False where enough have been made. Single delays never end.
-
-        While the agent's lists cannot be read either, it is never enough: the run is not to blame.
-        """
-        retry = agent.retries.get(run_id)
+    async def give_up(self, agent: AgentState, run_id: str, reason: str) -> None:
+        """Record that a run's detail will never come; it stays counted if it was."""
+        retry = agent.run_retries.get(run_id)
         attempts = 1 if retry is None else retry.attempts + 1
-        if attempts > len(delays) > 1 and not agent.failures:
-            return False
-        delay_s = delays[min(attempts, len(delays)) - 1] * self._rng.uniform(0.9, 1.1)
-        agent.retries[run_id] = Retry(attempts, self._clock.monotonic_s() + delay_s)
-        return True
-
-    async def _quarantine(self, agent: AgentState, run_id: str, reason: str, detail: str) -> None:
-        logger.warning(
-            "run %s of agent %s is quarantined (%s): %s", run_id, agent.id, reason, detail
+        named, now_ns = run_id in agent.wanted, self._clock.now_ns()
+        agent.update(
+            await self._gate.transact(
+                lambda ledger: ledger.runs.give_up(
+                    agent.no,
+                    run_id,
+                    reason=reason,
+                    attempts=attempts,
+                    named=named,
+                    now_ns=now_ns,
+                )
+            )
         )
-        await self._recorder.set_aside(agent, run_id, state=RunState.QUARANTINED, reason=reason)
+        agent.settle(run_id)
+
+    async def note_failed_run(self, agent: AgentState, run_id: str, retry: Retry) -> None:
+        """Keep over restarts how often a run's detail was asked for in vain."""
+        agent.run_retries[run_id] = retry
+        wait_s = retry.due_s - self._clock.monotonic_s()
+        retry_ns = self._clock.now_ns() + round(wait_s * 1e9)
+        agent.update(
+            await self._gate.transact(
+                lambda ledger: ledger.runs.detail_failed(
+                    agent.no, run_id, attempts=retry.attempts, retry_ns=retry_ns
+                )
+            )
+        )
+
+    async def _record_detail(
+        self,
+        agent: AgentState,
+        record: RunRecord,
+        trace: EncodedTrace | None,
+        quarantine: str | None = None,
+    ) -> None:
+        now_ns = self._clock.now_ns()
+        self._learn(
+            agent,
+            await self._gate.transact(
+                lambda ledger: ledger.runs.record_detail(
+                    agent.no, record, trace=trace, now_ns=now_ns, quarantine=quarantine
+                )
+            ),
+        )
+
+    def _look_again(self, agent: AgentState, run: Run) -> Retry:
+        retry = agent.run_retries.get(run.id)
+        in_flight = [one for one in agent.progress.in_flight if one.id == run.id]
+        wait_s = self._poll_s
+        if run.id not in agent.wanted:
+            wait_s = sweep_interval_s(in_flight, self._time.now_ns(), self._poll_s)
+        return Retry(0 if retry is None else retry.attempts, self._clock.monotonic_s() + wait_s)
+
+    def _learn(self, agent: AgentState, recorded: Recorded) -> None:
+        agent.update(recorded.progress)
+        if recorded.revised:
+            logger.info(
+                "agent %s: Conduit shows %d runs changed; they stay counted as they were",
+                agent.id,
+                recorded.revised,
+            )
+        now_ns = self._time.now_ns()
+        for record in recorded.counted:
+            agent.lost.pop(record.run.id, None)
+            completed_ns = record.run.completed_ns
+            if record.priority <= Priority.FRESH and completed_ns is not None:
+                self._observer.counted(max(0.0, (now_ns - completed_ns) / 1e9))

@@ -1,53 +1,53 @@
 """The sync stage: finds the workspaces and keeps a `WorkspaceSync` at work in each.
 
-The list of workspaces belongs to none of them and is limited by token, so it is paced here.
+The list of workspaces belongs to none of them and is limited by token, so it is paced here. What
+the ledger knows goes on while that list cannot be read. A fault of this program ends the stage.
 """
 
 import asyncio
+import hashlib
 import logging
-import random
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Collection
 from typing import Final
 
-from exporter.clock import Clock
-from exporter.errors import LedgerError, SourceError, SourceRateLimited
-from exporter.models import Workspace
+from exporter.conduit.client import ConduitClient
+from exporter.conduit.models import Workspace
+from exporter.conduit.pager import Pager, Step
+from exporter.errors import SourceError, SourceRateLimited
 from exporter.sync.budget import RequestBudget, backoff_s, pay
-from exporter.sync.roster import REFRESH_S, Roster
-from exporter.sync.source import Source
+from exporter.sync.discovery import REFRESH_S
 from exporter.sync.state import WorkspaceState
 from exporter.sync.workspace import SyncParts, WorkspaceSync
 
 logger = logging.getLogger("exporter.sync")
 
-_TRIES_OF_ONE_PASS: Final = 5
+_PASS_TRIES: Final = 5
 
 
 class SyncService:
-    """Reads Conduit until stopped (`run`), or until all that is visible was read (`run_pass`)."""
+    """Reads Conduit until stopped (`run`), or until all that is visible was read (`run_pass`).
+
+    `workspaces` empty: all that the token sees, as far as their ids hash to `shard` of
+    `total_shards`.
+    """
 
     def __init__(
         self,
         *,
-        source: Source,
+        client: ConduitClient,
         parts: SyncParts,
-        roster: Roster,
-        clock: Clock,
-        rng: random.Random,
-        workspaces: Sequence[str],
+        workspaces: Collection[str],
         requests_per_minute: float,
+        shard: int = 0,
+        total_shards: int = 1,
     ) -> None:
-        """`workspaces` empty: all that the token sees."""
-        self._source = source
+        self._client = client
         self._parts = parts
-        self._roster = roster
-        self._clock = clock
-        self._rng = rng
+        self._clock = parts.clock
         self._named = tuple(workspaces)
+        self._shard = (shard, total_shards)
         self._budget = RequestBudget(requests_per_minute=requests_per_minute)
         self._syncs: dict[str, WorkspaceSync] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
         self.trouble: str | None = None
         self.discovered = False
@@ -55,59 +55,71 @@ class SyncService:
     @property
     def workspaces(self) -> dict[str, WorkspaceState]:
         """The present state of every workspace, by id; to be read only."""
-        return {one: sync.state for one, sync in self._syncs.items()}
+        return self._parts.discovery.workspaces
 
     async def run(self) -> None:
-        """Work until `stop`; workspaces that appear later are taken up."""
+        """Work until `stop`; workspaces that appear later are taken up.
+
+        Raises LedgerError, and whatever is a fault of this program.
+        """
+        failures = 0
+        async with asyncio.TaskGroup() as group:
+            running: set[str] = set()
+            for workspace in await self._known_workspaces():
+                await self._open(workspace)
+            while not self._stop.is_set():
+                pause_s = REFRESH_S
+                try:
+                    await self._discover()
+                    failures = 0
+                except SourceError as exc:
+                    failures += 1
+                    pause_s = self._pause_s(exc, failures)
+                for name, sync in self._syncs.items():
+                    if name not in running:
+                        running.add(name)
+                        group.create_task(sync.run(), name=f"sync {name}")
+                await self._rest(pause_s)
+            for sync in self._syncs.values():
+                sync.stop()
+
+    async def run_pass(self) -> list[str]:
+        """Read all that is visible now, once; what could not be read, in words."""
+        troubles = await self.discover_workspaces()
+        async with asyncio.TaskGroup() as group:
+            for sync in self._syncs.values():
+                group.create_task(sync.run_until_settled())
+        for sync in self._syncs.values():
+            troubles += sync.troubles()
+        if self._stop.is_set():
+            troubles.append("stopped before all of it was read")
+        return troubles + [
+            f"agent {agent_id}: no workspace of this token lists it"
+            for agent_id in self._parts.discovery.missing()
+        ]
+
+    async def discover_workspaces(self) -> list[str]:
+        """Find the workspaces, a few times if need be; what failed, in words."""
+        for workspace in await self._known_workspaces():
+            await self._open(workspace)
         failures = 0
         while not self._stop.is_set():
             try:
                 await self._discover()
-            except LedgerError:
-                break
             except SourceError as exc:
                 failures += 1
-                self._note_trouble(exc)
+                if failures == _PASS_TRIES:
+                    return [str(exc)]
                 await self._rest(self._pause_s(exc, failures))
-                continue
-            failures = 0
-            self.trouble = None
-            for name, sync in self._syncs.items():
-                if name not in self._tasks:
-                    self._tasks[name] = asyncio.create_task(sync.run(), name=f"sync {name}")
-            await self._rest(REFRESH_S)
-        for sync in self._syncs.values():
-            sync.stop()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    async def run_pass(self) -> list[str]:
-        """Read all that is visible now, once; what could not be read, in words."""
-        if trouble := await self._try(self._discover):
-            return [trouble]
-        await asyncio.gather(*(sync.run_until_settled() for sync in self._syncs.values()))
-        unsaid = (
-            "stopped before all of it was read"
-            if self._stop.is_set()
-            else "an agent could not be read"
-        )
-        troubles = [
-            f"workspace {name}: {sync.state.trouble or unsaid}"
-            for name, sync in self._syncs.items()
-            if not sync.settled
-        ]
-        return troubles + [
-            f"agent {agent_id}: no workspace of this token lists it"
-            for agent_id in self.missing_agents()
-        ]
+            else:
+                return []
+        return []
 
     async def discover(self) -> list[str]:
         """Find the workspaces and their agents and read nothing else; what failed, in words."""
-        if trouble := await self._try(self._discover):
-            return [trouble]
-        troubles = []
-        for name, sync in self._syncs.items():
-            if trouble := await self._try(partial(self._list_agents, sync.state)):
-                troubles.append(f"workspace {name}: {trouble}")
+        troubles = await self.discover_workspaces()
+        for sync in self._syncs.values():
+            troubles += await sync.list_agents()
         return troubles
 
     def stop(self) -> None:
@@ -121,71 +133,75 @@ class SyncService:
         for sync in self._syncs.values():
             sync.wake()
 
-    def missing_agents(self) -> list[str]:
-        """The ids of agents that the settings name and no workspace lists."""
-        return self._roster.missing(self.workspaces)
-
-    async def _try(self, request: Callable[[], Awaitable[None]]) -> str | None:
-        """Make requests until they succeed, a few times; why they did not, in words."""
-        failures = 0
-        while True:
-            try:
-                await request()
-            except SourceError as exc:
-                failures += 1
-                if failures == _TRIES_OF_ONE_PASS or self._stop.is_set():
-                    return str(exc)
-                await self._rest(self._pause_s(exc, failures))
-            else:
-                return None
-
-    async def _list_agents(self, state: WorkspaceState) -> None:
-        while not state.discovered:
-            await pay(state.budget, self._clock)
-            await self._roster.read_agents(state)
+    async def _known_workspaces(self) -> list[Workspace]:
+        """What can be read before the list of workspaces answers."""
+        known = {one.id: one for one in await self._parts.discovery.known_workspaces()}
+        for workspace_id in self._named:
+            known.setdefault(workspace_id, Workspace(id=workspace_id, name=workspace_id))
+        return [one for one in known.values() if self._is_wanted(one.id)]
 
     async def _discover(self) -> None:
-        """Find the workspaces; names that the API does not tell are their ids."""
-        found: dict[str, Workspace] = {}
-        cursor: str | None = None
+        """Read the list of workspaces. Raises SourceError."""
+        pager, found = Pager(), dict[str, Workspace]()
         while True:
             await pay(self._budget, self._clock)
             try:
-                page = await self._source.workspaces_page(cursor=cursor)
-            except SourceError:
-                if not self._named:
+                page = await self._client.workspaces_page(cursor=pager.cursor)
+            except SourceError as exc:
+                self._note_trouble(exc)
+                step = pager.reject(exc)
+                if step is None and not self._named:
                     raise
-                # Their ids are known: their names can wait for the next refresh.
                 break
+            self._parts.time.observe(page.date_ns)
             found.update((one.id, one) for one in page.rows)
-            if page.next_cursor is None or page.next_cursor == cursor:
+            step = pager.accept(page)
+            if step is not Step.NEXT:
+                self.trouble = None
                 break
-            cursor = page.next_cursor
-        wanted = self._named or tuple(found)
-        for workspace_id in wanted:
-            workspace = found.get(workspace_id, Workspace(workspace_id, workspace_id))
-            known = self._syncs.get(workspace_id)
-            if known is None:
-                state = await self._roster.open_workspace(workspace)
-                self._syncs[workspace_id] = WorkspaceSync(state, self._parts)
-                self._parts.observer.watching(workspace_id)
-            elif workspace_id in found:
-                known.state.name = workspace.name
+        for workspace in found.values():
+            known = self.workspaces.get(workspace.id)
+            if known is not None:
+                known.name = workspace.name
+            elif self._is_wanted(workspace.id):
+                await self._open(workspace)
         self.discovered = True
 
+    async def _open(self, workspace: Workspace) -> None:
+        if workspace.id in self._syncs:
+            return
+        state = await self._parts.discovery.open_workspace(workspace)
+        self._syncs[workspace.id] = WorkspaceSync(state, self._parts)
+        self._parts.observer.watching(workspace.id)
+
+    def _is_wanted(self, workspace_id: str) -> bool:
+        if self._named and workspace_id not in self._named:
+            return False
+        shard, total = self._shard
+        return shard_of(workspace_id, total) == shard
+
     def _pause_s(self, error: SourceError, failures: int) -> float:
-        if isinstance(error, SourceRateLimited):
-            return self._budget.rest(self._clock.monotonic_s(), error.retry_after_s, self._rng)
-        return backoff_s(failures, self._rng)
+        pause_s = backoff_s(failures, self._parts.rng)
+        if isinstance(error, SourceRateLimited) and error.retry_after_s is not None:
+            pause_s = max(pause_s, error.retry_after_s)
+        return pause_s
 
     def _note_trouble(self, error: SourceError) -> None:
-        if self.trouble != str(error):
-            logger.warning("the workspaces could not be listed: %s", error)
+        if self.trouble is None:
+            logger.warning("the list of workspaces cannot be read: %s", error)
         self.trouble = str(error)
 
     async def _rest(self, seconds: float) -> None:
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        sleeping = asyncio.create_task(self._clock.sleep(seconds), name="rest")
         try:
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
-        except TimeoutError:
-            pass
+            await asyncio.wait((stopping, sleeping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            sleeping.cancel()
+
+
+def shard_of(workspace_id: str, total_shards: int) -> int:
+    """The shard that reads a workspace: the same in every instance and release."""
+    digest = hashlib.sha256(workspace_id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % total_shards

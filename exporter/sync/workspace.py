@@ -1,7 +1,7 @@
 """One workspace at work: asks the plan what to do next, pays for it, does it, lives with failures.
 
-The loop is thin: every choice is the plan's, every write the recorder's. A request runs as a task
-of its own, so that a slow answer does not hold up the pace.
+The loop is thin: every choice is the plan's, every record the reader's. A request runs as a task of
+its own, so that a slow answer does not hold up the pace. A fault of this program ends the stage.
 """
 
 import asyncio
@@ -12,60 +12,66 @@ from typing import Final
 
 from exporter.clock import Clock
 from exporter.errors import (
-    LedgerError,
     SourceError,
     SourceForbidden,
-    SourceMalformed,
     SourceNotFound,
     SourceRateLimited,
-    SourceRejected,
     SourceUnauthorized,
 )
 from exporter.ledger.gate import LedgerGate
-from exporter.sync.budget import backoff_s
+from exporter.ledger.totals import Family
+from exporter.sync.budget import pay
+from exporter.sync.conduit_time import ConduitTime
+from exporter.sync.discovery import Discovery
+from exporter.sync.health import (
+    LIST_RETRY_S,
+    PAGE_RETRY_S,
+    PASS_RETRY_S,
+    RUN_RETRY_S,
+    Kind,
+    Retry,
+    next_retry,
+)
 from exporter.sync.plan import (
-    ReadAgain,
+    ListRequest,
+    Present,
     ReadAgents,
-    ReadGap,
-    ReadHead,
     ReadRun,
-    ReadStatus,
-    RefillWindow,
     Request,
     Wait,
     note_spent,
     plan,
 )
-from exporter.sync.reading import AgentReader
-from exporter.sync.roster import Roster
-from exporter.sync.source import SyncObserver
-from exporter.sync.state import WINDOW_MOST, AgentState, Slot, WorkspaceState
+from exporter.sync.reading import AgentReader, SyncObserver
+from exporter.sync.state import AgentState, WorkspaceState
 
 logger = logging.getLogger("exporter.sync")
 
-# Requests under way at once: enough to keep a pace of two a second through answers that take
-# twelve, and for commits to be shared where the pace is higher.
-_MOST_IN_FLIGHT: Final = 24
+# Requests under way at once: a pace of two a second through answers that take twelve.
+_UNDER_WAY_MAX: Final = 24
 _FORBIDDEN_REST_S: Final = 300.0
-_SLOT_OF: Final = {
-    ReadHead: Slot.HEAD,
-    ReadGap: Slot.GAP,
-    ReadStatus: Slot.SWEEP,
-    ReadAgain: Slot.RECONCILE,
-}
+_UNAUTHORIZED_REST_S: Final = 5.0
+# One pass gives up on an API that is down after so many probes.
+_PASS_PROBES: Final = 6
+# What would be asked again only after so long is not waited for by a pass.
+_PASS_PATIENCE_S: Final = 30.0
+_NEVER: Final = float("inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncParts:
-    """What every workspace works with."""
+    """What every workspace works with; `once` reads all that is visible now and ends."""
 
     gate: LedgerGate
     reader: AgentReader
-    roster: Roster
+    discovery: Discovery
     observer: SyncObserver
     clock: Clock
+    time: ConduitTime
     rng: random.Random
+    poll_interval_s: float
     outbox_limit_bytes: int
+    once: bool = False
 
 
 class WorkspaceSync:
@@ -77,19 +83,38 @@ class WorkspaceSync:
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._doubts = parts.gate.doubts
 
     async def run(self) -> None:
-        """Work until `stop`."""
-        while not self._stopping:
-            await self.run_once()
-        await self._finish()
+        """Work until `stop`. Raises LedgerError, and whatever is a fault of this program."""
+        try:
+            while not self._stopping:
+                await self.run_once()
+        finally:
+            await self._finish()
 
     async def run_until_settled(self) -> None:
         """Work until nothing is left that a request could bring, or trouble does not pass."""
-        while not self._stopping and not self.settled and not self.stuck:
-            await self.run_once()
-        await self._finish()
+        try:
+            while not self._stopping and not self.settled:
+                await self.run_once()
+            self._raise_faults()
+        finally:
+            await self._finish()
+
+    async def list_agents(self) -> list[str]:
+        """Read the list of agents and nothing else; what failed, in words."""
+        parts, state = self._parts, self.state
+        failures = 0
+        while not (state.discovered or self._stopping):
+            await pay(state.budget, parts.clock)
+            try:
+                await parts.discovery.read_agents(state)
+            except SourceError as exc:
+                failures += 1
+                if failures > len(PASS_RETRY_S):
+                    return [f"workspace {state.id}: {exc}"]
+                await parts.clock.sleep(PASS_RETRY_S[failures - 1])
+        return []
 
     def stop(self) -> None:
         """Make no further request; what is under way is given up, it will be asked for again."""
@@ -104,72 +129,71 @@ class WorkspaceSync:
 
     @property
     def settled(self) -> bool:
-        """Whether all that the API shows now was read, counted and fetched."""
+        """Whether nothing is left that this pass could bring."""
+        if any(not task.done() for task in self._tasks):
+            return False
         state = self.state
-        return (
-            state.discovered
-            and not self._tasks
-            and all(
-                agent.retired
-                or (
-                    (agent.head_read or not agent.scans)
-                    and not agent.gaps
-                    and not agent.awaiting
-                    and not agent.ended
-                    and not agent.wanted
-                )
-                for agent in state.agents.values()
-            )
-        )
+        if state.refusals or state.health.failures >= _PASS_PROBES:
+            return True
+        now = self._present()
+        decision = plan(state, now)
+        return isinstance(decision, Wait) and decision.until_s - now.s > _PASS_PATIENCE_S
 
-    @property
-    def stuck(self) -> bool:
-        """Whether failures have gone on for so long that one pass should give up."""
-        worst = max((agent.failures for agent in self.state.agents.values()), default=0)
-        return max(self.state.failures, worst) >= _STUCK_AFTER
+    def troubles(self) -> list[str]:
+        """What a pass could not read, in words."""
+        state, found = self.state, []
+        if state.up is False or not (state.discovered or state.agents):
+            found.append(
+                f"workspace {state.id}: {state.last_error or 'its agents could not be listed'}"
+            )
+        elif state.agents_retry is not None:
+            found.append(f"workspace {state.id}: its list of agents could not be read whole")
+        for agent in state.agents.values():
+            if agent.scans and agent.listed and (agent.list_retry or not agent.head_read):
+                found.append(f"agent {agent.id}: its list of runs could not be read")
+            elif agent.scans and agent.listed and agent.progress.gaps:
+                found.append(f"agent {agent.id}: its list of runs could not be read to its end")
+            stuck = [*agent.wanted, *(run for run in agent.run_retries if run not in agent.wanted)]
+            found += [f"run {run_id} of agent {agent.id}: could not be fetched" for run_id in stuck]
+        return found
 
     async def run_once(self) -> None:
         """Take one decision and act on it, or wait for the moment of the next."""
         parts, state = self._parts, self.state
-        now_s = parts.clock.monotonic_s()
-        in_doubt = self._doubts != parts.gate.doubts
-        if len(self._tasks) >= (1 if in_doubt else _MOST_IN_FLIGHT):
-            # Until some of these are recorded no further request is made.
-            parts.gate.hurry()
+        self._raise_faults()
+        if len(self._tasks) >= _UNDER_WAY_MAX:
             await self._wait()
             return
-        if in_doubt:
-            doubts = parts.gate.doubts
-            await parts.roster.reload(state)
-            self._doubts = doubts
-            return
-        decision = plan(state, now_s, details=self._details_allowed())
+        now = self._present()
+        decision = plan(state, now)
         if isinstance(decision, Wait):
             await self._wait(decision.until_s)
             return
-        if isinstance(decision, RefillWindow):
-            await self._refill(state.agents[decision.agent])
-            return
         ready_s = state.budget.ready_at()
-        if ready_s > now_s:
+        if ready_s > now.s:
             # Decide again when it can be paid: by then something better may have come up.
-            await parts.clock.sleep(ready_s - now_s)
+            await parts.clock.sleep(ready_s - now.s)
             return
-        state.budget.take(now_s)
-        note_spent(state, decision, now_s)
-        self._start(decision, now_s)
+        state.budget.take(now.s)
+        note_spent(state, decision, now.s)
+        self._start(decision)
 
-    def _details_allowed(self) -> bool:
-        outbox = self._parts.gate.ledger.outbox_state
-        return outbox.stored_bytes < self._parts.outbox_limit_bytes and (
-            self._parts.gate.fault is None
+    def _present(self) -> Present:
+        parts = self._parts
+        stored = int(parts.gate.ledger.totals.get(Family.OUTBOX_BYTES))
+        return Present(
+            s=parts.clock.monotonic_s(),
+            ns=parts.time.now_ns(),
+            poll_interval_s=parts.poll_interval_s,
+            once=parts.once,
+            details=stored < parts.outbox_limit_bytes and parts.gate.fault is None,
         )
 
-    async def _wait(self, until_s: float = float("inf")) -> None:
+    async def _wait(self, until_s: float = _NEVER) -> None:
         """Until something changes, or this moment has come."""
         self._changed.clear()
         alarm: asyncio.TimerHandle | None = None
-        if until_s != float("inf"):
+        if until_s != _NEVER:
             delay_s = max(0.0, until_s - self._parts.clock.monotonic_s())
             alarm = asyncio.get_running_loop().call_later(delay_s, self._changed.set)
         try:
@@ -178,33 +202,27 @@ class WorkspaceSync:
             if alarm is not None:
                 alarm.cancel()
 
-    async def _refill(self, agent: AgentState) -> None:
-        agent.window_stale = False
-        agent.window = await self._parts.gate.transact(
-            lambda ledger: ledger.runs.awaiting(agent.no, most=WINDOW_MOST)
-        )
-
-    def _start(self, request: Request, now_s: float) -> None:
+    def _start(self, request: Request) -> None:
         state = self.state
         logger.debug("%s: %s", state.id, request)
+        self._parts.observer.spent(state.id, request.purpose)
+        state.under_way[request.kind] += 1
         if isinstance(request, ReadAgents):
             state.agents_busy = True
+        elif isinstance(request, ReadRun):
+            state.agents[request.agent].fetching.add(request.run_id)
         else:
-            agent = state.agents[request.agent]
-            agent.served_s = now_s
-            if isinstance(request, ReadRun):
-                agent.fetching.add(request.run_id)
-            else:
-                agent.busy.add(_SLOT_OF[type(request)])
+            state.agents[request.agent].busy.add(request.slot)
         task = asyncio.create_task(self._perform(request), name=type(request).__name__)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(lambda _task: self._changed.set())
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._changed.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a request ended in a fault of this program", exc_info=error)
+    def _raise_faults(self) -> None:
+        """Let go of what has ended; a fault of this program ends the stage."""
+        for task in [task for task in self._tasks if task.done()]:
+            self._tasks.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     async def _finish(self) -> None:
         for task in self._tasks:
@@ -212,69 +230,188 @@ class WorkspaceSync:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _perform(self, request: Request) -> None:
-        state = self.state
+        state, parts = self.state, self._parts
         agent = None if isinstance(request, ReadAgents) else state.agents[request.agent]
+        cursor = None
         try:
             if isinstance(request, ReadAgents):
-                await self._parts.roster.read_agents(state)
-            elif agent is not None:
-                await self._parts.reader.read(state, agent, request)
+                cursor = state.agents_pager.cursor
+                await parts.discovery.read_agents(state)
+            elif isinstance(request, ReadRun):
+                await parts.reader.read_run(state.id, _known(agent), request)
+            else:
+                cursor = parts.reader.cursor_of(_known(agent), request)
+                await parts.reader.read_list(state.id, _known(agent), request)
         except SourceError as exc:
-            self._failed(request, agent, exc)
-        except LedgerError as exc:
-            logger.debug("not recorded: %s", exc)
+            await self._failed(request, agent, exc, cursor)
         else:
-            self._succeeded(agent)
+            self._answered(request.kind)
+            if agent is not None and not isinstance(request, ReadAgents | ReadRun):
+                agent.list_answered(request.slot, from_head=cursor is None)
         finally:
+            state.under_way[request.kind] -= 1
             if isinstance(request, ReadAgents):
                 state.agents_busy = False
-            elif agent is not None:
-                if isinstance(request, ReadRun):
-                    agent.fetching.discard(request.run_id)
-                else:
-                    agent.busy.discard(_SLOT_OF[type(request)])
+            elif isinstance(request, ReadRun):
+                _known(agent).fetching.discard(request.run_id)
+            else:
+                _known(agent).busy.discard(request.slot)
 
-    def _succeeded(self, agent: AgentState | None) -> None:
+    # --- answers and failures --------------------------------------------------------------------
+
+    def _answered(self, kind: Kind) -> None:
         state = self.state
-        if state.up is False:
-            logger.info("workspace %s: Conduit answers again", state.id)
-        state.up, state.failures, state.trouble = True, 0, None
+        was_up = state.up
+        state.contacted, state.refusals = True, 0
+        state.health.answered(kind)
         state.budget.accepted()
-        if agent is not None:
-            agent.failures = 0
+        if was_up is False and state.up:
+            logger.info("workspace %s: Conduit answers again", state.id)
 
-    def _failed(self, request: Request, agent: AgentState | None, error: SourceError) -> None:
-        """Rest as far as the failure reaches: one agent for its own, the workspace for the rest."""
+    async def _failed(
+        self, request: Request, agent: AgentState | None, error: SourceError, cursor: str | None
+    ) -> None:
+        """Let a failure hold up what it is evidence against, and nothing else."""
         state, parts = self.state, self._parts
         now_s = parts.clock.monotonic_s()
+        state.contacted = True
+        state.last_error, state.last_error_ns = str(error), parts.clock.now_ns()
         if isinstance(error, SourceRateLimited):
-            rest_s = state.budget.rest(now_s, error.retry_after_s, parts.rng)
-            parts.observer.rate_limited(state.id)
-            level = logging.ERROR if error.absurd else logging.WARNING
-            logger.log(level, "workspace %s: 429, resting %.1f s: %s", state.id, rest_s, error)
-            state.up = True
+            self._rate_limited(error, now_s)
             return
-        own = agent is not None and isinstance(
-            error, (SourceMalformed, SourceNotFound, SourceRejected)
-        )
-        if own and agent is not None:
-            agent.failures += 1
-            agent.rest_until_s = now_s + backoff_s(agent.failures + 2, parts.rng)
-            logger.warning("agent %s: %s (%s)", agent.id, error, type(request).__name__)
-            state.up = not isinstance(error, SourceMalformed)
+        if isinstance(error, (SourceUnauthorized, SourceForbidden)):
+            self._refused(error, now_s)
             return
-        state.failures += 1
-        rest_s = (
-            _FORBIDDEN_REST_S
-            if isinstance(error, SourceForbidden)
-            else backoff_s(state.failures, parts.rng)
+        state.refusals = 0
+        state.budget.accepted()
+        was_up = state.up
+        blame = state.health.failed(
+            request.kind,
+            None if agent is None else (agent.id, getattr(request, "run_id", None)),
+            error,
+            known_broken=_is_known_broken(state, agent, request),
+            now_s=now_s,
+            rng=parts.rng,
         )
+        if was_up is not False and not state.up:
+            logger.warning("workspace %s: Conduit does not answer: %s", state.id, error)
+        if agent is None:
+            self._agents_failed(error, cursor, now_s, blame=blame)
+        elif isinstance(request, ReadRun):
+            await self._run_failed(agent, request, error, now_s, blame=blame)
+        elif not isinstance(request, ReadAgents):
+            await self._list_failed(agent, request, error, cursor, now_s, blame=blame)
+
+    def _rate_limited(self, error: SourceRateLimited, now_s: float) -> None:
+        state, parts = self.state, self._parts
+        rest_s = state.budget.rest(now_s, error.retry_after_s, parts.rng)
+        state.rate_limited_ns = parts.clock.now_ns()
+        parts.observer.rate_limited(state.id)
+        level = logging.ERROR if error.absurd else logging.WARNING
+        logger.log(level, "workspace %s: 429, resting %.1f s: %s", state.id, rest_s, error)
+
+    def _refused(self, error: SourceError, now_s: float) -> None:
+        """The token is refused: ask seldom, serve on."""
+        state = self.state
+        state.refusals += 1
+        rest_s = _FORBIDDEN_REST_S
         if isinstance(error, SourceUnauthorized):
-            rest_s = max(rest_s, min(_FORBIDDEN_REST_S, 5.0 * 2 ** min(state.failures - 1, 10)))
-        state.rest_until_s = now_s + rest_s
-        if state.trouble is None:
-            logger.warning("workspace %s: %s; trying again in %.0f s", state.id, error, rest_s)
-        state.up, state.trouble = False, str(error)
+            rest_s = min(rest_s, _UNAUTHORIZED_REST_S * 2 ** min(state.refusals - 1, 10))
+        state.refused_until_s = now_s + rest_s
+        if state.refusals == 1:
+            logger.warning("workspace %s: %s; asking again in %.0f s", state.id, error, rest_s)
+
+    def _agents_failed(
+        self, error: SourceError, cursor: str | None, now_s: float, *, blame: bool
+    ) -> None:
+        state, parts = self.state, self._parts
+        first = state.agents_retry is None
+        delays_s = self._delays(LIST_RETRY_S if cursor is None else PAGE_RETRY_S)
+        retry = next_retry(state.agents_retry, delays_s, now_s, parts.rng, blame=blame)
+        if parts.once and retry.attempts > len(delays_s):
+            retry = Retry(retry.attempts, _NEVER)
+        state.agents_retry = retry
+        if first:
+            logger.warning(
+                "workspace %s: its list of agents cannot be read: %s; agents that are known go on",
+                state.id,
+                error,
+            )
+        if cursor is not None and retry.attempts > len(PAGE_RETRY_S):
+            parts.discovery.restart(state, "the page behind its cursor cannot be read")
+
+    async def _list_failed(
+        self,
+        agent: AgentState,
+        request: ListRequest,
+        error: SourceError,
+        cursor: str | None,
+        now_s: float,
+        *,
+        blame: bool,
+    ) -> None:
+        parts = self._parts
+        if cursor is not None:
+            delays_s = self._delays(PAGE_RETRY_S)
+            if agent.page_failed(request.slot, delays_s, now_s, parts.rng, blame=blame):
+                await parts.reader.drop_cursor(agent, request)
+            return
+        delays_s = self._delays(LIST_RETRY_S)
+        agent.list_failed(delays_s, now_s, parts.rng, blame=blame)
+        if parts.once and agent.list_retry and agent.list_retry.attempts > len(delays_s):
+            agent.list_retry.due_s = _NEVER
+        if blame:
+            logger.warning("agent %s: its list of runs cannot be read: %s", agent.id, error)
+        # Is the agent gone, or is it the API? The list of agents tells either.
+        parts.discovery.look_again(self.state)
+
+    async def _run_failed(
+        self, agent: AgentState, request: ReadRun, error: SourceError, now_s: float, *, blame: bool
+    ) -> None:
+        parts, run_id = self._parts, request.run_id
+        gone = isinstance(error, SourceNotFound)
+        delays_s = self._delays(RUN_RETRY_S)
+        retry = next_retry(agent.run_retries.get(run_id), delays_s, now_s, parts.rng, blame=blame)
+        agent.run_retries[run_id] = retry
+        if not blame:
+            return
+        logger.debug("run %s of agent %s: %s", run_id, agent.id, error)
+        spent = retry.attempts > len(delays_s)
+        if parts.once:
+            if spent:
+                # A pass counts as one attempt: another one, or the daemon, goes on.
+                before = {one.id: one.attempts for one in agent.progress.retrying}
+                failed = Retry(before.get(run_id, 0), now_s)
+                wait = next_retry(failed, RUN_RETRY_S, now_s, parts.rng, blame=True)
+                await parts.reader.note_failed_run(agent, run_id, wait)
+                agent.run_retries[run_id] = Retry(retry.attempts, _NEVER)
+            return
+        if spent or (gone and not agent.listed):
+            logger.warning(
+                "run %s of agent %s is given up, it stays counted: %s", run_id, agent.id, error
+            )
+            await parts.reader.give_up(agent, run_id, "gone" if gone else "unavailable")
+            return
+        await parts.reader.note_failed_run(agent, run_id, retry)
+
+    def _delays(self, delays_s: tuple[float, ...]) -> tuple[float, ...]:
+        return PASS_RETRY_S if self._parts.once else delays_s
 
 
-_STUCK_AFTER: Final = 5
+def _known(agent: AgentState | None) -> AgentState:
+    if agent is None:
+        raise TypeError("this request is about an agent")
+    return agent
+
+
+def _is_known_broken(state: WorkspaceState, agent: AgentState | None, request: Request) -> bool:
+    """Whether the target of a request had failed by itself before."""
+    if agent is None:
+        retry = state.agents_retry
+    elif isinstance(request, ReadRun):
+        retry = agent.run_retries.get(request.run_id)
+    else:
+        retry = agent.list_retry
+        if not isinstance(request, ReadAgents):
+            retry = retry or agent.page_retries.get(request.slot)
+    return retry is not None and retry.attempts > 0

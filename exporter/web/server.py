@@ -1,29 +1,40 @@
-"""The HTTP server inside the daemon's own event loop: sockets, connections and their end.
+"""The HTTP server inside the daemon's own event loop, on uvicorn.
 
-Knows nothing of what is served: an ASGI application is handed in. It never installs signal
-handlers, and never waits for a client longer than its limits say.
+Knows nothing of what is served: an ASGI application is handed in. Leaves signals to the daemon,
+and never waits for a client longer than its limits say.
 """
 
 import asyncio
-import ssl
-from typing import Final
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any, Final
 
+import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.config import Config
-from uvicorn.server import ServerState
 
-from exporter.errors import ConfigError
-from exporter.web.config_file import WebConfigFile
-from exporter.web.connections import BACKLOG, ConnectionTable, Slot, WebLimits
-from exporter.web.listening import open_listeners
-from exporter.web.protocol import BoundedProtocol
-from exporter.web.tls import TlsDoor
+from exporter.clock import Clock
+from exporter.web.config import WebConfigFile
+from exporter.web.protocol import BoundedProtocol, ConnectionTable, Door, WebLimits
 
-# So many are accepted in one turn of the loop: a crowd must not push those out of the table whose
-# request is there already and was not read yet.
-_AT_ONCE: Final = 16
-# How long connections that were cut off may take to be gone.
-_FAREWELL_S: Final = 1.0
+_EVERYWHERE: Final = "::"
+# So many are accepted in one turn of the loop. A multiple of it is the bound of connections: what
+# was just accepted is read before it is the one to give way.
+_BACKLOG: Final = 32
+_RELOAD_EVERY_S: Final = 5.0
+# No script, nothing from elsewhere, no frame.
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+# On every answer.
+_HEADERS: Final = [
+    ("cache-control", "no-store"),
+    ("content-security-policy", _POLICY),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "deny"),
+]
 
 
 class WebServer:
@@ -36,32 +47,40 @@ class WebServer:
         host: str,
         port: int,
         config_file: WebConfigFile,
-        limits: WebLimits,
+        clock: Clock,
+        limits: WebLimits | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._config_file = config_file
-        self._limits = limits
-        self._uvicorn = Config(
-            app,
-            http=BoundedProtocol,
-            ws="none",
-            lifespan="off",
-            loop="none",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=limits.keep_alive_s,
-            h11_max_incomplete_event_size=limits.header_bytes,
-        )
-        self._uvicorn.load()
-        self._state = ServerState()
+        self._clock = clock
+        self._limits = limits = limits or WebLimits()
         self._table = ConnectionTable(limits.connections)
-        self._handshakes: set[asyncio.Task[None]] = set()
-        self._servers: list[asyncio.Server] = []
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http=self._door,  # type: ignore[arg-type]  # called as the class that it expects
+                ws="none",
+                lifespan="off",
+                loop="none",
+                interface="asgi3",
+                log_config=None,
+                # Its warnings are about what strangers send.
+                log_level="error",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                headers=_HEADERS,
+                backlog=_BACKLOG,
+                # The table keeps connections below it; uvicorn counts the one that asks as well.
+                limit_concurrency=limits.connections + 1,
+                h11_max_incomplete_event_size=limits.header_bytes,
+                timeout_keep_alive=limits.keep_alive_s,
+                timeout_graceful_shutdown=int(limits.drain_s) + 1,
+            )
+        )
+        self._serving: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -75,70 +94,72 @@ class WebServer:
         """How many connections there are."""
         return len(self._table)
 
-    async def emptied(self) -> None:
-        """Wait until there is no connection."""
-        await self._table.emptied()
-
     async def start(self) -> None:
         """Listen; raises OSError where the address is taken or not this machine's."""
-        loop = asyncio.get_running_loop()
-        listeners = await open_listeners(self._host, self._port)
-        try:
-            for listener in listeners:
-                server = await loop.create_server(self._door, sock=listener, backlog=_AT_ONCE)
-                self._servers.append(server)
-                # The queue of the kernel may be longer than what is taken from it in one go.
-                listener.listen(BACKLOG)
-        except OSError:
-            # Two programs can bind a port at once, and one of them learns of it here.
-            await self.stop()
-            for listener in listeners:
-                listener.close()
-            raise
-        self._port = listeners[0].getsockname()[1]
+        listener = _listen(self._host, self._port)
+        self._port = listener.getsockname()[1]
+        self._serving = asyncio.create_task(self._server.serve([listener]), name="web")
+        self._reloading = asyncio.create_task(self._reload(), name="web config")
+        started = asyncio.create_task(self._server.has_started.wait())
+        await asyncio.wait({started, self._serving}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        if self._serving.done():
+            listener.close()
+            self._serving.result()
+
+    async def wait(self) -> None:
+        """Wait until it has stopped; raises what it failed with."""
+        if self._serving is not None:
+            await asyncio.shield(self._serving)
 
     async def stop(self) -> None:
         """Accept no more, let answers under way end for a while, and cut off what is left."""
-        for server in self._servers:
-            server.close()
-        for connection in list(self._state.connections):
-            connection.shutdown()
-        try:
-            async with asyncio.timeout(self._limits.drain_s):
-                await self._table.emptied()
-        except TimeoutError:
-            self._table.close_all()
-        tasks = self._handshakes | self._state.tasks
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=_FAREWELL_S)
+        self._server.should_exit = True
+        if self._reloading is not None:
+            self._reloading.cancel()
+        if self._serving is not None:
+            await asyncio.wait({self._serving}, timeout=self._limits.drain_s)
+            self._table.abort_all()
+            await asyncio.wait({self._serving})
 
-    def _door(self) -> asyncio.Protocol:
-        if self._config_file.context is None:
-            return self._protocol(None, None)
-        return TlsDoor(
+    async def _reload(self) -> None:
+        while True:
+            await self._clock.sleep(_RELOAD_EVERY_S)
+            await asyncio.to_thread(self._config_file.refresh)
+
+    def _door(self, **parts: Any) -> Door:
+        return Door(
+            make_protocol=lambda raw: BoundedProtocol(
+                raw=raw, table=self._table, limits=self._limits, **parts
+            ),
+            context=lambda: self._config_file.context,
             table=self._table,
-            settings=self._tls_settings,
-            handshake_s=self._limits.header_s,
-            make_protocol=self._protocol,
-            tasks=self._handshakes,
+            handshake_s=self._limits.exchange_s,
+            tasks=self._server.server_state.tasks,
         )
 
-    def _protocol(self, slot: Slot | None, raw: asyncio.WriteTransport | None) -> BoundedProtocol:
-        return BoundedProtocol(
-            config=self._uvicorn,
-            server_state=self._state,
-            table=self._table,
-            limits=self._limits,
-            slot=slot,
-            raw=raw,
-        )
 
-    def _tls_settings(self) -> tuple[ssl.SSLContext, frozenset[str] | None]:
-        """The context and the allowed names for a connection that begins now."""
-        self._config_file.refresh()
-        context, tls = self._config_file.context, self._config_file.config.tls
-        if context is None or tls is None:
-            raise ConfigError(["TLS cannot be switched off while the server runs"])
-        return context, tls.allowed_names
+class _Server(uvicorn.Server):
+    """uvicorn's server, which tells when it serves and leaves signals alone."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.has_started = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.has_started.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; `::` takes IPv4 as well. Raises OSError."""
+    both = host == _EVERYWHERE and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, dualstack_ipv6=both)
+    # Inherited by each connection: an answer is written in two parts, and none is held back.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 from exporter.clock import SystemClock
 from exporter.conduit.decoding import decode_json
-from exporter.conduit.parsing import parse_run_detail
+from exporter.conduit.models import parse_run_detail
 from exporter.demo.conduit import SimulatedConduit
 from exporter.demo.directory import Scenario, SimAgent, SimWorkspace
 from exporter.demo.runs import RunContent, SimRun

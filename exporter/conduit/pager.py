@@ -1,0 +1,78 @@
+"""How a list is read page by page; the one place that knows dead, circling and empty cursors.
+
+Used for every list, of runs, agents or workspaces. It makes no request and keeps no row.
+"""
+
+from enum import Enum
+from typing import Any, Final
+
+from exporter.conduit.models import Page
+from exporter.errors import SourceError, SourceNotFound, SourceRejected
+
+# So many empty pages in a row that promise more are a fault of the list.
+EMPTY_PAGES_MAX: Final = 50
+# After so many readings from the head that brought nothing new, the list is left to rest.
+RESTARTS_MAX: Final = 3
+
+
+class Step(Enum):
+    """How the reading of a list goes on.
+
+    NEXT: from the cursor. END: all of it was read. RESTART: from the head again. REST: from the
+    head again, but not before a rest, since starting again has brought nothing new three times.
+    """
+
+    NEXT = "next"
+    END = "end"
+    RESTART = "restart"
+    REST = "rest"
+
+
+class Pager:
+    """One reading of one list; `cursor` is what to ask with next, None for the head.
+
+    `restarts` counts the readings from the head since something new was found.
+    """
+
+    def __init__(self, cursor: str | None = None, *, restarts: int = 0) -> None:
+        self.cursor = cursor
+        self.restarts = restarts
+        self.reason = ""
+        self._visited: set[str] = set() if cursor is None else {cursor}
+        self._empty_pages = 0
+
+    def accept(self, page: Page[Any]) -> Step:
+        """Take in the page that was read from `cursor`."""
+        following = page.next_cursor
+        if following is None:
+            return self.restart("it has more and no cursor") if page.has_more else Step.END
+        if following in self._visited:
+            return self.restart("its cursors lead back")
+        self._empty_pages = 0 if page.rows or page.unreadable else self._empty_pages + 1
+        if self._empty_pages >= EMPTY_PAGES_MAX:
+            return self.restart(f"{EMPTY_PAGES_MAX} empty pages in a row promise more")
+        self._visited.add(following)
+        self.cursor = following
+        return Step.NEXT
+
+    def reject(self, error: SourceError) -> Step | None:
+        """What a refused page means: the cursor is dead. None where the error tells nothing of it.
+
+        400 is the only documented status that fits an expired cursor; others are possible.
+        """
+        if self.cursor is None or not isinstance(error, (SourceNotFound, SourceRejected)):
+            return None
+        return self.restart("its cursor has expired")
+
+    def restart(self, reason: str) -> Step:
+        """Read from the head again."""
+        self.reason = reason
+        self.cursor = None
+        self._visited.clear()
+        self._empty_pages = 0
+        self.restarts += 1
+        return Step.REST if self.restarts >= RESTARTS_MAX else Step.RESTART
+
+    def found_news(self) -> None:
+        """What was read since the last restart brought something new."""
+        self.restarts = 0

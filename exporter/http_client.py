@@ -1,0 +1,424 @@
+"""The one module that opens HTTP connections: httpx's AsyncClient, for Conduit and for OTLP.
+
+One call is one exchange with an end: a deadline for all of it, a bound on its body. It follows no
+redirect, keeps no cookie, reads no environment variable, always verifies TLS, and never repeats a
+request, but for the one that met a connection which the server had closed while it was idle.
+"""
+
+import asyncio
+import logging
+import math
+import os
+import ssl
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from typing import Any, Final
+
+import certifi
+import httpx
+
+from exporter import __version__
+from exporter.errors import (
+    ConfigError,
+    HttpError,
+    HttpMalformed,
+    HttpNoAnswer,
+    HttpUnreachable,
+    quote,
+)
+from exporter.times import http_date_to_ns
+
+# Longer than a poll interval, so that the next poll needs no new TLS handshake, and shorter than
+# the 60 s after which load balancers commonly close.
+_KEEPALIVE_S: Final = 55.0
+# For TCP and for TLS each, as a share of the whole time. Left to the deadline alone, httpcore would
+# leave the socket of a handshake open.
+_MAX_CONNECT_S: Final = 10.0
+_CONNECT_SHARE: Final = 0.45
+_CHUNK_BYTES: Final = 64 * 1024
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+
+# How a connection ends that the server had closed; OSError is what TLS raises past httpx.
+_CLOSED: Final = (httpx.RemoteProtocolError, httpx.NetworkError, OSError)
+_FOREIGN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """The answer to a request, its body decoded.
+
+    `truncated` says that the body is not all that was sent: it was too large, or could not be
+    decoded, or broke off under a status that is no success.
+    """
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    truncated: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - the class of HTTP's status codes
+
+
+class HttpClient:
+    """Makes requests to one service, each within `timeout_s` from the first byte to the last.
+
+    `proxy` is the URL of an HTTP proxy. `secure=False` loads no authorities: https then fails.
+    Otherwise the authorities of `ca_file` alone are trusted, or the system's. The TLS files are
+    read again when they have changed; one that cannot be used then leaves the last ones in force,
+    with a warning. An injected `transport` replaces the network, and is closed with the client.
+    Raises ConfigError for TLS files and proxy URLs that cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        max_connections: int,
+        proxy: str | None = None,
+        secure: bool = True,
+        ca_file: Path | None = None,
+        client_certificate_file: Path | None = None,
+        client_key_file: Path | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._connect_s = min(_MAX_CONNECT_S, _CONNECT_SHARE * timeout_s)
+        self._max_connections = max_connections
+        self._proxy = _parse_proxy(proxy)
+        self._secure = secure
+        self._ca_file = ca_file
+        self._certificate_file = client_certificate_file
+        self._key_file = client_key_file
+        self._transport = transport
+        self._files = self._file_states()
+        self._pool = self._open_pool()
+        # Replaced, but with requests under way.
+        self._retired: set[_Pool] = set()
+        self._is_closed = False
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        max_body_bytes: int,
+        truncate: bool = False,
+        params: Mapping[str, str | int] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> HttpAnswer:
+        """Send one request, which must be safe to repeat, and read its answer.
+
+        A body of more than `max_body_bytes`, on the wire or decoded, or one that cannot be
+        decoded, raises HttpMalformed; with `truncate`, and for any status but 2xx, it is marked as
+        truncated instead. Raises HttpUnreachable, HttpNoAnswer, HttpMalformed and HttpError.
+        """
+        if self._is_closed:
+            raise HttpUnreachable("the connections were closed")
+        await self._renew_for_new_files()
+        attempt = _Attempt(max_body_bytes, truncate=truncate)
+        arguments = {"params": params, "headers": headers, "content": content}
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                pool = self._pool
+                try:
+                    return await self._send(attempt, pool, method, url, arguments)
+                except _CLOSED:
+                    if not attempt.met_closed_connection:
+                        raise
+                    if pool is self._pool:
+                        await self._renew(self._open_pool())
+                    attempt = _Attempt(max_body_bytes, truncate=truncate)
+                    return await self._send(attempt, self._pool, method, url, arguments)
+        except _FOREIGN as exc:  # asyncio's TimeoutError is an OSError
+            if attempt.refusal is not None:
+                return attempt.refusal
+            raise attempt.error(exc) from exc
+
+    async def aclose(self) -> None:
+        """Close the connections; requests under way fail."""
+        self._is_closed = True
+        for pool in (self._pool, *self._retired):
+            await pool.client.aclose()
+        self._retired.clear()
+
+    async def _send(
+        self, attempt: "_Attempt", pool: "_Pool", method: str, url: str, arguments: Any
+    ) -> HttpAnswer:
+        pool.in_use += 1
+        extensions = {"trace": attempt.trace}
+        try:
+            async with pool.client.stream(
+                method, url, extensions=extensions, **arguments
+            ) as answer:
+                return await attempt.read(answer)
+        finally:
+            pool.in_use -= 1
+            if pool in self._retired and not pool.in_use:
+                self._retired.discard(pool)
+                await pool.client.aclose()
+
+    async def _renew_for_new_files(self) -> None:
+        files = self._file_states()
+        if files == self._files or self._transport is not None:
+            return
+        self._files = files
+        try:
+            pool = self._open_pool()
+        except ConfigError as exc:
+            _logger.warning("%s; the last usable one stays in force", exc)
+            return
+        await self._renew(pool)
+
+    async def _renew(self, pool: "_Pool") -> None:
+        """Use new connections from here on; the old ones end with the requests under way."""
+        old, self._pool = self._pool, pool
+        if old.in_use:
+            self._retired.add(old)
+        else:
+            await old.client.aclose()
+
+    def _open_pool(self) -> "_Pool":
+        transport = self._transport
+        if transport is None:
+            context = self._tls_context()
+            limits = httpx.Limits(
+                max_connections=self._max_connections, keepalive_expiry=_KEEPALIVE_S
+            )
+            proxy = self._proxy and httpx.Proxy(
+                self._proxy, ssl_context=context if self._proxy.scheme == "https" else None
+            )
+            transport = httpx.AsyncHTTPTransport(
+                verify=context, trust_env=False, limits=limits, proxy=proxy
+            )
+        return _Pool(
+            httpx.AsyncClient(
+                transport=transport,
+                trust_env=False,
+                follow_redirects=False,
+                timeout=httpx.Timeout(None, connect=self._connect_s),
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+                headers={
+                    "user-agent": f"conduit-exporter/{__version__}",
+                    "accept-encoding": "gzip",
+                },
+            )
+        )
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if not self._secure and (self._proxy is None or self._proxy.scheme != "https"):
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return tls_context(
+            ca_file=self._ca_file,
+            client_certificate_file=self._certificate_file,
+            client_key_file=self._key_file,
+        )
+
+    def _file_states(self) -> list[tuple[int, int, int] | None]:
+        paths = (self._ca_file, self._certificate_file, self._key_file)
+        return [None if path is None else file_state(path) for path in paths]
+
+
+def tls_context(
+    *,
+    ca_file: Path | None,
+    client_certificate_file: Path | None = None,
+    client_key_file: Path | None = None,
+) -> ssl.SSLContext:
+    """A context that verifies; without `ca_file` against the system's authorities, or certifi's.
+
+    Raises ConfigError for a file that cannot be used.
+    """
+    cafile = None if ca_file is None else str(ca_file)
+    if ca_file is None and not _system_trusts():
+        cafile = certifi.where()
+    try:
+        context = ssl.create_default_context(cafile=cafile)
+    except OSError as exc:  # ssl.SSLError is one of them
+        raise _unusable("CA", ca_file, exc) from exc
+    if client_certificate_file is not None:
+        try:
+            # An encrypted key fails instead of asking a terminal for its password.
+            context.load_cert_chain(client_certificate_file, client_key_file, password="")
+        except OSError as exc:
+            raise _unusable("client certificate", client_certificate_file, exc) from exc
+    return context
+
+
+def file_state(path: Path) -> tuple[int, int, int] | None:
+    """What tells one content of a file from the next; None where there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def parse_retry_after(headers: httpx.Headers, *, now_ns: int) -> float | None:
+    """The seconds that Retry-After asks for, the longest of several; None where it asks nothing.
+
+    They may be negative or infinite: what is absurd is the caller's to say. A date counts from the
+    answer's own Date where there is one, so that a clock which is wrong here or there does no harm.
+    """
+    sent_ns = http_date_to_ns(headers.get("date", "")) or now_ns
+    asked: list[float] = []
+    for field in headers.get_list("retry-after"):
+        until_ns = http_date_to_ns(field)
+        if until_ns is not None:
+            asked.append((until_ns - sent_ns) / 1e9)
+            continue
+        for part in field.replace("_", "?").split(","):
+            try:
+                asked.append(float(part))
+            except ValueError:
+                continue
+    return max((seconds for seconds in asked if not math.isnan(seconds)), default=None)
+
+
+@dataclass(slots=True, eq=False)
+class _Pool:
+    client: httpx.AsyncClient
+    in_use: int = 0
+
+
+class _Attempt:
+    """How far one attempt of a request came, and what that makes of its failure."""
+
+    def __init__(self, max_body_bytes: int, *, truncate: bool) -> None:
+        self.refusal: HttpAnswer | None = None
+        self._max_body_bytes = max_body_bytes
+        self._truncate = truncate
+        self._is_connecting = False
+        self._is_sent = False
+        self._is_answered = False
+
+    @property
+    def met_closed_connection(self) -> bool:
+        """Whether the request went over a connection that was open before, and nothing came.
+
+        An injected transport tells nothing of its connections: then never.
+        """
+        return self._is_sent and not self._is_connecting and not self._is_answered
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Hear from httpcore what it does (its documented "trace" extension)."""
+        if event == "connection.connect_tcp.started":
+            self._is_connecting = True
+        elif event == "http11.send_request_headers.started":
+            # A CONNECT only asks a proxy for the connection.
+            self._is_sent = info["request"].method != b"CONNECT"
+
+    async def read(self, response: httpx.Response) -> HttpAnswer:
+        """The answer with its body; raises HttpMalformed where it must be whole and is not."""
+        self._is_answered = True
+        status, headers = response.status_code, response.headers
+        if not response.is_success:
+            # Its status says enough, whatever becomes of the body.
+            self.refusal = HttpAnswer(status, headers, b"", truncated=True)
+        body = bytearray()
+        try:
+            await self._read_body(response, body)
+        except HttpMalformed:
+            if response.is_success and not self._truncate:
+                raise
+            return HttpAnswer(status, headers, bytes(body[: self._max_body_bytes]), truncated=True)
+        return HttpAnswer(status, headers, bytes(body))
+
+    async def _read_body(self, response: httpx.Response, body: bytearray) -> None:
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity", "gzip", "x-gzip"):
+            raise HttpMalformed("the answer is in a content encoding that was not asked for")
+        gzip = _Gzip(self._max_body_bytes) if "gzip" in encoding else None
+        received = 0
+        async for chunk in response.aiter_raw(_CHUNK_BYTES):
+            received += len(chunk)
+            body += chunk if gzip is None else gzip.decode(chunk)
+            if max(received, len(body)) > self._max_body_bytes:
+                raise HttpMalformed(f"the answer is larger than {self._max_body_bytes} bytes")
+        if gzip is not None and gzip.is_inside:
+            raise HttpMalformed("the answer's gzip encoding was cut short")
+
+    def error(self, exc: Exception) -> HttpError:
+        """What a foreign exception means."""
+        if isinstance(exc, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL):
+            # Its text may quote a header.
+            return HttpError(f"the request cannot be sent ({type(exc).__name__})")
+        if isinstance(exc, TimeoutError | httpx.TimeoutException):
+            if self._is_connecting and not self._is_sent:
+                return HttpUnreachable("no connection in time")
+            return HttpNoAnswer("no answer in time")
+        if isinstance(exc, httpx.ConnectError | httpx.ProxyError):
+            return HttpUnreachable(f"no connection: {_reason(exc)}")
+        if isinstance(exc, httpx.RemoteProtocolError) and self._is_answered:
+            return HttpMalformed("the answer was cut short")
+        return HttpNoAnswer(f"the connection broke: {_reason(exc)}")
+
+
+class _Gzip:
+    """Gzip members one after the other, and the zero bytes that some writers pad them with."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.is_inside = False
+        self._left = max_bytes
+        self._member = zlib.decompressobj(_GZIP_WINDOW)
+
+    def decode(self, chunk: bytes) -> bytes:
+        """The bytes that a piece holds, at most one more than are left."""
+        decoded = bytearray()
+        while chunk and self._left >= 0:
+            if not self.is_inside:
+                chunk = chunk.lstrip(b"\0")
+                self._member = zlib.decompressobj(_GZIP_WINDOW)
+            try:
+                part = self._member.decompress(chunk, self._left + 1)
+            except zlib.error as exc:
+                raise HttpMalformed("the answer's gzip encoding is damaged") from exc
+            decoded += part
+            self._left -= len(part)
+            self.is_inside = bool(chunk) and not self._member.eof
+            chunk = self._member.unused_data
+        return bytes(decoded)
+
+
+def _parse_proxy(proxy: str | None) -> httpx.URL | None:
+    if proxy is None:
+        return None
+    try:
+        url = httpx.URL(proxy)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    # Its text may hold a password.
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigError(["The proxy is not an http or https URL"])
+    return url
+
+
+def _system_trusts() -> bool:
+    """Whether the system has certificate authorities; slim images come without."""
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile) or (bool(paths.capath) and any(os.scandir(paths.capath)))
+
+
+def _unusable(kind: str, path: Path | None, exc: OSError) -> ConfigError:
+    return ConfigError([f"The {kind} file {path} cannot be used: {exc.strerror or exc}"])
+
+
+def _reason(exc: BaseException) -> str:
+    """The words of the deepest cause that has any: httpx's own are often empty or general."""
+    said = type(exc).__name__
+    cause: BaseException | None = exc
+    while cause is not None:
+        said = str(cause) or said
+        if isinstance(cause, ExceptionGroup):
+            cause = cause.exceptions[0]
+        else:
+            cause = cause.__cause__ or cause.__context__
+    return quote(said)

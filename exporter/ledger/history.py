@@ -1,0 +1,97 @@
+"""What the pages show of counted runs: read only, one indexed query each."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.ledger.file import reading
+from exporter.ledger.records import RunSummary, TraceState
+
+_SELECT: Final = """
+SELECT run.no, agent.id, agent.name, agent.workspace_id, run.id, status, disposition, created_ns,
+    run.ended_ns, duration_ns, input_tokens, output_tokens, cost_usd, conversation_id, tool_calls,
+    tool_errors, run.trace, reason, trace_id, parked_until_ns, settled_ns
+FROM run JOIN agent ON agent.no = run.agent_no LEFT JOIN trace ON trace.run_no = run.no
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs are wanted, newest end first; None leaves a field open.
+
+    `before` is the (ended_ns, number) of the last run of the page before.
+    """
+
+    agent_id: str | None = None
+    status: str | None = None
+    disposition: str | None = None
+    conversation_id: str | None = None
+    since_ns: int | None = None
+    before: tuple[int, int] | None = None
+
+
+class RunHistory:
+    """The counted runs of one ledger, as far as retention keeps them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def runs(self, wanted: RunFilter, *, max_runs: int) -> list[RunSummary]:
+        """The newest runs that a filter lets through."""
+        conditions = ["counted = 1"]
+        values: list[object] = []
+        if wanted.agent_id is not None:
+            conditions.append("agent_no = (SELECT no FROM agent WHERE id = ?)")
+            values.append(wanted.agent_id)
+        for column in ("status", "disposition", "conversation_id"):
+            value = getattr(wanted, column)
+            if value is not None:
+                conditions.append(f"{column} = ?")
+                values.append(value)
+        if wanted.since_ns is not None:
+            conditions.append("run.ended_ns >= ?")
+            values.append(wanted.since_ns)
+        if wanted.before is not None:
+            conditions.append("(run.ended_ns, run.no) < (?, ?)")
+            values += wanted.before
+        query = (
+            f"{_SELECT} WHERE {' AND '.join(conditions)} "
+            "ORDER BY run.ended_ns DESC, run.no DESC LIMIT ?"
+        )
+        return self._summaries(query, (*values, max_runs))
+
+    def run(self, agent_id: str, run_id: str) -> RunSummary | None:
+        """One counted run; None where it is not known or not kept any more."""
+        found = self._summaries(
+            f"{_SELECT} WHERE counted = 1 AND agent.id = ? AND run.id = ?", (agent_id, run_id)
+        )
+        return found[0] if found else None
+
+    def _summaries(self, query: str, values: tuple[object, ...]) -> list[RunSummary]:
+        with reading():
+            return [
+                RunSummary(
+                    no=row[0],
+                    agent_id=row[1],
+                    agent_name=row[2],
+                    workspace_id=row[3],
+                    id=row[4],
+                    status=row[5],
+                    disposition=row[6],
+                    created_ns=row[7],
+                    ended_ns=row[8],
+                    duration_ns=row[9],
+                    input_tokens=row[10],
+                    output_tokens=row[11],
+                    cost_usd=row[12],
+                    conversation_id=row[13],
+                    tool_calls=row[14],
+                    tool_errors=row[15],
+                    trace=TraceState(row[16]),
+                    reason=row[17],
+                    trace_id=row[18],
+                    parked_until_ns=row[19],
+                    settled_ns=row[20],
+                )
+                for row in self._db.execute(query, values)
+            ]

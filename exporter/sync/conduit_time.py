@@ -1,0 +1,45 @@
+"""The present as Conduit's `Date` header tells it, carried on by the monotonic clock.
+
+Floors, frontiers and second readings are set from it, so that a local clock that is wrong or jumps
+loses nothing. Without a header the local clock stands in.
+"""
+
+import logging
+from typing import Final
+
+from exporter.clock import Clock
+
+logger = logging.getLogger("exporter.sync")
+
+_WARN_FROM_S: Final = 60.0
+
+
+class ConduitTime:
+    """Conduit's clock, as last heard."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heard: tuple[int, float] | None = None
+        self._warned = False
+
+    def observe(self, date_ns: int | None) -> None:
+        """Take in the `Date` of an answer that has just come (nanoseconds since the epoch)."""
+        if date_ns is None:
+            return
+        self._heard = (date_ns, self._clock.monotonic_s())
+        apart_s = (self._clock.now_ns() - date_ns) / 1e9
+        if abs(apart_s) > _WARN_FROM_S and not self._warned:
+            logger.warning(
+                "the local clock is %.0f s %s Conduit's; set it: times of the exporter's own are "
+                "wrong until then, those of runs are not",
+                abs(apart_s),
+                "ahead of" if apart_s > 0 else "behind",
+            )
+        self._warned = abs(apart_s) > _WARN_FROM_S
+
+    def now_ns(self) -> int:
+        """The present in nanoseconds since the Unix epoch."""
+        if self._heard is None:
+            return self._clock.now_ns()
+        date_ns, heard_s = self._heard
+        return date_ns + round((self._clock.monotonic_s() - heard_s) * 1e9)
