@@ -1,5 +1,6 @@
 """Tool calls of every shape: what is understood, what belongs together, and what is left out."""
 
+import json
 from collections import Counter
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from exporter.convert.spans import ToolCall
 from exporter.convert.tools import MAX_SPANS, Tool, ToolCalls, read_tool_trace
-from tests.convert_support import ANY_JSON, said, trace_of
+from tests.convert_support import ANY_JSON, FIXTURES, said, trace_of
 from tests.factories import SECOND_NS
 
 T_NS = 1_775_185_455 * SECOND_NS
@@ -42,153 +43,7 @@ def seen(*items: Any) -> list[tuple[Any, ...]]:
 
 
 # Each framework's way of telling one call with its result: `search` of {"q": 1} found "rooms".
-SHAPES = {
-    "documented": [{"name": "search", "input": {"q": 1}, "output": "rooms"}],
-    "snake case": [{"tool_name": "search", "tool_input": {"q": 1}, "tool_output": "rooms"}],
-    "camel case": [{"toolName": "search", "toolInput": {"q": 1}, "toolOutput": "rooms"}],
-    "OpenAI, one item": [
-        {"function": {"name": "search", "arguments": {"q": 1}}, "result": "rooms"}
-    ],
-    "OpenAI, messages": [
-        {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [{"id": "c", "function": {"name": "search", "arguments": {"q": 1}}}],
-        },
-        {"role": "tool", "tool_call_id": "c", "content": "rooms"},
-    ],
-    "OpenAI, legacy": [
-        {"role": "assistant", "function_call": {"name": "search", "arguments": {"q": 1}}},
-        {"role": "function", "name": "search", "content": "rooms"},
-    ],
-    "OpenAI, completion": [
-        {"choices": [{"message": {"tool_calls": [{"id": "c", "function": {"name": "search"}}]}}]},
-        {"tool_call_id": "c", "input": {"q": 1}, "output": "rooms"},
-    ],
-    "OpenAI, responses": [
-        {"type": "function_call", "call_id": "c", "name": "search", "arguments": {"q": 1}},
-        {"type": "function_call_output", "call_id": "c", "output": "rooms"},
-    ],
-    "Anthropic": [
-        {"type": "tool_use", "id": "c", "name": "search", "input": {"q": 1}},
-        {"type": "tool_result", "tool_use_id": "c", "content": "rooms"},
-    ],
-    "Anthropic, messages": [
-        {
-            "role": "assistant",
-            "content": [
-                {"type": "text", "text": "Let me look"},
-                {"type": "tool_use", "id": "c", "name": "search", "input": {"q": 1}},
-            ],
-        },
-        {
-            "role": "user",
-            "content": [{"type": "tool_result", "tool_use_id": "c", "content": "rooms"}],
-        },
-    ],
-    "Bedrock": [
-        {"toolUse": {"toolUseId": "c", "name": "search", "input": {"q": 1}}},
-        {"toolResult": {"toolUseId": "c", "content": "rooms", "status": "success"}},
-    ],
-    "Gemini": [
-        {"functionCall": {"name": "search", "args": {"q": 1}}},
-        {"functionResponse": {"name": "search", "response": "rooms"}},
-    ],
-    "Gemini, contents": [
-        {"role": "model", "parts": [{"functionCall": {"name": "search", "args": {"q": 1}}}]},
-        {"role": "user", "parts": [{"functionResponse": {"name": "search", "response": "rooms"}}]},
-    ],
-    "Gemini, answer": [
-        {
-            "candidates": [
-                {"content": {"parts": [{"functionCall": {"name": "search", "args": {"q": 1}}}]}}
-            ]
-        },
-        {"functionResponse": {"name": "search", "response": "rooms"}},
-    ],
-    "AI SDK 4": [
-        {
-            "type": "tool-invocation",
-            "toolInvocation": {
-                "state": "result",
-                "toolCallId": "c",
-                "toolName": "search",
-                "args": {"q": 1},
-                "result": "rooms",
-            },
-        }
-    ],
-    "AI SDK 5": [
-        {
-            "type": "tool-search",
-            "toolCallId": "c",
-            "state": "output-available",
-            "input": {"q": 1},
-            "output": "rooms",
-        }
-    ],
-    "AI SDK, dynamic": [
-        {"type": "dynamic-tool", "toolName": "search", "input": {"q": 1}, "output": "rooms"}
-    ],
-    "AI SDK, messages": [
-        {"type": "tool-call", "toolCallId": "c", "toolName": "search", "args": {"q": 1}},
-        {"type": "tool-result", "toolCallId": "c", "toolName": "search", "result": "rooms"},
-    ],
-    "AI SDK, step": [
-        {
-            "text": "",
-            "toolCalls": [{"toolCallId": "c", "toolName": "search", "args": {"q": 1}}],
-            "toolResults": [{"toolCallId": "c", "toolName": "search", "result": "rooms"}],
-        }
-    ],
-    "LangChain, step": [[{"tool": "search", "tool_input": {"q": 1}, "log": "I look"}, "rooms"]],
-    "LangChain, action": [{"action": "search", "action_input": {"q": 1}, "observation": "rooms"}],
-    "LangChain, nested": [
-        {"action": {"tool": "search", "tool_input": {"q": 1}}, "observation": "rooms"}
-    ],
-    "LangChain, messages": [
-        {
-            "type": "ai",
-            "content": "",
-            "tool_calls": [{"name": "search", "args": {"q": 1}, "id": "c", "type": "tool_call"}],
-            "additional_kwargs": {"tool_calls": [CALL]},
-        },
-        {"type": "tool", "name": "search", "tool_call_id": "c", "content": "rooms"},
-    ],
-    "LangChain, serialized": [
-        {"type": "ai", "data": {"tool_calls": [{"name": "search", "args": {"q": 1}, "id": "c"}]}},
-        {"type": "tool", "data": {"tool_call_id": "c", "content": "rooms"}},
-    ],
-    "MCP": [
-        {
-            "jsonrpc": "2.0",
-            "id": 7,
-            "method": "tools/call",
-            "params": {"name": "search", "arguments": {"q": 1}},
-        },
-        {"jsonrpc": "2.0", "id": 7, "result": "rooms"},
-    ],
-    "MCP, one item": [{"params": {"name": "search", "arguments": {"q": 1}}, "result": "rooms"}],
-    "a list": [["search_it", {"q": 1}, "rooms"]],
-    "a list of calls": [
-        [
-            {"type": "tool_use", "id": "c", "name": "search", "input": {"q": 1}},
-            {"type": "tool_result", "tool_use_id": "c", "content": "rooms"},
-        ]
-    ],
-    "an id of its own": [
-        {"id": 5, "name": "search", "input": {"q": 1}},
-        {"id": 5, "output": "rooms"},
-    ],
-    "two snapshots": [
-        {"toolCallId": "c", "toolName": "search", "args": {"q": 1}, "state": "call"},
-        {"toolCallId": "c", "toolName": "search", "args": {"q": 1}, "result": "rooms"},
-    ],
-    "a result told twice": [
-        {"type": "tool_use", "id": "c", "name": "search", "input": {"q": 1}, "result": "none yet"},
-        {"tool_call_id": "c", "output": "rooms"},
-    ],
-}
+SHAPES: dict[str, list[Any]] = json.loads((FIXTURES / "tool_shapes.json").read_text())
 
 
 @pytest.mark.parametrize("items", SHAPES.values(), ids=SHAPES)
