@@ -120,6 +120,8 @@ def test_numbers_are_masked_as_cards_only() -> None:
         ("whatsapp:+491712345678", "whatsapp:+[phone]"),
         ("tel:0301234567", "tel:[phone]"),
         ("(555) 123-4567", "[phone]"),
+        ("guest/+49 (171) 2345678", "guest/[phone]"),
+        ("wa_15551234567", "wa_[phone]"),
     ],
 )
 def test_an_id_that_is_an_address_is_masked(text: str, masked: str) -> None:
@@ -133,6 +135,7 @@ def test_an_id_that_is_an_address_is_masked(text: str, masked: str) -> None:
         *("ar77c0dy0mgdpzmqz6tesry8w184002s", "run_9f3a1c7e", "sess_4b21e9", "0f9c2b1d8a7e4f36"),
         *("11111111-2222-3333-4444-555555555555", "01890a5d-ac96-774b-bcce-b302099a8057"),
         *("4711", "1234567890123456789", "4111111111111111", "a%20b", "user@tenant", "2026-04-03"),
+        *("conv-20260403-123456", "ticket-12345678901", "v1.2.3-20260403.1200"),
     ],
 )
 def test_other_ids_stay_as_they_are(text: str) -> None:

@@ -19,7 +19,7 @@ ODD_NUMBERS = (Decimal("1e999"), float("inf"), Decimal("sNaN"))
 ODD_VALUES: tuple[Any, ...] = ([], {}, [{}], True)
 NO_ERRORS: tuple[Any, ...] = (
     *(None, "", " ", "n/a", "N/A", "undefined", "None", "null", "false"),
-    *(False, 0, {}, [], {"message": ""}),
+    *(False, 0, {}, [], {"message": "", "code": "n/a"}),
 )
 FUNCTION = {"name": "search", "arguments": "{}"}
 CALL = {"id": "call_1", "type": "function", "function": FUNCTION}

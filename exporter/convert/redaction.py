@@ -45,12 +45,15 @@ _PHONE: Final = re.compile(
 _NO_PHONE: Final = re.compile(r"\d+[./]\d+|\d{1,3}(?:\.\d{1,3}){3}")
 # What stands before digits and makes a phone number of them, however many and unbroken.
 _NAMED_PHONE: Final = re.compile(
-    r"((?:wa\.me/|\b(?:tel|phone|mobile|whatsapp|sms|fax|msisdn))\W{0,4})\d{7,15}(?!\w)",
+    r"((?:wa\.me/|\b(?:tel|phone|mobile|whatsapp|wa|sms|fax|msisdn))[\W_]{0,4})\d{7,15}(?!\w)",
     re.IGNORECASE,
 )
 # Solid digits are a phone number where most of the world's are this long; longer ones are ids.
 _SOLID_PHONE_DIGITS: Final = range(10, 12)
+# In an id digits in groups may be a date and a number: there a phone number is the whole of it, or
+# starts with a plus.
 _PHONE_AS_ID: Final = re.compile(r"\d{10,15}")
+_INTERNATIONAL: Final = re.compile(r"\+\d(?:[\s().\-/]{0,3}\d){6,14}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -94,9 +97,10 @@ def mask_id(text: str) -> str:
     decoded = _decode(text[:MAX_TEXT])
     if _UUID.fullmatch(decoded):
         return text
-    if _PHONE_AS_ID.fullmatch(decoded):
+    if _PHONE_AS_ID.fullmatch(decoded) or _mask_phones(decoded) == PHONE_MASK:
         return PHONE_MASK
-    masked = _mask_phones(_EMAIL.sub(EMAIL_MASK, decoded))
+    masked = _NAMED_PHONE.sub(rf"\1{PHONE_MASK}", _EMAIL.sub(EMAIL_MASK, decoded))
+    masked = _INTERNATIONAL.sub(PHONE_MASK, masked)
     return text if masked == decoded else masked
 
 

@@ -373,7 +373,7 @@ def _affirmed(value: Any) -> bool:
     if isinstance(value, str):
         return value.strip().casefold() not in shapes.NO | shapes.NOTHING
     if isinstance(value, Mapping):
-        return any(bool(one) for one in value.values())
+        return any(one if isinstance(one, Mapping) else _affirmed(one) for one in value.values())
     return bool(value)
 
 
