@@ -1,7 +1,7 @@
 """The one module that opens HTTP connections: httpx's AsyncClient, for Conduit and for OTLP.
 
 One call is one exchange with an end: a deadline for all of it, a bound on its body. It follows no
-redirect, keeps no cookie, reads no environment variable, always verifies TLS, and never repeats a
+redirect, keeps no cookie, takes no proxy from the environment, always verifies TLS, and repeats no
 request, but for the one that met a connection which the server had closed while it was idle.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import certifi
 import httpx
@@ -38,7 +38,6 @@ _KEEPALIVE_S: Final = 55.0
 # leave the socket of a handshake open.
 _MAX_CONNECT_S: Final = 10.0
 _CONNECT_SHARE: Final = 0.45
-_CHUNK_BYTES: Final = 64 * 1024
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 # How a connection ends that the server had closed; OSError is what TLS raises past httpx.
@@ -94,11 +93,13 @@ class HttpClient:
         self._max_connections = max_connections
         self._proxy = _parse_proxy(proxy)
         self._secure = secure
-        self._ca_file = ca_file
-        self._certificate_file = client_certificate_file
-        self._key_file = client_key_file
+        self._tls_files = {
+            "ca_file": ca_file,
+            "client_certificate_file": client_certificate_file,
+            "client_key_file": client_key_file,
+        }
+        self._tls_file_states = self._read_tls_file_states()
         self._transport = transport
-        self._files = self._file_states()
         self._pool = self._open_pool()
         # Replaced, but with requests under way.
         self._retired: set[_Pool] = set()
@@ -121,27 +122,31 @@ class HttpClient:
         decoded, raises HttpMalformed; with `truncate`, and for any status but 2xx, it is marked as
         truncated instead. Raises HttpUnreachable, HttpNoAnswer, HttpMalformed and HttpError.
         """
-        if self._is_closed:
-            raise HttpUnreachable("the connections were closed")
         await self._renew_for_new_files()
         attempt = _Attempt(max_body_bytes, truncate=truncate)
-        arguments = {"params": params, "headers": headers, "content": content}
+        arguments = {
+            "method": method,
+            "url": url,
+            "params": params,
+            "headers": headers,
+            "content": content,
+        }
         try:
             async with asyncio.timeout(self._timeout_s):
                 pool = self._pool
                 try:
-                    return await self._send(attempt, pool, method, url, arguments)
+                    return await self._send(attempt, pool, arguments)
                 except _CLOSED:
                     if not attempt.met_closed_connection:
                         raise
                     if pool is self._pool:
                         await self._renew(self._open_pool())
                     attempt = _Attempt(max_body_bytes, truncate=truncate)
-                    return await self._send(attempt, self._pool, method, url, arguments)
+                    return await self._send(attempt, self._pool, arguments)
         except _FOREIGN as exc:  # asyncio's TimeoutError is an OSError
             if attempt.refusal is not None:
                 return attempt.refusal
-            raise attempt.error(exc) from exc
+            raise attempt.error(exc, self._timeout_s) from exc
 
     async def aclose(self) -> None:
         """Close the connections; requests under way fail."""
@@ -150,16 +155,14 @@ class HttpClient:
             await pool.client.aclose()
         self._retired.clear()
 
-    async def _send(
-        self, attempt: "_Attempt", pool: "_Pool", method: str, url: str, arguments: Any
-    ) -> HttpAnswer:
+    async def _send(self, attempt: "_Attempt", pool: "_Pool", arguments: Any) -> HttpAnswer:
+        if self._is_closed:
+            raise HttpUnreachable("the connections were closed")
         pool.in_use += 1
-        extensions = {"trace": attempt.trace}
         try:
-            async with pool.client.stream(
-                method, url, extensions=extensions, **arguments
-            ) as answer:
-                return await attempt.read(answer)
+            extensions = {"trace": attempt.trace}
+            async with pool.client.stream(**arguments, extensions=extensions) as response:
+                return await attempt.read(response)
         finally:
             pool.in_use -= 1
             if pool in self._retired and not pool.in_use:
@@ -167,10 +170,10 @@ class HttpClient:
                 await pool.client.aclose()
 
     async def _renew_for_new_files(self) -> None:
-        files = self._file_states()
-        if files == self._files or self._transport is not None:
+        states = self._read_tls_file_states()
+        if states == self._tls_file_states or self._transport is not None:
             return
-        self._files = files
+        self._tls_file_states = states
         try:
             pool = self._open_pool()
         except ConfigError as exc:
@@ -187,44 +190,37 @@ class HttpClient:
             await old.client.aclose()
 
     def _open_pool(self) -> "_Pool":
-        transport = self._transport
-        if transport is None:
-            context = self._tls_context()
-            limits = httpx.Limits(
+        client = httpx.AsyncClient(
+            transport=self._transport or self._open_transport(),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(None, connect=self._connect_s),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            headers={
+                "user-agent": f"conduit-exporter/{__version__}",
+                "accept-encoding": "gzip",
+            },
+        )
+        return _Pool(client)
+
+    def _open_transport(self) -> httpx.AsyncHTTPTransport:
+        over_tls = self._proxy is not None and self._proxy.scheme == "https"
+        if self._secure or over_tls:
+            context = tls_context(**self._tls_files)
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return httpx.AsyncHTTPTransport(
+            verify=context,
+            trust_env=False,
+            limits=httpx.Limits(
                 max_connections=self._max_connections, keepalive_expiry=_KEEPALIVE_S
-            )
-            proxy = self._proxy and httpx.Proxy(
-                self._proxy, ssl_context=context if self._proxy.scheme == "https" else None
-            )
-            transport = httpx.AsyncHTTPTransport(
-                verify=context, trust_env=False, limits=limits, proxy=proxy
-            )
-        return _Pool(
-            httpx.AsyncClient(
-                transport=transport,
-                trust_env=False,
-                follow_redirects=False,
-                timeout=httpx.Timeout(None, connect=self._connect_s),
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-                headers={
-                    "user-agent": f"conduit-exporter/{__version__}",
-                    "accept-encoding": "gzip",
-                },
-            )
+            ),
+            proxy=self._proxy
+            and httpx.Proxy(self._proxy, ssl_context=context if over_tls else None),
         )
 
-    def _tls_context(self) -> ssl.SSLContext:
-        if not self._secure and (self._proxy is None or self._proxy.scheme != "https"):
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return tls_context(
-            ca_file=self._ca_file,
-            client_certificate_file=self._certificate_file,
-            client_key_file=self._key_file,
-        )
-
-    def _file_states(self) -> list[tuple[int, int, int] | None]:
-        paths = (self._ca_file, self._certificate_file, self._key_file)
-        return [None if path is None else file_state(path) for path in paths]
+    def _read_tls_file_states(self) -> list[tuple[int, int, int] | None]:
+        return [file_state(path) for path in self._tls_files.values()]
 
 
 def tls_context(
@@ -253,8 +249,10 @@ def tls_context(
     return context
 
 
-def file_state(path: Path) -> tuple[int, int, int] | None:
+def file_state(path: Path | None) -> tuple[int, int, int] | None:
     """What tells one content of a file from the next; None where there is no file."""
+    if path is None:
+        return None
     try:
         found = path.stat()
     except OSError:
@@ -338,7 +336,8 @@ class _Attempt:
             raise HttpMalformed("the answer is in a content encoding that was not asked for")
         gzip = _Gzip(self._max_body_bytes) if "gzip" in encoding else None
         received = 0
-        async for chunk in response.aiter_raw(_CHUNK_BYTES):
+        # Not `aiter_raw`: it refuses the answers of httpx.MockTransport, which are read already.
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
             received += len(chunk)
             body += chunk if gzip is None else gzip.decode(chunk)
             if max(received, len(body)) > self._max_body_bytes:
@@ -346,15 +345,16 @@ class _Attempt:
         if gzip is not None and gzip.is_inside:
             raise HttpMalformed("the answer's gzip encoding was cut short")
 
-    def error(self, exc: Exception) -> HttpError:
+    def error(self, exc: Exception, timeout_s: float) -> HttpError:
         """What a foreign exception means."""
         if isinstance(exc, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.InvalidURL):
             # Its text may quote a header.
             return HttpError(f"the request cannot be sent ({type(exc).__name__})")
         if isinstance(exc, TimeoutError | httpx.TimeoutException):
-            if self._is_connecting and not self._is_sent:
+            is_connecting = self._is_connecting and not self._is_sent
+            if is_connecting or isinstance(exc, httpx.ConnectTimeout):
                 return HttpUnreachable("no connection in time")
-            return HttpNoAnswer("no answer in time")
+            return HttpNoAnswer(f"no answer within {timeout_s:g} s")
         if isinstance(exc, httpx.ConnectError | httpx.ProxyError):
             return HttpUnreachable(f"no connection: {_reason(exc)}")
         if isinstance(exc, httpx.RemoteProtocolError) and self._is_answered:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 MASK: Final = "[secret]"
 
-_MAX_QUEUED: Final = 10_000
+_MAX_QUEUED: Final = 2_000
 _MAX_FLUSH_S: Final = 0.5
 _LEVELS: Final = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 # They tell of every request (headers included, at debug), or of what our own lines say better.

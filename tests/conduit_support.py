@@ -1,9 +1,8 @@
-"""What tests of the Conduit client share: a documented run, a scripted client, a raw server."""
+"""What tests of the Conduit client share: a documented run, a scripted client, servers."""
 
 import asyncio
 import json
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,49 +12,22 @@ from typing import Any
 import httpx
 
 from exporter.conduit.client import ConduitClient, Endpoint
+from exporter.conduit.models import RunDetail, Unreadable
 from exporter.conduit.token import TokenSource
-from exporter.models import RunDetail, Unreadable
 from tests.fakes import FakeClock
-from tests.real import parts
 
 TOKEN = "tok_s3cr3t_9f81"
 WORKSPACE = "j57demo8f8x7c9v0n2q4r6t8y1u3i5o"
 AGENT = "ag77c0dy0mgdpzmqz6tesry8w184002s"
 RUN = "ar77c0dy0mgdpzmqz6tesry8w184002s"
 
+_EXAMPLE = Path(__file__).parent / "fixtures" / "run_example.json"
+
 
 def documented_run() -> dict[str, Any]:
     """The example run of the published get-run page."""
-    return {
-        "id": RUN,
-        "run_id": "run_9f3a1c7e",
-        "agent_id": AGENT,
-        "workspace_id": WORKSPACE,
-        "status": "completed",
-        "disposition": "resolved",
-        "contact_id": "co77c0dy0mgdpzmqz6tesry8w184002s",
-        "conversation_id": "cv77c0dy0mgdpzmqz6tesry8w184002s",
-        "trigger_id": "tr77c0dy0mgdpzmqz6tesry8w184002s",
-        "error": None,
-        "duration_ms": 4213,
-        "token_usage": {"input": 1820, "output": 342},
-        "total_cost": 0.0121,
-        "trace_id": "0f9c2b1d8a7e4f36",
-        "created_at": "2026-04-03T03:14:15.000Z",
-        "completed_at": "2026-04-03T03:14:19.213Z",
-        "session_id": "sess_4b21e9",
-        "disposition_reason": "answered_from_knowledge",
-        "trigger_event_id": "te77c0dy0mgdpzmqz6tesry8w184002s",
-        "response": "You're all set, your reservation is confirmed for April 5th.",
-        "reflection": "Contact asked to confirm their booking.",
-        "tool_trace": [
-            {
-                "name": "get_reservation",
-                "input": {"reservation_id": "res_123"},
-                "output": {"status": "confirmed", "check_in": "2026-04-05"},
-            }
-        ],
-    }
+    run: dict[str, Any] = json.loads(_EXAMPLE.read_text("utf-8"))["data"]
+    return run
 
 
 def page_of(*rows: Any, next_cursor: str | None = None) -> dict[str, Any]:
@@ -109,16 +81,11 @@ def run_call(client: ConduitClient) -> Coroutine[Any, Any, RunDetail | Unreadabl
     return client.run(workspace_id=WORKSPACE, agent_id=AGENT, run_id=RUN)
 
 
-def runs_call(client: ConduitClient) -> Coroutine[Any, Any, object]:
-    """Ask for the first page of the documented agent's runs."""
-    return client.runs_page(workspace_id=WORKSPACE, agent_id=AGENT)
-
-
 CALLS: dict[Endpoint, Call] = {
     Endpoint.WORKSPACES: lambda client: client.workspaces_page(),
     Endpoint.AGENTS: lambda client: client.agents_page(WORKSPACE),
     Endpoint.AGENT: lambda client: client.agent(AGENT),
-    Endpoint.RUNS: runs_call,
+    Endpoint.RUNS: lambda client: client.runs_page(workspace_id=WORKSPACE, agent_id=AGENT),
     Endpoint.RUN: run_call,
 }
 
@@ -126,6 +93,11 @@ CALLS: dict[Endpoint, Call] = {
 def json_answer(value: Any, status: int = 200, **headers: str) -> httpx.Response:
     """An answer with a JSON body."""
     return httpx.Response(status, json=value, headers=headers)
+
+
+def as_json(value: Any) -> bytes:
+    """A JSON body."""
+    return json.dumps(value).encode()
 
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -163,13 +135,14 @@ class RawServer:
     url: str = ""
     heads: list[bytes] = field(default_factory=list)
     connections: int = 0
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @asynccontextmanager
 async def raw_server(
     *answers: bytes, tls: ssl.SSLContext | None = None, hold_open: bool = False
 ) -> AsyncIterator[RawServer]:
-    """Answer each request with the next of `answers`, then hang up, or fall silent."""
+    """Answer each request with the next of `answers`, then close, or fall silent."""
     waiting = list(answers)
     released = asyncio.Event()
     server = RawServer()
@@ -178,6 +151,7 @@ async def raw_server(
         server.connections += 1
         while waiting:
             server.heads.append(await reader.readuntil(b"\r\n\r\n"))
+            server.asked.set()
             writer.write(waiting.pop(0))
             await writer.drain()
         if hold_open:
@@ -201,23 +175,3 @@ def http_answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
         "",
     ]
     return "\r\n".join(lines).encode() + body
-
-
-def as_json(value: Any) -> bytes:
-    """A JSON body."""
-    return json.dumps(value).encode()
-
-
-def self_signed(folder: Path) -> Path:
-    """Make a certificate for 127.0.0.1 and its key, in one file; without openssl, skip."""
-    openssl = parts.require("openssl", hint="it makes the certificate of these tests")
-    subprocess.run(
-        f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-        "-subj /CN=here -addext subjectAltName=IP:127.0.0.1 -keyout key -out cert".split(),
-        check=True,
-        capture_output=True,
-        cwd=folder,
-    )
-    both = folder / "both.pem"
-    both.write_text((folder / "key").read_text() + (folder / "cert").read_text())
-    return both

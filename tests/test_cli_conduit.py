@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import json
-import logging
-import os
 import queue
 import sqlite3
 from collections.abc import Iterator
@@ -12,38 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from exporter import logs
-from exporter.cli import main
 from exporter.clock import SystemClock
 from exporter.demo.conduit import SimulatedConduit
 from exporter.demo.runs import SECOND_NS
 from exporter.demo.server import listening_socket, serve
-from exporter.ledger.database import Database
+from exporter.ledger.file import LedgerFile
+from tests.cli_support import invoke as call
+from tests.cli_support import plain_process  # noqa: F401 - used by every test
 from tests.demo_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
 from tests.fakes import FakeClock
 
-OURS = ("CONDUIT_", "EXPORTER_", "OTEL_")
 DEADLINE_S = 30.0
 PADDED = "00000000000000000f9c2b1d8a7e4f36"
-
-
-@pytest.fixture(autouse=True)
-def plain_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """None of the developer's settings, and the process's loggers given back as they were."""
-    for name in list(os.environ):
-        if name.startswith(OURS):
-            monkeypatch.delenv(name)
-    root = logging.getLogger()
-    levels = {name: logging.getLogger(name).level for name in logs._CHATTY}
-    handlers, level = root.handlers[:], root.level
-    yield
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, one in levels.items():
-        logging.getLogger(name).setLevel(one)
 
 
 @contextlib.contextmanager
@@ -99,10 +79,7 @@ def environ(conduit: SimulatedConduit, tmp_path: Path) -> Iterator[dict[str, str
 
 
 def invoke(environ: dict[str, str], *arguments: str) -> Result:
-    result = CliRunner().invoke(main, arguments, env=environ)
-    assert "Traceback" not in result.output, result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result
+    return call(*arguments, **environ)
 
 
 def dead_url() -> str:
@@ -158,16 +135,13 @@ def test_check_tells_everything_that_fails(environ: dict[str, str], tmp_path: Pa
             {"CONDUIT_API_TOKEN": ONE, "CONDUIT_WORKSPACES": WS2},
             "Conduit API: The token has no access to what was asked for (403",
         ),
-        ({"CONDUIT_API_TOKEN_FILE": "/absent"}, "The token file /absent cannot be read"),
         ({"CONDUIT_BASE_URL": "dead"}, "Conduit API: The Conduit API cannot be reached"),
     ],
 )
 def test_check_says_why_conduit_does_not_answer(
     environ: dict[str, str], settings: dict[str, str], said: str
 ) -> None:
-    """A wrong token, a foreign workspace, no token file, nobody there; the token is never shown."""
-    if "CONDUIT_API_TOKEN_FILE" in settings:
-        environ.pop("CONDUIT_API_TOKEN")
+    """A wrong token, a foreign workspace, nobody there; the token is never shown."""
     if settings.get("CONDUIT_BASE_URL") == "dead":
         settings = {"CONDUIT_BASE_URL": dead_url()}
     result = invoke({**environ, **settings}, "check")
@@ -247,10 +221,14 @@ def test_trace_id_is_asked_of_conduit_where_the_ledger_has_none(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_trace_id_leaves_a_held_ledger_alone(environ: dict[str, str]) -> None:
+def test_trace_id_leaves_a_held_ledger_alone(environ: dict[str, str], tmp_path: Path) -> None:
     """The daemon's ledger is its own while it runs: Conduit is asked instead."""
     assert invoke(environ, "once").exit_code == 0
-    held = Database(url=environ["EXPORTER_LEDGER"], base_url=environ["CONDUIT_BASE_URL"])
+    held = LedgerFile(
+        tmp_path / "ledger.db",
+        base_url=environ["CONDUIT_BASE_URL"],
+        now_ns=SystemClock().now_ns(),
+    )
     try:
         result = invoke(environ, "trace-id", AG1, "ar771")
         assert "ok      ledger: is held by a running exporter\n" in invoke(environ, "check").stdout
@@ -273,7 +251,7 @@ def test_settings_may_stand_in_a_file(environ: dict[str, str], tmp_path: Path) -
     """`--env-file` before the command does for all of them."""
     file = tmp_path / "config.env"
     file.write_text("".join(f"{name}={text}\n" for name, text in environ.items()))
-    result = CliRunner().invoke(main, ["--env-file", str(file), "trace-id", AG1, "ar770"])
+    result = call("--env-file", str(file), "trace-id", AG1, "ar770")
     assert (result.exit_code, result.stdout) == (0, f"{1:032x}\n")
 
 

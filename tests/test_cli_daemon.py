@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,7 +124,7 @@ def test_a_taken_port_is_told_in_words(tmp_path: Path) -> None:
 
 
 def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
-    """Ready after its first scan; SIGTERM ends it with 0, its ledger is free for the next start."""
+    """SIGTERM and SIGHUP end it with 0, and its ledger is free for the next start."""
     conduit_command = ("-m", "exporter.demo", "--listen", "127.0.0.1:0", "--history", "60")
     with started(*conduit_command, cwd=tmp_path) as conduit:
         conduit_url = conduit.wait_for(r"Simulated Conduit at (\S+), token")[1]
@@ -135,13 +136,13 @@ def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
             "EXPORTER_POLL_INTERVAL": "500ms",
             "OTEL_TRACES_EXPORTER": "console",
         }
-        for _ in range(2):
+        for number in (signal.SIGTERM, signal.SIGHUP):
             with started("-m", "exporter", "run", cwd=tmp_path, **environ) as daemon:
                 url = daemon.wait_for(r"INFO .* serving .* on (http://\S+)")[1]
                 daemon.wait_for(r'^\{"resourceSpans"')
                 assert get(f"{url}/-/healthy").status_code == 200
                 assert get(f"{url}/metrics").status_code == 200
-                assert daemon.end() == 0
+                assert daemon.end(number) == 0
             said = "\n".join(daemon.lines)
             assert re.search(r"INFO .* stopping: what is fetched is delivered", said)
             assert "Traceback" not in said
@@ -168,3 +169,51 @@ def test_a_second_daemon_on_one_ledger_is_refused(tmp_path: Path) -> None:
         "error: Another process holds the ledger (one exporter a file: stop the other one, "
         "or set EXPORTER_LEDGER to another file)"
     )
+
+
+def full_pipe() -> tuple[int, int]:
+    """The two ends of a pipe that takes not one byte more."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    for size in (65_536, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(write_end, b"x" * size)
+    os.set_blocking(write_end, True)
+    return read_end, write_end
+
+
+def test_what_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """Neither a full pipe as standard error nor a Conduit that is silent; two signals, and 0."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            listen = f"127.0.0.1:{free.getsockname()[1]}"
+        read_end, write_end = full_pipe()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "exporter", "run"],
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT),
+                "CONDUIT_API_TOKEN": DEMO_TOKEN,
+                "CONDUIT_BASE_URL": silent_url,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": silent_url,
+                "EXPORTER_LISTEN": listen,
+                "EXPORTER_LOG_LEVEL": "debug",
+            },
+            stderr=write_end,
+        )
+        try:
+            # Connects again and again until it is served.
+            transport = httpx.HTTPTransport(retries=8, trust_env=False)
+            with httpx.Client(transport=transport, timeout=DEADLINE_S) as client:
+                assert client.get(f"http://{listen}/-/healthy").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGHUP)
+            assert process.wait(timeout=DEADLINE_S) == 0
+        finally:
+            process.kill()
+            process.wait()
+            os.close(read_end)
+            os.close(write_end)

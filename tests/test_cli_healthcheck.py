@@ -13,22 +13,12 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from exporter.cli import main, probe
-from exporter.settings.addresses import ListenAddress
+from exporter.cli import probe
 from exporter.settings.model import Settings
+from tests.cli_support import invoke, plain_process  # noqa: F401 - the fixture of every test
 from tests.delivery_support import make_certificates
-
-OURS = ("CONDUIT_", "EXPORTER_", "OTEL_")
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the developer has set says nothing here."""
-    for name in list(os.environ):
-        if name.startswith(OURS):
-            monkeypatch.delenv(name)
 
 
 @contextlib.contextmanager
@@ -63,11 +53,7 @@ def answering(
 
 
 def healthcheck(listen: str, *arguments: str, **environ: str) -> Result:
-    return CliRunner().invoke(
-        main,
-        ["healthcheck", "--timeout", "5", *arguments],
-        env={"EXPORTER_LISTEN": listen, **environ},
-    )
+    return invoke("healthcheck", "--timeout", "5", *arguments, EXPORTER_LISTEN=listen, **environ)
 
 
 def test_a_healthy_daemon_is_0() -> None:
@@ -92,14 +78,6 @@ def test_a_daemon_that_is_not_ready_is_1_and_says_why() -> None:
         r"Not ready.; The first scan of 2 agents\x1b[2J is not complete" + "\n"
     )
     assert seen[0][0] == "/-/ready"
-
-
-def test_a_long_answer_is_cut() -> None:
-    """One line stays one short line, whoever listens there."""
-    with answering(500, b"x" * 100_000) as (listen, _):
-        result = healthcheck(listen)
-    assert result.exit_code == 1
-    assert len(result.stdout) == 301
 
 
 def test_a_daemon_that_asks_for_a_password_is_alive() -> None:
@@ -173,10 +151,10 @@ def test_settings_that_cannot_be_used_are_2(tmp_path: Path) -> None:
             f"EXPORTER_WEB_CONFIG_FILE: {broken} cannot be read: it is not YAML",
         ),
     ):
-        result = CliRunner().invoke(main, ["healthcheck"], env=environ)
+        result = invoke("healthcheck", **environ)
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr.startswith(f"error: {said}")
-    result = CliRunner().invoke(main, ["--env-file", str(absent), "healthcheck"])
+    result = invoke("--env-file", str(absent), "healthcheck")
     assert result.exit_code == 2
     assert "absent.yml: cannot be read" in result.stderr
 
@@ -186,17 +164,8 @@ def test_the_address_may_stand_in_the_settings_file(tmp_path: Path) -> None:
     file = tmp_path / "config.env"
     with answering(200, b"Healthy.\n") as (listen, _):
         file.write_text(f"EXPORTER_LISTEN={listen}\nEXPORTER_NONSENSE=1\n")
-        result = CliRunner().invoke(main, ["--env-file", str(file), "healthcheck"])
+        result = invoke("--env-file", str(file), "healthcheck")
     assert result.exit_code == 0, result.output
-
-
-def test_another_host_s_certificate_is_checked() -> None:
-    """Only on a loopback does nobody need to prove who it is."""
-    address = ListenAddress("exporter.internal", 443)
-    connection = probe._connection(address, tls=True, timeout_s=1)
-    context: ssl.SSLContext = connection._context  # type: ignore[attr-defined] # http.client's
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.check_hostname
 
 
 def test_it_starts_without_the_exporter() -> None:
@@ -204,9 +173,9 @@ def test_it_starts_without_the_exporter() -> None:
     heavy = ("pydantic", "sqlalchemy", "httpx", "grpc", "yaml", "prometheus_client")
     script = (
         "import sys\n"
-        "from exporter.cli import main\n"
+        "from exporter.cli.commands import cli\n"
         "try:\n"
-        "    main(['healthcheck'])\n"
+        "    cli(['healthcheck'])\n"
         "finally:\n"
         f"    print([name for name in {heavy} if name in sys.modules])\n"
     )

@@ -4,15 +4,11 @@ import io
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from exporter.app.single import PassProgress
-from exporter.cli import main
-from exporter.cli.history import differences_table
-from exporter.cli.moments import parse_moment_ns
-from exporter.cli.progress import ProgressBar, progress_line
-from exporter.sync.comparison import Difference
-from tests.fakes import START_NS, FakeClock
+from exporter.cli.history import differences_table, parse_moment_ns, progress_bar
+from exporter.sync.reconcile import Difference
+from tests.fakes import START_NS
 
 DAY_NS = 86_400 * 1_000_000_000
 
@@ -51,69 +47,39 @@ def test_what_is_no_moment_is_refused_with_the_forms_allowed(text: str, problem:
     assert "allowed: how long ago (24h, 7d), or a time" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("progress", "rate", "line"),
-    [
-        ((0, 0, True), 0.0, f"[{'-' * 24}] 0 of 0 traces, 0/min, still reading lists"),
-        ((0, 0, False), 0.0, f"[{'-' * 24}] 0 of 0 traces, 0/min"),
-        (
-            (1_200, 3_600, False),
-            90.0,
-            f"[{'#' * 6}{'-' * 18}] 1,200 of 4,800 traces, 90/min, 0:40:00 left",
-        ),
-        ((5, 5, False), 0.0, f"[{'#' * 12}{'-' * 12}] 5 of 10 traces, 0/min"),
-        ((10, 0, False), 118.4, f"[{'#' * 24}] 10 of 10 traces, 118/min"),
-        ((1, 7_200, False), 60.0, f"[{'-' * 24}] 1 of 7,201 traces, 60/min, 2:00:00 left"),
-    ],
-)
-def test_progress_is_a_bar_a_rate_and_the_time_left(
-    progress: tuple[int, int, bool], rate: float, line: str
-) -> None:
-    """The time left is said only where it is known."""
-    done, left, reading = progress
-    assert progress_line(PassProgress(done=done, left=left, reading_lists=reading), rate) == line
-
-
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
 
-def shown(stream: io.StringIO, *steps: tuple[float, int]) -> str:
-    """What a bar writes when so many traces are done at these seconds."""
-    clock = FakeClock()
-    bar = ProgressBar(stream, monotonic_s=clock.monotonic_s)
-    for seconds, done in steps:
-        clock.advance(seconds)
-        bar.show(PassProgress(done=done, left=200 - done, reading_lists=False))
-    bar.finish()
-    return stream.getvalue()
+def shown(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, *steps: tuple[int, int, bool]
+) -> list[str]:
+    """What is drawn on standard error when so many traces are done and left."""
+    monkeypatch.setattr("sys.stderr", stream)
+    with progress_bar("Traces") as show:
+        for done, left, reading in steps:
+            show(PassProgress(done=done, left=left, reading_lists=reading))
+    return [line.strip() for line in stream.getvalue().split("\r")]
 
 
-def test_on_a_terminal_one_line_is_drawn_over() -> None:
-    """Each line covers the whole of the one before; the end leaves it standing."""
-    written = shown(Terminal(), (0, 0), (30, 50), (30, 100))
-
-    assert written.count("\r") == 3
-    assert written.count("\n") == 1
-    lines = written.strip("\r\n").split("\r")
-    assert lines[-1].strip().endswith("100 of 200 traces, 100/min, 0:01:00 left")
-    assert len(lines[2]) >= len(lines[1].rstrip())
-
-
-def test_in_a_log_a_line_is_written_now_and_then() -> None:
-    """One in thirty seconds, whole lines, nothing drawn over."""
-    written = shown(io.StringIO(), *[(1.0, done) for done in range(61)])
-
-    assert len(written.splitlines()) == 3
-    assert "\r" not in written
+def test_progress_is_a_bar_that_grows_with_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is full only when nothing is left, and says while more may be found."""
+    steps = ((0, 0, True), (5, 0, True), (5, 15, False), (10, 10, False), (20, 0, False))
+    lines = shown(monkeypatch, Terminal(), *steps)
+    assert "0/1" in lines[-5]
+    assert "5/5" in lines[-4]
+    assert "still reading lists" in lines[-4]
+    assert "5/20" in lines[-3]
+    assert "reading" not in lines[-3]
+    assert "10/20" in lines[-2]
+    assert "20/20" in lines[-1]
 
 
-def test_the_rate_is_that_of_the_last_minute() -> None:
-    """A slow beginning does not make the rest look long."""
-    written = shown(io.StringIO(), (0, 0), (3600, 10), (60, 130))
-
-    assert written.splitlines()[-1].endswith("130 of 200 traces, 120/min, 0:00:35 left")
+def test_in_a_log_no_bar_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job's log stays short."""
+    lines = shown(monkeypatch, io.StringIO(), *[(done, 100 - done, False) for done in range(101)])
+    assert lines == ["Traces"]
 
 
 def difference(**over: Any) -> Difference:
@@ -152,20 +118,3 @@ def test_every_difference_is_told_with_what_became_of_it() -> None:
         "  1,500 began before counting does; `backfill` traces them",
     ]
     assert "counted now: ar9" in differences_table([found], repaired=True)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["backfill"], "Missing option '--since'"),
-        (["replay", "--since", "soon"], "'soon' is no moment"),
-        (["reconcile", "--since", "2999-01-01"], "'2999-01-01' is no moment"),
-        (["backfill", "--since", "1h", "--until", "2h"], "lies before --since"),
-    ],
-)
-def test_wrong_moments_are_wrong_usage(arguments: list[str], said: str) -> None:
-    """Exit code 2 and a sentence, before any setting is read."""
-    result = CliRunner().invoke(main, arguments, env={"CONDUIT_API_TOKEN": None})
-
-    assert result.exit_code == 2
-    assert said in result.output

@@ -128,12 +128,6 @@ def test_a_call_on_the_wire() -> None:
     assert str(metadata["user-agent"]).startswith(f"conduit-exporter/{__version__} ")
 
 
-def test_the_operators_user_agent_wins() -> None:
-    """As over HTTP; the library adds its own name behind it."""
-    _, service = send(accept, headers=(("user-agent", "mine"),))
-    assert str(service.metadata[0]["user-agent"]).startswith("mine ")
-
-
 def test_a_compressed_call_arrives_whole() -> None:
     """The library compresses the message; the encoding is told in the metadata of the frame."""
     (outcome,), service = send(accept, gzip=True)
@@ -180,17 +174,6 @@ def test_retry_info_comes_through() -> None:
     busy = abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", (("grpc-status-details-bin", status),))
     (outcome,), _ = send(busy)
     assert outcome == Unavailable("RESOURCE_EXHAUSTED: busy", 7.0)
-
-
-def test_a_service_that_fails_inside_is_asked_seldom() -> None:
-    """The library answers UNKNOWN for it, which the specification calls final."""
-
-    async def fails(request: bytes, context: Any) -> bytes:
-        raise ZeroDivisionError
-
-    (outcome,), _ = send(fails)
-    assert isinstance(outcome, Refused)
-    assert outcome.reason.startswith("UNKNOWN")
 
 
 def test_a_service_that_is_not_there_is_named() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.delivery.outbox import Delivered, Parked, PendingTrace, Rejected
+from exporter.delivery.outbox import Delivered, PendingTrace, Rejected
 from exporter.delivery.outcome import Accepted, Invalid, Outcome, Refused, Unavailable
 from exporter.delivery.triage import Triage
 from tests.fakes import START_NS
@@ -85,14 +85,6 @@ def test_an_invalid_trace_is_rejected_alone(poison: tuple[int, ...]) -> None:
     assert not any(backend.waits), "nothing needs waiting for"
 
 
-def test_a_rejected_trace_keeps_the_reason_and_counts_its_spans() -> None:
-    """What the operator reads is what the backend said."""
-    triage = Triage(rng=random.Random(1), max_traces=8)
-    decision = triage.learn([pending(1, spans=3)], Invalid("400: bad span"), now_ns=START_NS)
-    assert decision.results == (Rejected(1, "400: bad span"),)
-    assert (decision.spans_delivered, decision.spans_rejected) == (0, 3)
-
-
 def test_a_proxy_that_answers_400_to_everything_makes_no_dead_letters() -> None:
     """The answer is none of OTLP's, and nothing else is taken either."""
     backend = Destination(5, lambda _: Invalid("400: a web page", certain=False))
@@ -150,15 +142,6 @@ def test_a_mended_destination_gets_everything_and_unparks() -> None:
     assert backend.unparked == 1
     assert sorted(backend.delivered) == list(range(1, 21))
     assert backend.triage.problem is None
-
-
-def test_a_mended_destination_with_a_single_trace_is_noticed() -> None:
-    """With no other trace to try, the refused one is tried again."""
-    answers: list[Outcome] = [Refused("401"), Refused("401"), Accepted()]
-    backend = Destination(1, lambda _: answers.pop(0))
-    backend.run(3)
-    assert backend.delivered == [1]
-    assert backend.unparked == 1
 
 
 def test_an_unanswered_request_is_sent_again_as_it_was() -> None:
@@ -252,12 +235,3 @@ def test_no_trace_is_ever_lost_or_stuck(seed: int) -> None:
     assert set(backend.rejected) == {one for one, kind in poison.items() if kind == "invalid"}
     assert sorted([*backend.delivered, *backend.rejected, *backend.parked]) == list(range(1, 641))
     assert len(backend.parked) <= 5, "the unlucky ones besides the poison are few"
-
-
-def test_a_parked_trace_says_why_and_until_when() -> None:
-    """The reason goes into the log beside the trace's id."""
-    backend = Destination(2, refuses(1, outcome=Refused("500: internal")), max_traces=1)
-    backend.step()
-    backend.step()
-    decision = backend.triage.learn([pending(1)], Refused("500: internal"), now_ns=START_NS)
-    assert decision.results == (Parked(1, START_NS + HOUR_NS, "500: internal"),)

@@ -9,13 +9,14 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from exporter.metrics.reference import catalogue_to_markdown
-from exporter.settings.reference import example_env, reference, settings_to_markdown
 from prometheus_client import CollectorRegistry
 
-from exporter.cli import main
+from exporter.cli.commands import cli
 from exporter.clock import SystemClock
 from exporter.metrics.catalogue import CATALOGUE
+from exporter.metrics.reference import catalogue_to_markdown
+from exporter.settings.loading import names_of
+from exporter.settings.model import Settings
 from exporter.web.site import Site
 
 ROOT = Path(__file__).parent.parent
@@ -32,13 +33,13 @@ DOCUMENTS = [
 # configurations and habits, and is a breaking change to be told in the changelog.
 SETTINGS = """
 CONDUIT_API_TOKEN CONDUIT_API_TOKEN_FILE CONDUIT_BASE_URL CONDUIT_WORKSPACES CONDUIT_AGENTS
-CONDUIT_RUNS CONDUIT_REQUESTS_PER_MINUTE
+CONDUIT_RUNS CONDUIT_REQUESTS_PER_MINUTE CONDUIT_PROXY CONDUIT_CA_FILE
 EXPORTER_LISTEN EXPORTER_WEB_CONFIG_FILE EXPORTER_POLL_INTERVAL EXPORTER_LOOKBACK EXPORTER_LEDGER
 EXPORTER_RETENTION EXPORTER_OUTBOX_LIMIT EXPORTER_TRACE_DETAIL EXPORTER_TRACE_SAMPLE_RATIO
 EXPORTER_TRACE_ALWAYS EXPORTER_TOOL_TIMING EXPORTER_CAPTURE_CONTENT EXPORTER_REDACT
 EXPORTER_MAX_LABEL_VALUES EXPORTER_TRACE_LINK EXPORTER_LOG_LEVEL EXPORTER_LOG_FORMAT
-EXPORTER_REPLICA EXPORTER_LEASE
-OTEL_TRACES_EXPORTER OTEL_SERVICE_NAME OTEL_RESOURCE_ATTRIBUTES
+EXPORTER_SHARD EXPORTER_TOTAL_SHARDS EXPORTER_MONTHLY_BUDGET_USD EXPORTER_TIMEZONE
+OTEL_SDK_DISABLED OTEL_TRACES_EXPORTER OTEL_SERVICE_NAME OTEL_RESOURCE_ATTRIBUTES
 OTEL_EXPORTER_OTLP_ENDPOINT OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_HEADERS
 OTEL_EXPORTER_OTLP_TIMEOUT OTEL_EXPORTER_OTLP_COMPRESSION OTEL_EXPORTER_OTLP_CERTIFICATE
 OTEL_EXPORTER_OTLP_CLIENT_KEY OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE OTEL_EXPORTER_OTLP_INSECURE
@@ -109,14 +110,8 @@ def rows(markdown: str) -> list[list[str]]:
     ]
 
 
-def test_the_example_file_is_made_of_the_model() -> None:
-    """config.example.env is what `python -m exporter.settings.reference example` writes."""
-    assert text_of("config.example.env") == example_env()
-
-
-def test_the_table_of_settings_is_made_of_the_model() -> None:
-    """README has name, default and description as `python -m exporter.settings.reference` does."""
-    assert f"\n{settings_to_markdown()}\n" in section("README.md", "Settings")
+def setting_names() -> set[str]:
+    return {name for field in Settings.model_fields.values() for name in names_of(field)}
 
 
 def test_the_page_of_metrics_is_made_of_the_catalogue() -> None:
@@ -126,27 +121,27 @@ def test_the_page_of_metrics_is_made_of_the_catalogue() -> None:
 
 def test_readme_shows_the_trace_that_convert_prints() -> None:
     """The documented run, to the character."""
-    tree = CliRunner().invoke(main, ["convert", str(EXAMPLE)]).stdout
+    tree = CliRunner().invoke(cli, ["convert", str(EXAMPLE)]).stdout
     assert f"```\n{tree}```\n" in section("README.md", "What a trace looks like")
 
 
 def test_readme_has_every_command_and_no_other() -> None:
     """In the order of the help."""
     named = [row[0].strip("`") for row in rows(section("README.md", "Commands"))]
-    assert named == list(main.commands)
+    assert named == list(cli.commands)
 
 
 @pytest.mark.parametrize("name", [path.relative_to(ROOT).as_posix() for path in DOCUMENTS])
 def test_commands_and_options_that_are_named_exist(name: str) -> None:
     """Of the exporter, in code anywhere; `--options` of others are listed here."""
-    known = {option for one in (main, *main.commands.values()) for option in options_of(one)}
+    known = {option for one in (cli, *cli.commands.values()) for option in options_of(one)}
     others = {"--help", "--build", "--enable-feature=exemplar-storage", "--require-hashes"}
     for code in re.findall(r"`(--[a-z][^`]*)`", text_of(name)):
         assert code.split()[0] in known | others, code
     calls = r"^(?:conduit-exporter|\S*python -m exporter) ([a-z-][^\n#]*)"
     for call in re.findall(calls, in_code(name), re.MULTILINE):
         words = re.sub(r"--env-file \S+", "", call).split()
-        command = main.commands.get(words[0])
+        command = cli.commands.get(words[0])
         assert command is not None, call
         assert {word for word in words if word.startswith("--")} <= options_of(command), call
 
@@ -200,7 +195,7 @@ def test_every_relative_link_leads_somewhere() -> None:
 @pytest.mark.parametrize("document", ["README.md", "docs/ARCHITECTURE.md", "docs/SPANS.md"])
 def test_settings_and_metrics_that_are_named_exist(document: str) -> None:
     """No document speaks of a name that the code does not have."""
-    settings = {row.name for row in reference()}
+    settings = setting_names()
     named = set(re.findall(r"\b(?:CONDUIT|EXPORTER|OTEL)_[A-Z_]*[A-Z]\b", text_of(document)))
     assert named <= settings
     metrics = {metric.name + end for metric in CATALOGUE for end in _OF_A_HISTOGRAM}
@@ -242,7 +237,7 @@ def test_what_the_table_of_troubles_quotes_is_what_is_said() -> None:
 
 def test_no_setting_of_the_design_is_missing() -> None:
     """Names that operators have typed stay valid."""
-    assert set(SETTINGS.split()) <= {row.name for row in reference()}
+    assert set(SETTINGS.split()) <= setting_names()
 
 
 def test_no_metric_of_the_design_is_missing() -> None:
@@ -255,8 +250,8 @@ def test_no_metric_of_the_design_is_missing() -> None:
 
 def test_no_command_of_the_design_is_missing() -> None:
     """What scripts call stays callable."""
-    assert set(main.commands) >= COMMANDS
-    assert all(isinstance(command, click.Command) for command in main.commands.values())
+    assert set(cli.commands) >= COMMANDS
+    assert all(isinstance(command, click.Command) for command in cli.commands.values())
 
 
 def test_no_path_of_the_design_is_missing() -> None:

@@ -97,28 +97,16 @@ def test_json_is_one_object_with_the_same() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("level", "shown", "named"),
-    [
-        (logging.DEBUG, "DEBUG", "debug"),
-        (logging.WARNING, "WARN ", "warning"),
-        (logging.ERROR, "ERROR", "error"),
-        (logging.CRITICAL, "FATAL", "critical"),
-        (35, "Level 35", "level 35"),
-    ],
-)
-def test_levels_are_words(level: int, shown: str, named: str) -> None:
-    """Five columns in text, Python's own names in JSON."""
-    made = record("x", levelno=level, levelname=logging.getLevelName(level))
-    assert text(made).startswith(f"{WHEN} {shown} sync ")
-    assert parsed(made)["level"] == named
-
-
-def test_loggers_of_others_keep_their_names() -> None:
-    """Only our own package's name is left out."""
-    made = record("x", name="uvicorn.error")
-    assert " uvicorn.error x" in text(made)
-    assert parsed(made)["logger"] == "uvicorn.error"
+def test_levels_and_loggers_of_others_keep_their_names() -> None:
+    """Only our own package's name is left out, and the column of levels is five wide."""
+    made = record("x", name="uvicorn.error", levelname="WARNING")
+    assert text(made) == f"{WHEN} WARN  uvicorn.error x"
+    assert parsed(made) == {
+        "time": WHEN,
+        "level": "warning",
+        "logger": "uvicorn.error",
+        "message": "x",
+    }
 
 
 def test_one_record_is_one_line_whatever_it_holds() -> None:
@@ -131,12 +119,7 @@ def test_one_record_is_one_line_whatever_it_holds() -> None:
     assert r"a\r\nb\u0000\u001b" in line
     assert parsed(made)["message"] == f"{HOSTILE} {HOSTILE}"
     assert parsed(made)["agent"] == HOSTILE
-
-
-def test_readable_text_of_every_alphabet_stays_readable() -> None:
-    """Only what a terminal would obey is written out."""
-    assert escape("Z\u00fcrich \u6771\u4eac \U0001f3e8") == "Z\u00fcrich \u6771\u4eac \U0001f3e8"
-    assert 'city="Z\u00fcrich See"' in text(record("x", city="Z\u00fcrich See"))
+    assert escape("Z\u00fcrich \u6771\u4eac") == "Z\u00fcrich \u6771\u4eac"
 
 
 def test_tracebacks_follow_indented() -> None:
@@ -190,11 +173,6 @@ def test_known_secrets_are_masked_in_every_spelling(shown: object) -> None:
         assert line.count(MASK) >= 4
 
 
-def test_of_two_secrets_the_longer_is_masked_whole() -> None:
-    """One secret may be the beginning of another."""
-    assert Redactor(["abcdef", "abcdef123"]).mask("abcdef123 abcdef") == f"{MASK} {MASK}"
-
-
 @pytest.mark.parametrize(
     ("line", "masked"),
     [
@@ -211,10 +189,11 @@ def test_credentials_of_headers_are_masked_unknown_as_they_are(line: str, masked
     assert parsed(record(line))["message"] == masked
 
 
-def test_the_redactor_does_not_show_what_it_knows() -> None:
-    """Neither repr nor str; and an empty secret masks nothing."""
-    assert "hunter2" not in repr(Redactor([SECRET]))
-    assert Redactor([""]).mask("a b") == "a b"
+def test_secrets_are_masked_whole_and_shown_by_nobody() -> None:
+    """One secret may be the beginning of another, and an empty one masks nothing."""
+    redactor = Redactor(["abcdef", "abcdef123", ""])
+    assert redactor.mask("abcdef123 abcdef x") == f"{MASK} {MASK} x"
+    assert "abcdef" not in repr(redactor)
 
 
 def written(stream: io.StringIO) -> list[str]:

@@ -69,7 +69,10 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
             "allowed: a number and a unit, such as 500ms, 15s, 5m, 24h or 7d"
         ),
         "EXPORTER_SHARD: is 1, but EXPORTER_TOTAL_SHARDS is 1; the first is 0",
-        "OTEL_EXPORTER_OTLP_HEADERS: entry 1 is not name=value (a comma in a value is %2C)",
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS: entry 1 is not name=value with a name that is allowed "
+            "(a comma in a value is %2C)"
+        ),
         (
             "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: input should be a valid integer, "
             "unable to parse string as an integer; such as 10000"
@@ -204,7 +207,8 @@ def test_otlp_settings_are_not_judged_where_no_trace_goes_by_otlp(off: dict[str,
     """They are meant for other programs of the same environment."""
     others = {f"{OTLP}PROTOCOL": "http/json", f"{OTLP}CERTIFICATE": "/absent"}
     assert load({**TOKEN, **others, **off}, check_otlp=resolve_endpoint).traces_exporter != "otlp"
-    assert len(problems_of({**TOKEN, **others})) == 2
+    pair = {f"{OTLP}CLIENT_KEY": "/absent", f"{OTLP}CLIENT_CERTIFICATE": "/usr/bin/env"}
+    assert len(problems_of({**TOKEN, **others, **pair})) == 3
 
 
 def test_the_file_is_what_people_write(tmp_path: Path) -> None:

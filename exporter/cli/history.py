@@ -77,7 +77,7 @@ def backfill(env_file: Path | None, *, since: int, until: int | None) -> int:
     settings = load_settings(env_file)
     from exporter.app.single import run_backfill
 
-    with _progress("Traces") as show:
+    with progress_bar("Traces") as show:
         return SIGNALS.run(
             lambda stop: run_backfill(
                 settings, since_ns=since, until_ns=until, show=show, stop=stop
@@ -103,7 +103,7 @@ def replay(env_file: Path | None, *, since: int) -> int:
     settings = load_settings(env_file)
     from exporter.app.replay import run_replay
 
-    with _progress("Traces") as show:
+    with progress_bar("Traces") as show:
         report = SIGNALS.run(
             lambda stop: run_replay(settings, since_ns=since, show=show, stop=stop)
         )
@@ -124,7 +124,7 @@ def reconcile(env_file: Path | None, *, since: int, dry_run: bool) -> int:
     settings = load_settings(env_file)
     from exporter.app.single import run_reconcile
 
-    with _progress("Traces") as show:
+    with progress_bar("Traces") as show:
         code, differences = SIGNALS.run(
             lambda stop: run_reconcile(
                 settings, since_ns=since, repair=not dry_run, show=show, stop=stop
@@ -160,7 +160,7 @@ def differences_table(differences: Sequence["Difference"], *, repaired: bool) ->
 
 
 @contextlib.contextmanager
-def _progress(label: str) -> Iterator[Callable[["PassProgress"], None]]:
+def progress_bar(label: str) -> Iterator[Callable[["PassProgress"], None]]:
     """A bar on standard error, where that is a terminal; what it shows is handed in."""
     with click.progressbar(
         length=1,

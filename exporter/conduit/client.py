@@ -230,22 +230,23 @@ class ConduitClient:
             code = CANCELLED
             raise
         except HttpError as exc:
-            raise _failure(exc) from exc
+            raise _failure(exc, secret) from exc
         finally:
             self._observe(endpoint, code, self._clock.monotonic_s() - started_s)
         return answer
 
 
-def _failure(exc: HttpError) -> SourceError:
+def _failure(exc: HttpError, secret: str) -> SourceError:
     """What it means that there is no whole answer."""
-    hint = _UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in exc.message else None
+    said = quote(exc.message, [secret])
     if isinstance(exc, HttpUnreachable):
-        return SourceUnreachable(f"The Conduit API cannot be reached: {exc.message}", hint=hint)
+        hint = _UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in said else None
+        return SourceUnreachable(f"The Conduit API cannot be reached: {said}", hint=hint)
     if isinstance(exc, HttpNoAnswer):
-        return SourceUnavailable(f"The Conduit API did not answer: {exc.message}", hint=hint)
+        return SourceUnavailable(f"The Conduit API did not answer: {said}")
     if isinstance(exc, HttpMalformed):
-        return SourceMalformed(f"The Conduit API cannot be understood: {exc.message}")
-    return SourceRejected(f"The Conduit API was not asked: {exc.message}")
+        return SourceMalformed(f"The Conduit API cannot be understood: {said}")
+    return SourceRejected(f"The Conduit API was not asked: {said}")
 
 
 def _refusal(answer: HttpAnswer, *, now_ns: int, secret: str) -> SourceError:

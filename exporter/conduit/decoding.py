@@ -56,7 +56,7 @@ def parse_decimal(text: str) -> Decimal | None:
 def is_nested_deeper(value: Any, max_depth: int) -> bool:
     """Whether lists and objects are nested more than `max_depth` levels deep."""
     level = [value]
-    for _ in range(max_depth + 1):
+    for _ in range(max_depth):
         level = [
             item
             for node in level

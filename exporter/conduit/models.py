@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
@@ -34,26 +35,6 @@ DISPOSITIONS: Final = (
     "proactive",
 )
 
-# Why a row is unreadable: the values of a metric label.
-NOT_AN_OBJECT: Final = "not_an_object"
-BAD_ID: Final = "id"
-BAD_STATUS: Final = "status"
-BAD_CREATED_AT: Final = "created_at"
-BAD_DURATION: Final = "duration"
-BAD_TOKENS: Final = "tokens"
-BAD_COST: Final = "cost"
-TOO_DEEP: Final = "too_deep"
-REASONS: Final = (
-    NOT_AN_OBJECT,
-    BAD_ID,
-    BAD_STATUS,
-    BAD_CREATED_AT,
-    BAD_DURATION,
-    BAD_TOKENS,
-    BAD_COST,
-    TOO_DEEP,
-)
-
 _MAX_TOKENS: Final = 10**12
 _MAX_USD: Final = 10**6
 _MAX_DECIMAL_PLACES: Final = 40
@@ -68,6 +49,19 @@ _MAX_NESTING: Final = 100
 _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
 T = TypeVar("T")
+
+
+class Reason(StrEnum):
+    """Why a row is unreadable: the values of a metric label."""
+
+    NOT_AN_OBJECT = "not_an_object"
+    ID = "id"
+    STATUS = "status"
+    CREATED_AT = "created_at"
+    DURATION = "duration"
+    TOKENS = "tokens"
+    COST = "cost"
+    TOO_DEEP = "too_deep"
 
 
 def _text(value: Any) -> str | None:
@@ -179,8 +173,7 @@ class Unreadable:
     """A row that could not be understood: quarantined, the rest goes on.
 
     `run_id` is None where even the identifier is unreadable; `digest` then tells the row from
-    others. `reason` is one of REASONS, `detail` says which field and why, without any value of
-    content.
+    others. `reason` is a Reason, `detail` says which field and why, without any value of content.
     """
 
     run_id: str | None
@@ -212,7 +205,7 @@ class Page(Generic[T]):
 class _Flaw(Exception):
     """A field that makes its run unreadable."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str) -> None:
         self.reason = reason
         self.detail = detail
         super().__init__(detail)
@@ -321,7 +314,7 @@ def parse_run_detail(
         return run
     trace = row.get("tool_trace")
     if is_nested_deeper(trace, _MAX_NESTING):
-        return Unreadable(run.id, TOO_DEEP, "`tool_trace` is nested too deep")
+        return Unreadable(run.id, Reason.TOO_DEEP, "`tool_trace` is nested too deep")
     if not isinstance(trace, list):
         trace = [] if trace is None else [trace]
     return RunDetail(
@@ -350,7 +343,7 @@ def _times(row: dict[str, Any]) -> tuple[int, int | None, int | None, bool]:
     """Start, end and duration of a run, and whether one of them was not plainly given."""
     created = parse_time(row.get("created_at"))
     if created is None:
-        raise _Flaw(BAD_CREATED_AT, "`created_at` is no time between 1970 and 2200")
+        raise _Flaw(Reason.CREATED_AT, "`created_at` is no time between 1970 and 2200")
     created_ns, adjusted = created
     completed_ns = duration_ns = None
     if (completed_at := row.get("completed_at")) is not None:
@@ -359,7 +352,7 @@ def _times(row: dict[str, Any]) -> tuple[int, int | None, int | None, bool]:
     try:
         duration_ms = _number(row.get("duration_ms"))
     except ValueError as exc:
-        raise _Flaw(BAD_DURATION, f"`duration_ms`: {exc}") from exc
+        raise _Flaw(Reason.DURATION, f"`duration_ms`: {exc}") from exc
     if duration_ms is not None and 0 <= duration_ms <= _MAX_DURATION_MS:
         duration_ns = round(duration_ms * _MS_NS)
     elif duration_ms is not None:
@@ -372,7 +365,7 @@ def _usage(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict) or (value and not value.keys() & {"input", "output"}):
-        raise _Flaw(BAD_TOKENS, "`token_usage` names neither `input` nor `output`")
+        raise _Flaw(Reason.TOKENS, "`token_usage` names neither `input` nor `output`")
     return value
 
 
@@ -390,10 +383,10 @@ def _way_on(body: dict[str, Any]) -> tuple[str | None, bool]:
 
 
 _FIELDS: Final = {
-    "status": (BAD_STATUS, "status"),
-    "input_tokens": (BAD_TOKENS, "token_usage.input"),
-    "output_tokens": (BAD_TOKENS, "token_usage.output"),
-    "cost_usd": (BAD_COST, "total_cost"),
+    "status": (Reason.STATUS, "status"),
+    "input_tokens": (Reason.TOKENS, "token_usage.input"),
+    "output_tokens": (Reason.TOKENS, "token_usage.output"),
+    "cost_usd": (Reason.COST, "total_cost"),
 }
 
 
@@ -404,8 +397,8 @@ def _unreadable(identity: str, exc: ValidationError) -> Unreadable:
 
 
 def _not_an_object(run_id: str | None) -> Unreadable:
-    return Unreadable(run_id, NOT_AN_OBJECT, "The row is not an object")
+    return Unreadable(run_id, Reason.NOT_AN_OBJECT, "The row is not an object")
 
 
 def _no_id() -> Unreadable:
-    return Unreadable(None, BAD_ID, "The row has no usable `id`")
+    return Unreadable(None, Reason.ID, "The row has no usable `id`")

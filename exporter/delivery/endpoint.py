@@ -78,18 +78,20 @@ class OtlpEndpoint:
 def resolve_endpoint(values: Mapping[str, str]) -> OtlpEndpoint:
     """The destination that the settings name; raises ConfigError with every problem of them."""
     options = _Options(values)
-    protocol: Protocol = (
-        "grpc" if options.choice("PROTOCOL", "http/protobuf", "grpc") == "grpc" else "http/protobuf"
-    )
+    protocol_name = options.choice("PROTOCOL", "http/protobuf", "grpc", default="http/protobuf")
+    protocol: Protocol = "grpc" if protocol_name == "grpc" else "http/protobuf"
     target, destination, secure = _target(options, protocol)
     headers = _headers(options, _HEADER_NAMES[protocol])
     timeout_ms = _timeout_ms(options)
-    compression = options.choice("COMPRESSION", "none", "gzip")
+    compression = options.choice("COMPRESSION", "gzip", "none", default="none")
     ca_file = options.path("CERTIFICATE")
     certificate_file, key_file = options.path("CLIENT_CERTIFICATE"), options.path("CLIENT_KEY")
     if (certificate_file is None) != (key_file is None):
+        pair = ("CLIENT_CERTIFICATE", "CLIENT_KEY")
+        given, missing = pair if key_file is None else pair[::-1]
         options.problems.append(
-            f"{_GENERAL}CLIENT_CERTIFICATE and {_GENERAL}CLIENT_KEY go together: set both or none"
+            f"{options.name(given)} needs {_GENERAL}{missing} beside it: "
+            "a client certificate and its key go together"
         )
     if options.problems:
         raise ConfigError(options.problems)
@@ -134,10 +136,11 @@ class _Options:
         text = self.text(option)
         return Path(text) if text else None
 
-    def choice(self, option: str, default: str, other: str) -> str:
+    def choice(self, option: str, first: str, second: str, *, default: str) -> str:
         text = self.text(option).lower() or default
-        if text not in (default, other):
-            self.refuse(option, f"{text[:60]!a} is not allowed; allowed: {default}, {other}")
+        if text not in (first, second):
+            shown = f"{text[:60]!a} is not supported"
+            self.refuse(option, f"{shown}; allowed are {first} and {second}")
         return text
 
     def refuse(self, option: str, problem: str) -> None:
@@ -177,7 +180,7 @@ def _grpc_name(options: _Options, text: str) -> tuple[str, str, bool]:
     """A target in gRPC's own naming (`host:port`, `dns:///...`, `unix:...`)."""
     if "@" in text or not text.isprintable() or " " in text:
         options.refuse("ENDPOINT", "this is neither a URL nor a gRPC target")
-    secure = options.choice("INSECURE", "false", "true") != "true"
+    secure = options.choice("INSECURE", "true", "false", default="false") != "true"
     return text, f"{text} ({'TLS' if secure else 'plain'})", secure
 
 
@@ -222,10 +225,13 @@ def _headers(options: _Options, allowed: re.Pattern[str]) -> tuple[tuple[str, st
 
 def _timeout_ms(options: _Options) -> int:
     text = options.text("TIMEOUT") or "10000"
-    if re.fullmatch("[0-9]{3,6}", text) and int(text) in _TIMEOUTS_MS:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        problem = "is not a whole number of milliseconds, such as 10000"
+    elif int(text) not in _TIMEOUTS_MS:
+        problem = "is out of range: milliseconds from 100 to 600000, 10000 for 10 s"
+    else:
         return int(text)
-    allowed = "milliseconds from 100 to 600000, 10000 for 10 s"
-    options.refuse("TIMEOUT", f"{text[:60]!a} is not allowed; allowed: {allowed}")
+    options.refuse("TIMEOUT", f"{text[:60]!a} {problem}")
     return 0
 
 

@@ -33,8 +33,8 @@ _RETRYABLE: Final = (408, 429, 502, 503, 504)
 _TOO_LARGE: Final = 413
 _ABOUT_CONTENT: Final = (400, _TOO_LARGE, 422)
 
-_RETRYABLE_CODES: Final = (
-    *("CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"),
+_RETRYABLE_CODES: Final = frozenset(
+    ("CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS")
 )
 _RPC_CODES: Final = range(1, 17)
 _DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -122,9 +122,9 @@ def outcome_of_http(answer: HttpAnswer, *, now_ns: int, secrets: Iterable[str] =
         return Refused(f"{status}: a redirect{target}, which is not followed; {_ELSEWHERE}")
     message = _status_message(answer.body, kind)
     said = quote(_text(answer.body, kind) if message is None else message, secrets)
-    reason = f"{status} {httpx.codes.get_reason_phrase(status)}".strip() + (
-        f": {said}" if said else ""
-    )
+    reason = f"{status} {httpx.codes.get_reason_phrase(status)}".strip()
+    if said:
+        reason = f"{reason}: {said}"
     if status in _RETRYABLE:
         return Unavailable(reason, _asked_s(parse_retry_after(answer.headers, now_ns=now_ns)))
     if status in _ABOUT_CONTENT:
@@ -165,7 +165,7 @@ def outcome_of_no_answer(reason: str, details: str = "", *, answered: bool) -> O
 
     `details` is what the library said where the reason quotes only its beginning.
     """
-    if any(mark in (details or reason) for mark in _TLS_MARKS):
+    if any(mark in details or mark in reason for mark in _TLS_MARKS):
         return Refused(f"{reason} ({_TLS_HINT})")
     return Unavailable(reason, answered=answered)
 
@@ -189,6 +189,9 @@ def _success(answer: HttpAnswer, kind: str, secrets: Iterable[str]) -> Outcome:
         else:
             return outcome_of_response(response, secrets=secrets)
     text = answer.body.strip()
+    if not text and not answer.truncated:
+        # Frameworks call even an empty answer HTML.
+        return Accepted()
     if "html" in kind or _is_web_page(text):
         return Refused(f"{answer.status}, but the answer is a web page; {_ELSEWHERE}")
     if answer.truncated or kind in _PROTOBUF_TYPES:

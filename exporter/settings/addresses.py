@@ -6,6 +6,7 @@ password is repeated.
 
 import ipaddress
 import re
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from exporter.settings.values import parse_text, shown
@@ -41,8 +42,8 @@ def parse_listen(text: str) -> ListenAddress:
     return ListenAddress(host or "0.0.0.0", int(port))  # noqa: S104 - `:port` asks for just that
 
 
-def parse_ledger_url(text: str) -> str:
-    """`sqlite:///PATH`."""
+def parse_ledger_path(text: str) -> Path:
+    """The file of `sqlite:///PATH`."""
     allowed = "sqlite:///PATH, with a fourth slash before a full path"
     scheme = parse_text(text).partition("://")[0]
     if scheme in ("postgresql", "postgres"):
@@ -52,7 +53,7 @@ def parse_ledger_url(text: str) -> str:
         raise ValueError(f"is no ledger's address; allowed: {allowed}")
     if path in ("", ":memory:") or "?" in path:
         raise ValueError(f"names no file, and a ledger must last; allowed: {allowed}")
-    return text
+    return Path(path)
 
 
 def parse_trace_link(text: str) -> str:

@@ -25,17 +25,6 @@ _SERVICE_LINK: Final = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT|_PORT$|_PORT_")
 OtlpCheck = Callable[[Mapping[str, str]], object]
 
 
-class _GivenTexts(EnvSettingsSource):
-    """pydantic-settings' source of environment variables, on texts that were read already."""
-
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        self._texts = texts
-        super().__init__(Settings)
-
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        return self._texts
-
-
 def load(
     environ: Mapping[str, str],
     env_file: Path | None = None,
@@ -56,19 +45,22 @@ def load(
         check_otlp = None
     if "CONDUIT_RUNS" in texts:
         texts.setdefault("CONDUIT_AGENTS", "")
+    source = EnvSettingsSource(Settings)
+    # What is handed in, in place of what this process was started with.
+    source.env_vars = texts
     settings = None
+    invalid: dict[str, str] = {}
     try:
         # BaseSettings' own argument, which the signature of a model hides.
-        settings = Settings(_build_sources=((_GivenTexts(texts),), {}))  # type: ignore[call-arg]
+        settings = Settings(_build_sources=((source,), {}))  # type: ignore[call-arg]
     except ValidationError as exc:
-        for name, problem in _invalid(exc, texts):
-            otlp.pop(name, None)
-            problems.append(f"{name}: {problem}")
+        invalid = dict(_invalid(exc, texts))
+        problems += [f"{name}: {problem}" for name, problem in invalid.items()]
     if check_otlp is not None:
         try:
             check_otlp(otlp)
         except ConfigError as exc:
-            problems += exc.problems
+            problems += [one for one in exc.problems if re.split("[: ]", one)[0] not in invalid]
     if settings is None or problems:
         # Raised out here and without a cause: pydantic's own error carries the values.
         raise ConfigError(sorted(dict.fromkeys(problems)))
@@ -105,7 +97,8 @@ def _invalid(error: ValidationError, texts: Mapping[str, str]) -> Iterator[tuple
             # The parsers' own sentence; pydantic's message puts words before it.
             yield name, str(flaw["ctx"]["error"])
         else:
-            example = f"; such as {field.default}" if isinstance(field.default, str) else ""
+            lists_all = flaw["type"] == "literal_error"
+            example = "" if lists_all or not field.default else f"; such as {field.default}"
             yield name, f"{flaw['msg'][0].lower()}{flaw['msg'][1:]}{example}"
 
 

@@ -40,6 +40,7 @@ from exporter.settings import addresses, values
 OTLP: Final = "OTEL_EXPORTER_OTLP_"
 OTLP_TRACES: Final = "OTEL_EXPORTER_OTLP_TRACES_"
 
+_URL_FORM: Final = "http(s)://host[:port][/path]"
 _MIN_SECRET_CHARS: Final = 6
 _MEBIBYTE: Final = 1 << 20
 
@@ -71,9 +72,9 @@ def _parse_headers(text: str) -> str:
 def _parse_url(text: str) -> HttpUrl:
     try:
         return HttpUrl(text)
-    except ValidationError as exc:
+    except ValidationError:
         # Its own text would repeat the URL, and with it a password.
-        raise ValueError(f"{exc.errors()[0]['msg']}; allowed: http(s)://host[:port]") from None
+        raise ValueError(f"is no URL of the web; allowed: {_URL_FORM}") from None
 
 
 def _parse_base_url(text: str) -> str:
@@ -82,7 +83,7 @@ def _parse_base_url(text: str) -> str:
     if url.username or url.password:
         raise ValueError("holds a user or password; the token has a setting of its own")
     if url.query is not None or url.fragment is not None:
-        raise ValueError("holds a query or a fragment; allowed: http(s)://host[:port][/prefix]")
+        raise ValueError(f"holds a query or a fragment; allowed: {_URL_FORM}")
     base_url = str(url).rstrip("/")
     if base_url.endswith("/v1"):
         raise ValueError(f"{values.shown(base_url)} ends in /v1, which the exporter adds itself")
@@ -178,7 +179,7 @@ class Settings(BaseSettings):
     )
 
     # --- Ledger ---
-    ledger_url: Annotated[str, AfterValidator(addresses.parse_ledger_url)] = _setting(
+    ledger_path: Annotated[Path, PlainValidator(addresses.parse_ledger_path)] = _setting(
         "EXPORTER_LEDGER",
         "sqlite:///conduit-exporter.db",
         "File in which the exporter remembers what it counted and delivered: sqlite:///PATH",
@@ -373,11 +374,6 @@ class Settings(BaseSettings):
         """Host of the Conduit API, and its port where that is not the scheme's own."""
         url = urlsplit(self.base_url)
         return url.hostname or "", url.port
-
-    @property
-    def ledger_path(self) -> Path:
-        """The ledger's file."""
-        return Path(self.ledger_url.removeprefix("sqlite:///"))
 
     @property
     def warnings(self) -> tuple[str, ...]:

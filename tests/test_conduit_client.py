@@ -1,0 +1,568 @@
+"""What the client asks for, and what it makes of answers; over a scripted transport."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.conduit.client import ConduitClient, Endpoint
+from exporter.conduit.models import (
+    Agent,
+    Page,
+    Reason,
+    RunDetail,
+    Unreadable,
+    Workspace,
+    parse_id,
+)
+from exporter.conduit.token import TokenSource
+from exporter.errors import (
+    SourceError,
+    SourceForbidden,
+    SourceMalformed,
+    SourceNotFound,
+    SourceRateLimited,
+    SourceRejected,
+    SourceUnauthorized,
+    SourceUnavailable,
+    SourceUnreachable,
+)
+from tests.conduit_support import (
+    CALLS,
+    RUN,
+    TOKEN,
+    Call,
+    as_json,
+    converse,
+    documented_run,
+    http_answer,
+    json_answer,
+    page_of,
+    raw_server,
+    run_call,
+)
+from tests.delivery_support import make_certificates
+from tests.fakes import FakeClock
+
+DATE = "Fri, 03 Apr 2026 03:04:15 GMT"
+DATE_NS = 1_775_185_455_000_000_000
+
+
+def _fail(*answers: httpx.Response | Exception, **over: Any) -> SourceError:
+    """What asking for workspaces raises."""
+    talk = converse(*answers, **over)
+    with pytest.raises(SourceError) as caught:
+        asyncio.run(talk.client.workspaces_page())
+    return caught.value
+
+
+# --- requests --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "target"),
+    [
+        (lambda c: c.workspaces_page(), "workspaces?limit=100"),
+        (lambda c: c.workspaces_page(cursor="a+b/="), "workspaces?limit=100&cursor=a%2Bb%2F%3D"),
+        (lambda c: c.agents_page("ws1"), "agents?limit=100&workspace_id=ws1"),
+        (
+            lambda c: c.agents_page("ws1", cursor="c"),
+            "agents?limit=100&workspace_id=ws1&cursor=c",
+        ),
+        (
+            lambda c: c.runs_page(workspace_id="ws1", agent_id="ag1", limit=20),
+            "agents/ag1/runs?limit=20&workspace_id=ws1",
+        ),
+        (
+            lambda c: c.runs_page(workspace_id="w&x", agent_id="ag1", cursor="c", status="running"),
+            "agents/ag1/runs?limit=100&workspace_id=w%26x&status=running&cursor=c",
+        ),
+    ],
+)
+def test_a_page_is_asked_for_by_its_documented_path(call: Call, target: str) -> None:
+    """One request, with the largest pages the API gives."""
+    talk = converse(json_answer(page_of()))
+    assert asyncio.run(call(talk.client)) == Page((), (), None)
+    assert [one.url.raw_path.decode() for one in talk.requests] == [f"/v1/{target}"]
+
+
+def test_the_request_says_who_asks_and_what_is_understood() -> None:
+    """Exactly these headers, and no cookie or body; a gateway may serve Conduit below a path."""
+    headers = {"set-cookie": "session=1; Path=/"}
+    talk = converse(
+        *(httpx.Response(200, json=page_of(), headers=headers) for _ in range(2)),
+        base_url="http://gateway.test:8443/conduit/",
+    )
+    for _ in range(2):
+        asyncio.run(talk.client.workspaces_page())
+    request = talk.requests[-1]
+    assert str(request.url) == "http://gateway.test:8443/conduit/v1/workspaces?limit=100"
+    assert dict(request.headers) == {
+        "host": "gateway.test:8443",
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "connection": "keep-alive",
+        "user-agent": "conduit-exporter/0.1.0",
+        "authorization": f"Bearer {TOKEN}",
+    }
+
+
+hostile_ids = st.text(min_size=1, max_size=40) | st.sampled_from(
+    ["../ws", "a/../../b", "%2e%2e", "a?b=c", "a#b", "a\\b", "a\r\nHost: x", "//evil.test", "@evil"]
+)
+
+
+@given(hostile_ids, hostile_ids, hostile_ids)
+def test_no_id_alters_the_path(workspace_id: str, agent_id: str, run_id: str) -> None:
+    """Whatever it holds, it stays one segment of the path or one value of the query."""
+    talk = converse(json_answer({"data": documented_run() | {"id": run_id}}))
+    call = talk.client.run(workspace_id=workspace_id, agent_id=agent_id, run_id=run_id)
+    try:
+        asyncio.run(call)
+    except SourceRejected:
+        assert None in (parse_id(agent_id), parse_id(run_id))
+        assert talk.requests == []
+        return
+    (request,) = talk.requests
+    assert request.url.host == "api.conduit.test"
+    path, _, query = request.url.raw_path.decode().partition("?")
+    assert path.count("/") == 5
+    assert httpx.QueryParams(query).multi_items() == [("workspace_id", workspace_id)]
+
+
+@pytest.mark.parametrize("bad", ["", ".", "..", " "])
+def test_what_cannot_be_an_id_costs_no_request(bad: str) -> None:
+    """A step up the path would ask for something else."""
+    talk = converse()
+    with pytest.raises(SourceRejected):
+        asyncio.run(talk.client.agent(bad))
+    assert (talk.requests, talk.observed) == ([], [])
+
+
+# --- answers ---------------------------------------------------------------------------------
+
+
+def test_workspaces_agents_and_runs_are_read_with_the_answers_date() -> None:
+    """The rows, the way on, and what Conduit's clock says; an answer without a Date leaves it."""
+    talk = converse(
+        json_answer(page_of({"id": "ws1", "name": "Hotel"}, next_cursor="c2"), date=DATE),
+        json_answer(page_of({"id": "ag1", "workspace_id": "ws1", "name": "Concierge"}, None)),
+        json_answer({"data": documented_run()}),
+    )
+    assert talk.client.date_ns is None
+    assert asyncio.run(talk.client.workspaces_page()) == Page(
+        (Workspace("ws1", "Hotel"),), (), "c2", has_more=True, date_ns=DATE_NS
+    )
+    agents = asyncio.run(talk.client.agents_page("ws1"))
+    assert agents.rows == (Agent("ag1", "ws1", "Concierge"),)
+    assert (len(agents.unreadable), agents.date_ns) == (1, None)
+    assert isinstance(asyncio.run(run_call(talk.client)), RunDetail)
+    assert talk.client.date_ns == DATE_NS
+
+
+@pytest.mark.parametrize("wrap", [lambda row: row, lambda row: {"data": row}])
+def test_an_agent_is_read_with_or_without_a_wrapper(wrap: Callable[[Any], Any]) -> None:
+    """The page of this endpoint is not as explicit as that of get-run."""
+    row = {"id": "ag1", "workspace_id": "ws1", "name": "Concierge"}
+    talk = converse(json_answer(wrap(row)), json_answer({"data": {"id": "ag1"}}))
+    assert asyncio.run(talk.client.agent("ag1")) == Agent("ag1", "ws1", "Concierge")
+    assert talk.requests[0].url.path == "/v1/agents/ag1"
+    with pytest.raises(SourceMalformed, match="no agent"):
+        asyncio.run(talk.client.agent("ag1"))
+
+
+def test_a_run_is_known_by_either_of_its_ids_and_another_run_is_refused() -> None:
+    """A cache in between must not put one run's trace under another's name."""
+    talk = converse(
+        json_answer({"data": documented_run() | {"run_id": RUN, "id": "ar_other"}}),
+        json_answer({"data": documented_run() | {"id": "ar_other"}}),
+        json_answer({"data": documented_run() | {"id": "ar_other", "total_cost": -1}}),
+    )
+    assert isinstance(asyncio.run(run_call(talk.client)), RunDetail)
+    for _ in range(2):
+        with pytest.raises(SourceMalformed, match="another run"):
+            asyncio.run(run_call(talk.client))
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (as_json({"data": documented_run() | {"total_cost": -1}}), Reason.COST),
+        (as_json({"data": {}}), Reason.CREATED_AT),
+    ],
+)
+def test_a_run_at_fault_is_unreadable(body: bytes, reason: str) -> None:
+    """The answer came as it should; asking again would change nothing."""
+    detail = asyncio.run(run_call(converse(httpx.Response(200, content=body)).client))
+    assert isinstance(detail, Unreadable)
+    assert (detail.run_id, detail.reason) == (RUN, reason)
+
+
+@pytest.mark.parametrize("endpoint", Endpoint)
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"<html>Sign in</html>", "text/html"),
+        (b"", "application/json"),
+        (b'{"data": [', "application/json"),
+        (b"OK", "text/plain"),
+        (b'{"data":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "application/json"),
+        (b'{"data":[' + b"[]," * 500_000 + b"[]]}", "application/json"),
+    ],
+    ids=["html", "empty", "cut", "text", "nested 100,000 deep", "500,000 lists"],
+)
+def test_a_page_for_people_or_an_endless_one_is_never_an_empty_list(
+    endpoint: Endpoint, content: bytes, kind: str
+) -> None:
+    """A 200 that is not Conduit's JSON is an error that names what came instead."""
+    talk = converse(httpx.Response(200, content=content, headers={"content-type": kind}))
+    with pytest.raises(SourceMalformed) as caught:
+        asyncio.run(CALLS[endpoint](talk.client))
+    assert kind in str(caught.value)
+    assert "CONDUIT_BASE_URL" in str(caught.value)
+    assert "Sign in" not in str(caught.value)
+
+
+# --- refusals --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *((status, SourceRejected) for status in (400, 402, 405, 408, 422)),
+        *((status, SourceNotFound) for status in (404, 410)),
+        (401, SourceUnauthorized),
+        (403, SourceForbidden),
+        (407, SourceUnreachable),
+        (429, SourceRateLimited),
+        *((status, SourceUnavailable) for status in (500, 502, 503, 599, 204, 206)),
+        *((status, SourceUnavailable) for status in (301, 302, 304, 307)),
+    ],
+)
+def test_a_status_means_one_error(status: int, kind: type[SourceError]) -> None:
+    """And names itself, with what the API said, short and on one line."""
+    error = _fail(json_answer({"error": "bad\r\n\x1b[31m" + "x" * 500}, status))
+    assert (type(error), error.status) == (kind, status)
+    assert str(status) in str(error)
+    assert 300 <= status < 400 or r"bad \x1b[31mxxx" in str(error)
+    assert str(error).isprintable()
+    assert len(str(error)) < 340
+
+
+def test_an_error_of_another_shape_leaves_the_status() -> None:
+    """The body of a refusal is welcome, not needed."""
+    bodies: tuple[Any, ...] = ({"error": None}, {"error": {"code": 1}}, [], "x")
+    for body in bodies:
+        assert isinstance(_fail(json_answer(body, 404)), SourceNotFound)
+    stream = httpx.ByteStream(b"no gzip")
+    damaged = httpx.Response(503, stream=stream, headers={"content-encoding": "gzip"})
+    assert isinstance(_fail(damaged), SourceUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        *((status, SourceUnavailable) for status in (400, 404, 410, 502)),
+        (401, SourceUnauthorized),
+        (403, SourceForbidden),
+        (429, SourceRateLimited),
+    ],
+)
+def test_a_web_page_is_not_conduits_word(status: int, kind: type[SourceError]) -> None:
+    """A proxy's 404 does not say that a run is gone."""
+    error = _fail(httpx.Response(status, html="<h1>Not here</h1>"))
+    assert type(error) is kind
+    assert "Not here" not in str(error)
+    assert "CONDUIT_BASE_URL" in str(error) or status in (401, 403, 429, 502)
+
+
+def test_a_redirect_is_not_followed_and_says_where_to_but_not_with_what() -> None:
+    """The token goes nowhere but to the base URL; a redirect's query may hold anything."""
+    location = f"https://login.example/sso/{TOKEN}?next=/v1"
+    error = _fail(httpx.Response(302, headers={"location": location}))
+    assert "https://login.example/sso/[hidden]" in str(error)
+    assert "next" not in str(error)
+    assert "CONDUIT_BASE_URL" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], (None, False)),
+        (["0"], (0.0, False)),
+        (["17"], (17.0, False)),
+        ([" 2.5 "], (2.5, False)),
+        (["3600"], (3600.0, False)),
+        (["3601"], (3600.0, True)),
+        (["1e9"], (3600.0, True)),
+        (["inf"], (3600.0, True)),
+        (["-1"], (None, True)),
+        (["nan"], (None, True)),
+        (["1_0"], (None, True)),
+        ([""], (None, True)),
+        (["soon"], (None, True)),
+        (["0", "30"], (30.0, False)),
+        (["17, 18"], (18.0, False)),
+        (["nan", "5"], (5.0, False)),
+        (["5", "Fri, 03 Apr 2026 03:04:45 GMT"], (30.0, False)),
+        (["Fri, 03 Apr 2026 05:04:15 GMT"], (3600.0, True)),
+        (["Fri, 03 Apr 2026 03:04:14 GMT"], (None, True)),
+        (["Fri, 99 Apr 2026 03:04:14 GMT"], (None, True)),
+    ],
+    ids=str,
+)
+def test_retry_after_is_honoured_within_reason(
+    values: list[str], expected: tuple[float | None, bool]
+) -> None:
+    """Seconds or a date, the longest of several, up to an hour; what cannot be is absurd."""
+    headers = [("retry-after", value) for value in values]
+    error = _fail(httpx.Response(429, headers=headers, json={"error": "Slow down"}))
+    assert isinstance(error, SourceRateLimited)
+    assert "Slow down" in str(error)
+    assert (error.retry_after_s, error.absurd) == expected
+
+
+def test_a_retry_date_counts_from_the_answers_own_clock() -> None:
+    """Our clock may be a day wrong."""
+    headers = {"retry-after": "Fri, 03 Apr 2026 03:04:45 GMT", "date": DATE}
+    clock = FakeClock(DATE_NS + 86_400 * 10**9)
+    error = _fail(httpx.Response(429, headers=headers), clock=clock)
+    assert isinstance(error, SourceRateLimited)
+    assert error.retry_after_s == 30.0
+
+
+# --- no answer -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("foreign", "kind", "said"),
+    [
+        (httpx.ConnectError("[Errno 111] refused"), SourceUnreachable, "cannot be reached"),
+        (httpx.ConnectTimeout(""), SourceUnreachable, "in time"),
+        (httpx.ProxyError("407 Proxy Authentication Required"), SourceUnreachable, "407"),
+        (
+            httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"),
+            SourceUnreachable,
+            "CONDUIT_CA_FILE",
+        ),
+        (httpx.ReadTimeout(""), SourceUnavailable, "within 30 s"),
+        (httpx.ReadError("reset"), SourceUnavailable, "broke: reset"),
+        (OSError(5, "Input/output error"), SourceUnavailable, "Input/output error"),
+        (httpx.LocalProtocolError("illegal"), SourceRejected, "cannot be sent"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_no_answer_is_no_connection_or_no_answer(
+    foreign: Exception, kind: type[SourceError], said: str
+) -> None:
+    """Only where there is no connection at all is it evidence against everything."""
+    error = _fail(foreign)
+    assert type(error) is kind
+    assert said in str(error)
+
+
+def test_a_client_reads_over_tls_and_discards_what_is_cut_or_too_large(tmp_path: Path) -> None:
+    """Over real sockets, with an authority of the house."""
+    certificates = make_certificates(tmp_path)
+    body = as_json(page_of({"id": "ws1", "name": "Hotel"}))
+
+    async def scenario() -> None:
+        answers = (
+            http_answer(body),
+            http_answer(body + b" " * 100),
+            http_answer(body, f"Content-Length: {len(body) + 1}"),
+        )
+        async with raw_server(*answers, tls=certificates.server_context()) as server:
+            client = converse(
+                base_url=server.url,
+                transport=None,
+                ca_file=certificates.ca,
+                max_body_bytes=len(body) + 50,
+            ).client
+            page = await client.workspaces_page()
+            assert page.rows == (Workspace("ws1", "Hotel"),)
+            for problem in ("larger than", "cut short"):
+                with pytest.raises(SourceMalformed, match=problem):
+                    await client.workspaces_page()
+            await client.aclose()
+
+    asyncio.run(scenario())
+
+
+# --- the token -------------------------------------------------------------------------------
+
+
+def test_a_401_reads_the_token_file_again(tmp_path: Path) -> None:
+    """The next request carries the new token."""
+    path = tmp_path / "token"
+    path.write_text("tok_old")
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        path.write_text("tok_new")
+        return json_answer({"error": "Invalid token"}, 401)
+
+    talk = converse(refuse, json_answer(page_of()), token=TokenSource(path=path))
+    with pytest.raises(SourceUnauthorized, match="Invalid token"):
+        asyncio.run(talk.client.workspaces_page())
+    asyncio.run(talk.client.workspaces_page())
+    sent = [one.headers["authorization"] for one in talk.requests]
+    assert sent == ["Bearer tok_old", "Bearer tok_new"]
+
+
+def test_a_missing_token_costs_no_request(tmp_path: Path) -> None:
+    """There is nothing to ask with."""
+    talk = converse(token=TokenSource(path=tmp_path / "absent"))
+    with pytest.raises(SourceUnauthorized, match="cannot be read"):
+        asyncio.run(talk.client.workspaces_page())
+    assert (talk.requests, talk.observed) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        json_answer({"error": f"token {TOKEN} is wrong"}, 401),
+        json_answer({"error": f"x{TOKEN}"}, 400),
+        httpx.Response(302, headers={"location": f"https://login.test/{TOKEN}"}),
+        httpx.Response(200, content=b"?", headers={"content-type": TOKEN}),
+        httpx.Response(200, content=b"?", headers={"content-encoding": TOKEN}),
+        httpx.Response(200, json={"data": [{"id": None, "name": TOKEN}]}),
+        httpx.ConnectError("refused"),
+        httpx.LocalProtocolError("illegal header"),
+    ],
+    ids=lambda answer: type(answer).__name__ + str(getattr(answer, "status_code", "")),
+)
+def test_the_token_appears_nowhere(
+    answer: httpx.Response | Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not in an error and its causes, a repr, or the most talkative log; even when echoed."""
+    caplog.set_level(logging.DEBUG)
+    talk = converse(answer)
+    shown = [repr(talk.client), str(talk.client)]
+    try:
+        result = asyncio.run(talk.client.workspaces_page())
+        shown.append(repr(result.unreadable))
+    except SourceError as exc:
+        shown += ["".join(traceback.format_exception(exc)), repr(exc), repr(exc.args)]
+    shown += [repr(talk.requests), caplog.text]
+    assert TOKEN not in "".join(shown)
+
+
+# --- observations ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("endpoint", Endpoint)
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (json_answer({"error": "Unknown"}, 404), "404"),
+        (json_answer({"error": "Slow down"}, 429, **{"retry-after": "7"}), "429"),
+        (httpx.Response(503), "503"),
+        (httpx.Response(200, text="<html>"), "200"),
+        (httpx.ConnectError("refused"), "error"),
+        (httpx.ReadTimeout("late"), "error"),
+        (httpx.RemoteProtocolError("closed"), "error"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_failed_call_is_one_request_and_one_observation(
+    endpoint: Endpoint, answer: httpx.Response | Exception, code: str
+) -> None:
+    """Nothing is tried again behind the caller's back."""
+    talk = converse(answer)
+    with pytest.raises(SourceError):
+        asyncio.run(CALLS[endpoint](talk.client))
+    assert len(talk.requests) == 1
+    assert [(what, status) for what, status, _ in talk.observed] == [(endpoint, code)]
+
+
+def test_an_observation_times_the_request() -> None:
+    """On the monotonic clock that was handed in."""
+    clock = FakeClock()
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        clock.advance(1.25)
+        return json_answer(page_of())
+
+    talk = converse(answer, clock=clock)
+    asyncio.run(talk.client.workspaces_page())
+    assert talk.observed == [(Endpoint.WORKSPACES, "200", 1.25)]
+
+
+def test_a_cancelled_request_is_observed() -> None:
+    """It may have cost a request of the budget."""
+    under_way = asyncio.Event()
+
+    class Silent(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            under_way.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def scenario() -> None:
+        call = asyncio.create_task(talk.client.workspaces_page())
+        async with asyncio.timeout(10):
+            await under_way.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    talk = converse(transport=Silent())
+    asyncio.run(scenario())
+    assert [status for _, status, _ in talk.observed] == ["cancelled"]
+
+
+def test_closing_closes_the_transport_and_ends_all_requests() -> None:
+    """The client owns what it was given; a request that runs into a shutdown fails like others."""
+    closed: list[bool] = []
+
+    class Transport(httpx.MockTransport):
+        async def aclose(self) -> None:
+            closed.append(True)
+
+    client: ConduitClient = converse(transport=Transport(lambda _: httpx.Response(500))).client
+    asyncio.run(client.aclose())
+    assert closed == [True]
+    with pytest.raises(SourceUnreachable):
+        asyncio.run(client.workspaces_page())
+
+
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["data", "id", "next_cursor", "has_more", "status", "created_at"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    any_json.map(as_json) | st.binary(max_size=60),
+    st.sampled_from(list(Endpoint)),
+    st.sampled_from([200, 200, 302, 400, 404, 429, 500]),
+    st.dictionaries(
+        st.sampled_from(["retry-after", "date", "location", "content-encoding", "content-type"]),
+        st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20),
+    ),
+)
+def test_no_answer_raises_anything_but_source_errors(
+    body: bytes, endpoint: Endpoint, status: int, headers: dict[str, str]
+) -> None:
+    """Whatever Conduit, or something in its place, says."""
+    talk = converse(httpx.Response(status, stream=httpx.ByteStream(body), headers=headers))
+    try:
+        asyncio.run(CALLS[endpoint](talk.client))
+    except SourceError as exc:
+        assert str(exc)  # noqa: PT017 - both outcomes are right
+    assert len(talk.observed) == 1

@@ -1,0 +1,697 @@
+"""HTTP over real sockets: ends, bounds, closed connections, TLS files, proxies."""
+
+import asyncio
+import gzip
+import inspect
+import shutil
+import ssl
+import tracemalloc
+import zlib
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from exporter.errors import (
+    ConfigError,
+    HttpError,
+    HttpMalformed,
+    HttpNoAnswer,
+    HttpUnreachable,
+)
+from exporter.http_client import HttpAnswer, HttpClient
+from tests.conduit_support import RawServer, http_answer, raw_server, serving
+from tests.delivery_support import Certificates, make_certificates
+
+T = TypeVar("T")
+
+MIB = 1024 * 1024
+BODY = b'{"data": []}'
+OK = http_answer(BODY)
+
+
+def _run(scenario: Coroutine[Any, Any, T]) -> T:
+    async def limited() -> T:
+        async with asyncio.timeout(30):
+            return await scenario
+
+    return asyncio.run(limited())
+
+
+def _client(**over: Any) -> HttpClient:
+    return HttpClient(**{"timeout_s": 10, "max_connections": 4, **over})
+
+
+async def _get(client: HttpClient, url: str, **over: Any) -> HttpAnswer:
+    return await client.request("GET", url, **{"max_body_bytes": MIB, **over})
+
+
+def _ask(
+    *answers: bytes,
+    hold_open: bool = False,
+    times: int = 1,
+    timeout_s: float = 10,
+    **over: Any,
+) -> tuple[HttpAnswer, RawServer]:
+    """Ask so many times; the last answer, and what the server saw."""
+
+    async def scenario() -> tuple[HttpAnswer, RawServer]:
+        async with raw_server(*answers, hold_open=hold_open) as server:
+            client = _client(timeout_s=timeout_s)
+            try:
+                for _ in range(times):
+                    answer = await _get(client, server.url, **over)
+            finally:
+                await client.aclose()
+            return answer, server
+
+    return _run(scenario())
+
+
+def _gzip(body: bytes, *headers: str) -> bytes:
+    return http_answer(body, "Content-Encoding: gzip", *headers)
+
+
+# --- bodies ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http_answer(BODY, "Content-Encoding: identity"),
+        _gzip(gzip.compress(BODY)),
+        http_answer(gzip.compress(BODY), "Content-Encoding: X-GZIP"),
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + BODY,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"".join(b"1\r\n%c\r\n" % one for one in BODY)
+        + b"0\r\nX-Sum: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n"
+        + b"".join(
+            b"1\r\n%c\r\n" % one for one in gzip.compress(BODY[:5]) + gzip.compress(BODY[5:])
+        )
+        + b"0\r\n\r\n",
+        _gzip(gzip.compress(BODY[:5]) + gzip.compress(BODY[5:])),
+        _gzip(gzip.compress(BODY) + gzip.compress(b"")),
+        _gzip(gzip.compress(BODY) + bytes(1000)),
+        _gzip(gzip.compress(BODY[:5]) + bytes(9) + gzip.compress(BODY[5:]) + bytes(9)),
+    ],
+    ids=[
+        *("identity", "gzip", "x-gzip", "until close", "chunked", "members in chunks of a byte"),
+        *("two members", "an empty last member", "zero padding", "padding between members"),
+    ],
+)
+def test_a_body_is_read_however_it_is_framed_and_compressed(answer: bytes) -> None:
+    """With a length, in chunks, or until the server closes; gzip of several members."""
+    found, _ = _ask(answer)
+    assert (found.status, found.body, found.truncated) == (200, BODY, False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (http_answer(BODY[:-9], f"Content-Length: {len(BODY)}"), "cut short"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{", "cut short"),
+        (_gzip(gzip.compress(BODY)[:-9]), "gzip encoding was cut short"),
+        (_gzip(gzip.compress(BODY) + gzip.compress(BODY)[:9]), "gzip encoding was cut short"),
+        (_gzip(BODY), "gzip encoding is damaged"),
+        (_gzip(gzip.compress(BODY)[:-5] + b"xxxxx"), "gzip encoding is damaged"),
+        (_gzip(gzip.compress(BODY) + b"more"), "gzip encoding is damaged"),
+        (http_answer(zlib.compress(BODY), "Content-Encoding: deflate"), "not asked for"),
+        (http_answer(BODY, "Content-Encoding: br"), "not asked for"),
+        (http_answer(BODY, "Content-Encoding: gzip, gzip"), "not asked for"),
+    ],
+)
+def test_a_truncated_or_damaged_body_is_discarded_whole(answer: bytes, problem: str) -> None:
+    """A page that is not whole is no page; under a status that is no success, nobody minds."""
+    with pytest.raises(HttpMalformed, match=problem):
+        _ask(answer)
+    refusal, _ = _ask(answer.replace(b"200 OK", b"503 No"))
+    assert (refusal.status, refusal.truncated) == (503, True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http_answer(b"x" * 65),
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 65,
+        _gzip(gzip.compress(b"x" * 65)),
+        _gzip(gzip.compress(b"x" * 30) + gzip.compress(b"x" * 35)),
+        _gzip(gzip.compress(b"x" * 16_000)),
+        _gzip(gzip.compress(b"x") + bytes(64)),
+    ],
+    ids=["length", "until close", "gzip", "two members", "much", "padding"],
+)
+def test_a_body_beyond_the_limit_raises_or_is_truncated_as_the_caller_chose(answer: bytes) -> None:
+    """On the wire and decoded; what is over the limit is never kept."""
+    with pytest.raises(HttpMalformed, match="larger than 64 bytes"):
+        _ask(answer, max_body_bytes=64)
+    found, _ = _ask(answer, max_body_bytes=64, truncate=True)
+    assert (found.status, found.truncated) == (200, True)
+    assert found.body == b"x" * min(len(found.body), 64)
+
+
+def test_a_body_of_exactly_the_limit_is_read() -> None:
+    """The limit is inclusive, whichever way the body comes."""
+    for answer in (http_answer(b"x" * 1000), _gzip(gzip.compress(b"x" * 1000))):
+        found, _ = _ask(answer, max_body_bytes=1000)
+        assert (len(found.body), found.truncated) == (1000, False)
+
+
+def test_a_gzip_bomb_is_stopped_at_the_limit() -> None:
+    """64 KiB that want to become 64 MiB become one; measured by the interpreter's own count."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join([*(packer.compress(bytes(MIB)) for _ in range(64)), packer.flush()])
+    assert len(bomb) < 70_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(HttpMalformed, match="larger than"):
+            _ask(_gzip(bomb))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * MIB
+
+
+# --- ends ------------------------------------------------------------------------------------
+
+Write = Callable[[asyncio.StreamWriter, int], None]
+
+
+def _never_ending(write: Write) -> HttpAnswer:
+    """Ask a server that goes on writing until the client is gone; the event loop stays alive."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        gone = asyncio.create_task(reader.read(1))
+        number = 0
+        while not gone.done():
+            write(writer, number)
+            number += 1
+            with suppress(ConnectionError):
+                await writer.drain()
+            await asyncio.wait([gone], timeout=0.005)
+        gone.exception()
+
+    async def scenario() -> HttpAnswer:
+        async with serving(serve) as url:
+            client = _client(timeout_s=0.5)
+            try:
+                return await _get(client, url)
+            finally:
+                await client.aclose()
+
+    return _run(scenario())
+
+
+def _continue(writer: asyncio.StreamWriter, number: int) -> None:
+    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+
+def _drip_of(start: bytes, piece: bytes = b" ") -> Write:
+    return lambda writer, number: writer.write(piece if number else start)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        _continue,
+        _drip_of(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"),
+        _drip_of(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    ],
+    ids=["100 Continue for ever", "a body that drips", "headers that drip"],
+)
+def test_the_exchange_ends_at_its_deadline(write: Write) -> None:
+    """A byte now and then would satisfy a timeout for each read for ever."""
+    with pytest.raises(HttpNoAnswer, match=r"no answer within 0\.\d s"):
+        _never_ending(write)
+
+
+def test_headers_without_end_are_no_answer() -> None:
+    """The library bounds them."""
+    head = b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * (2 * MIB)
+    with pytest.raises(HttpNoAnswer, match="broke"):
+        _ask(head)
+
+
+def test_silence_ends_at_the_deadline() -> None:
+    """A server that takes the request and says nothing."""
+    with pytest.raises(HttpNoAnswer, match=r"no answer within 0\.\d s"):
+        _ask(b"", hold_open=True, timeout_s=0.2)
+
+
+def test_an_error_whose_body_never_ends_is_still_its_status() -> None:
+    """Waiting for the explanation must not cost the message."""
+    head = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 9\r\nContent-Length: 100\r\n\r\n{"
+    answer, _ = _ask(head, hold_open=True, timeout_s=0.2)
+    assert (answer.status, answer.headers["retry-after"]) == (429, "9")
+    assert (answer.body, answer.truncated) == (b"", True)
+
+
+def test_a_request_that_was_given_up_frees_its_connection() -> None:
+    """With room for one connection, the next request gets through, whoever ended the last."""
+
+    async def scenario() -> RawServer:
+        async with raw_server(b"", b"", OK) as server:
+            client = _client(max_connections=1, timeout_s=0.3)
+            with pytest.raises(HttpNoAnswer):
+                await _get(client, server.url)
+            server.asked.clear()
+            cancelled = asyncio.create_task(_get(client, server.url))
+            await server.asked.wait()
+            cancelled.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await cancelled
+            assert (await _get(client, server.url)).body == BODY
+            await client.aclose()
+            return server
+
+    assert _run(scenario()).connections == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\x16\x03\x01\x02"],
+    ids=["nothing", "ssh", "no status", "tls"],
+)
+def test_what_is_not_http_is_no_answer(answer: bytes) -> None:
+    """Nothing came from the service, so nothing can be said about it."""
+    with pytest.raises(HttpNoAnswer):
+        _ask(answer)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "conduit.invalid"])
+def test_no_connection_is_told_from_no_answer(host: str) -> None:
+    """A closed port, and a name that is reserved never to exist."""
+
+    async def scenario() -> None:
+        async with raw_server() as server:
+            url = server.url
+        client = _client()
+        with pytest.raises(HttpUnreachable, match=r"no connection: \[Errno"):
+            await _get(client, url.replace("127.0.0.1", host))
+        await client.aclose()
+
+    _run(scenario())
+
+
+def test_a_handshake_without_an_answer_is_no_connection() -> None:
+    """Something listens, and does not speak TLS."""
+
+    async def scenario() -> None:
+        async with raw_server(b"", hold_open=True) as server:
+            client = _client(timeout_s=0.4)
+            with pytest.raises(HttpUnreachable, match="in time"):
+                await _get(client, server.url.replace("http:", "https:"))
+            await client.aclose()
+
+    _run(scenario())
+
+
+def test_closing_ends_requests_under_way_and_refuses_new_ones() -> None:
+    """None hangs."""
+
+    async def scenario() -> None:
+        async with raw_server(OK, b"", hold_open=True) as server:
+            client = _client()
+            await _get(client, server.url)
+            server.asked.clear()
+            asking = asyncio.create_task(_get(client, server.url))
+            await server.asked.wait()
+            await client.aclose()
+            with pytest.raises(HttpError):
+                await asking
+            with pytest.raises(HttpUnreachable, match="closed"):
+                await _get(client, server.url)
+
+    _run(scenario())
+
+
+# --- connections -----------------------------------------------------------------------------
+
+
+def test_a_connection_serves_many_requests() -> None:
+    """Handshakes cost more than requests do."""
+    _, server = _ask(OK, _gzip(gzip.compress(BODY)), OK, times=3)
+    assert server.connections == 1
+
+
+class _Closing:
+    """A server that closes a connection when the second request on it comes in."""
+
+    def __init__(self, *, answers_on: int = 1, says: bytes = b"") -> None:
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._answers_on = answers_on
+        self._says = says
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        for _ in range(self._answers_on):
+            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(OK)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(self._says)
+
+
+def _ask_closing(server: _Closing, times: int, **over: Any) -> list[HttpAnswer]:
+    async def scenario() -> list[HttpAnswer]:
+        async with serving(server) as url:
+            client = _client()
+            try:
+                return [await _get(client, url, **over) for _ in range(times)]
+            finally:
+                await client.aclose()
+
+    return _run(scenario())
+
+
+def test_a_server_that_closes_idle_connections_costs_no_request() -> None:
+    """The request that met the closed connection is sent once more, at once, on a new one."""
+    server = _Closing()
+    answers = _ask_closing(server, 4)
+    assert [one.body for one in answers] == [BODY] * 4
+    assert server.connections == 4
+
+
+def test_only_one_more_attempt_is_made() -> None:
+    """A server that answers nobody any more is told as it is."""
+    closing = _Closing()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if closing.connections == 0:
+            await closing(reader, writer)
+        else:
+            closing.connections += 1
+            await reader.readuntil(b"\r\n\r\n")
+
+    async def scenario() -> None:
+        async with serving(serve) as url:
+            client = _client()
+            await _get(client, url)
+            with pytest.raises(HttpNoAnswer):
+                await _get(client, url)
+            await client.aclose()
+
+    _run(scenario())
+    assert closing.connections == 2
+
+
+def test_an_answer_that_broke_off_is_not_asked_for_again() -> None:
+    """The server had the request: it did begin to answer."""
+    server = _Closing(says=http_answer(b"12345")[:-1])
+    with pytest.raises(HttpMalformed, match="cut short"):
+        _ask_closing(server, 2)
+    assert server.connections == 1
+
+
+def test_a_body_that_was_sent_is_sent_again() -> None:
+    """As OTLP's POST, whose repetition changes nothing."""
+    server = _Closing()
+
+    async def scenario() -> None:
+        async with serving(server) as url:
+            client = _client()
+            for _ in range(2):
+                await client.request("POST", url, content=b"\r\n\r\n", max_body_bytes=MIB)
+            await client.aclose()
+
+    _run(scenario())
+    assert [b"content-length: 4" in one.lower() for one in server.requests] == [True] * 2
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """What a request carries goes nowhere but where it was sent, wherever the answer points."""
+    for location in ("http://127.0.0.1:9/x", "http://[", "//"):
+        found = f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+        with suppress(HttpError):  # httpx refuses what is no URL
+            answer, server = _ask(found.encode())
+            assert (answer.status, len(server.heads)) == (302, 1)
+
+
+def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is shown to a proxy that nobody asked for."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    _ask(OK)
+
+
+# --- proxies ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """An authority, certificates of a server and a client, and of a stranger."""
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(MIB):
+        writer.write(data)
+    writer.close()
+
+
+def _through_proxy(certificates: Certificates, refusal: bytes | None) -> tuple[bytes, HttpAnswer]:
+    """What the proxy was asked, and the answer."""
+    heads: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        if refusal is not None:
+            writer.write(refusal)
+            return
+        _, port = heads[0].split()[1].split(b":")
+        there, back = await asyncio.open_connection("127.0.0.1", int(port))
+        writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+        await asyncio.gather(_pipe(reader, back), _pipe(there, writer), return_exceptions=True)
+
+    async def scenario() -> HttpAnswer:
+        async with (
+            raw_server(OK, tls=certificates.server_context()) as server,
+            serving(proxy) as url,
+        ):
+            proxy_url = url.replace("//", "//user:s3cr3t@")
+            client = _client(proxy=proxy_url, ca_file=certificates.ca)
+            try:
+                return await _get(client, server.url)
+            finally:
+                await client.aclose()
+
+    answer = _run(scenario())
+    return heads[0], answer
+
+
+def test_a_proxy_is_asked_to_connect_and_sees_no_request(certificates: Certificates) -> None:
+    """With its credentials; TLS is spoken with the server itself."""
+    head, answer = _through_proxy(certificates, None)
+    assert head.startswith(b"CONNECT 127.0.0.1:")
+    assert b"proxy-authorization: basic dxnlcjpzm2nym3q=" in head.lower()
+    assert answer.body == BODY
+
+
+def test_a_proxy_that_refuses_is_no_connection(certificates: Certificates) -> None:
+    """And its password is not told."""
+    refusal = http_answer(b"", status="407 Proxy Authentication Required")
+    with pytest.raises(HttpUnreachable, match="407 Proxy Authentication Required") as caught:
+        _through_proxy(certificates, refusal)
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["", "proxy:3128", "socks5://u:s3cr3t@a", "http://[u:s3cr3t"])
+def test_an_unusable_proxy_is_a_setting_at_fault(proxy: str) -> None:
+    """It is found at the start, and a password in it not repeated."""
+    with pytest.raises(ConfigError, match="proxy") as caught:
+        _client(proxy=proxy)
+    assert "s3cr3t" not in str(caught.value)
+
+
+# --- TLS -------------------------------------------------------------------------------------
+
+
+def _over_tls(
+    tls: ssl.SSLContext, change: Callable[[], object] | None = None, **over: Any
+) -> RawServer:
+    """Ask before and, if there is one, after a change."""
+
+    async def scenario() -> RawServer:
+        async with raw_server(OK, OK, tls=tls) as server:
+            url, client = server.url, _client(**over)
+            try:
+                assert (await _get(client, url)).body == BODY
+                if change is not None:
+                    change()
+                    assert (await _get(client, url)).body == BODY
+            finally:
+                await client.aclose()
+            return server
+
+    return _run(scenario())
+
+
+def test_a_given_authority_is_trusted_and_no_other(certificates: Certificates) -> None:
+    """There is no switch to look away: neither an unknown authority, nor another host's name."""
+    server, other = certificates.server_context(), certificates.server_context("other")
+    _over_tls(server, ca_file=certificates.ca)
+    for tls, ca_file in ((server, None), (server, certificates.stranger), (other, certificates.ca)):
+        with pytest.raises(HttpUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
+            _over_tls(tls, ca_file=ca_file)
+
+
+def test_without_authorities_https_fails(certificates: Certificates) -> None:
+    """For plain http none are loaded, which trusts nobody instead of everybody."""
+    with pytest.raises(HttpUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        _over_tls(certificates.server_context(), secure=False, ca_file=certificates.ca)
+
+
+def _copied(certificates: Certificates, folder: Path) -> dict[str, Any]:
+    paths: dict[str, Any] = {
+        "ca_file": folder / "ca",
+        "client_certificate_file": folder / "crt",
+        "client_key_file": folder / "key",
+    }
+    sources = (certificates.ca, certificates.certificate("client"), certificates.key("client"))
+    for path, source in zip(paths.values(), sources, strict=True):
+        shutil.copy(source, path)
+    return paths
+
+
+def test_a_client_certificate_is_shown(certificates: Certificates, tmp_path: Path) -> None:
+    """To a server that asks for one."""
+    mutual = certificates.server_context(mutual=True)
+    _over_tls(mutual, **_copied(certificates, tmp_path))
+    with pytest.raises(HttpError):
+        _over_tls(mutual, ca_file=certificates.ca)
+
+
+@pytest.mark.parametrize("name", ["ca_file", "client_certificate_file"])
+def test_a_tls_file_that_was_replaced_serves_the_next_connection(
+    certificates: Certificates, tmp_path: Path, name: str
+) -> None:
+    """No restart is needed; the connection that was opened with the old file is not used again."""
+    paths = _copied(certificates, tmp_path)
+
+    def change() -> None:
+        other = tmp_path / "new"
+        other.write_bytes(paths[name].read_bytes() + b"\n")
+        other.rename(paths[name])
+
+    server = _over_tls(certificates.server_context(mutual=True), change, **paths)
+    assert server.connections == 2
+
+
+def test_an_authority_that_was_replaced_is_trusted_no_more(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    """The new file alone counts."""
+    paths = _copied(certificates, tmp_path)
+    with pytest.raises(HttpUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        _over_tls(
+            certificates.server_context(mutual=True),
+            lambda: paths["ca_file"].write_bytes(certificates.stranger.read_bytes()),
+            **paths,
+        )
+
+
+def test_a_broken_replacement_leaves_the_last_files_in_force(
+    certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be half written; a warning names it."""
+    paths = _copied(certificates, tmp_path)
+    server = _over_tls(
+        certificates.server_context(mutual=True),
+        lambda: paths["ca_file"].write_text("half a certif"),
+        **paths,
+    )
+    assert server.connections == 1
+    assert [str(paths["ca_file"]) in one for one in caplog.messages] == [True]
+
+
+def test_requests_under_way_survive_a_replaced_file(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    """They end on the connections that they began on."""
+    paths = _copied(certificates, tmp_path)
+    asked, going_on = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if not asked.is_set():
+            asked.set()
+            await going_on.wait()
+        writer.write(OK)
+        await writer.drain()
+
+    async def scenario() -> None:
+        async with serving(serve, tls=certificates.server_context(mutual=True)) as url:
+            client = _client(**paths)
+            first = asyncio.create_task(_get(client, url))
+            await asked.wait()
+            paths["ca_file"].write_bytes(certificates.ca.read_bytes() + b"\n")
+            assert (await _get(client, url)).body == BODY
+            going_on.set()
+            assert (await first).body == BODY
+            await client.aclose()
+
+    _run(scenario())
+
+
+@pytest.mark.parametrize("option", ["ca_file", "client_certificate_file"])
+def test_an_unusable_tls_file_is_a_setting_at_fault(tmp_path: Path, option: str) -> None:
+    """Absent, or something else than certificates."""
+    (tmp_path / "text").write_text("no certificate")
+    for name in ("absent", "text"):
+        with pytest.raises(ConfigError, match=str(tmp_path / name)):
+            _client(**{option: tmp_path / name})
+
+
+def test_a_locked_key_fails_instead_of_asking_a_terminal(certificates: Certificates) -> None:
+    """Nobody sits there."""
+    with pytest.raises(ConfigError, match=r"client\.crt"):
+        _client(
+            client_certificate_file=certificates.certificate("client"),
+            client_key_file=certificates.key("locked"),
+        )
+
+
+# --- foreign exceptions ----------------------------------------------------------------------
+
+_UNSENT = ("LocalProtocolError", "UnsupportedProtocol", "InvalidURL")
+_UNREACHABLE = ("ConnectError", "ConnectTimeout", "ProxyError")
+# Raised only by what this client does not use: `raise_for_status`, cookies, sync streams.
+_NEVER = ("CookieConflict", "HTTPStatusError")
+
+
+def _foreign() -> list[Exception]:
+    kinds = [
+        kind
+        for name, kind in inspect.getmembers(httpx, inspect.isclass)
+        if issubclass(kind, Exception) and name not in _NEVER
+    ]
+    raised: list[Exception] = [OSError(5, "Input/output error"), ssl.SSLError(1, "bad record")]
+    for kind in kinds:
+        exception = kind.__new__(kind)
+        Exception.__init__(exception, "broken")
+        raised.append(exception)
+    return raised
+
+
+@pytest.mark.parametrize("foreign", _foreign(), ids=lambda foreign: type(foreign).__name__)
+def test_every_exception_of_the_library_is_mapped(foreign: Exception) -> None:
+    """None gets through as it is, and a new one is found by this test."""
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        raise foreign
+
+    client = _client(transport=httpx.MockTransport(handle))
+    with pytest.raises(HttpError) as caught:
+        _run(_get(client, "http://conduit.test"))
+    name = type(foreign).__name__
+    expected: type[HttpError] = HttpNoAnswer
+    if name in _UNSENT:
+        expected = HttpError
+    elif name in _UNREACHABLE:
+        expected = HttpUnreachable
+    assert type(caught.value) is expected
+    assert caught.value.__cause__ is foreign
