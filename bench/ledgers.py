@@ -11,21 +11,21 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from exporter.simulator.answers import content_fields, json_object, summary_fields
+from exporter.ledger.database import Database
+from exporter.ledger.outbox import Settlement
+from exporter.ledger.schema import TraceState, Urgency
 
 from bench.conduit_server import five_calls
 from bench.worlds import WORKSPACE, Agents, agent_id_of
 from exporter.conduit import models
 from exporter.conduit.decoding import decode_json
-from exporter.convert.otlp import TraceEncoder
+from exporter.convert.otlp import encode_trace
 from exporter.convert.trace import ConvertOptions, run_to_trace
-from exporter.ledger.database import Database
+from exporter.demo.answers import content_fields, json_object, summary_fields
+from exporter.demo.generator import GeneratedRuns
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.outbox import Settlement
 from exporter.ledger.records import Coverage, EncodedTrace, Sighting
-from exporter.ledger.schema import TraceState, Urgency
-from exporter.conduit.models import Agent, RunDetail, Unreadable, Workspace
-from exporter.simulator.generator import GeneratedRuns
+from exporter.models import Agent, RunDetail, Unreadable, Workspace
 
 _OWN: Final = 5_000
 _PAGE: Final = 100
@@ -70,12 +70,11 @@ def _write_own(ledger: Ledger, plan: LedgerPlan, runs: int) -> None:
         )
         for number in range(plan.agents)
     ]
-    encoder = TraceEncoder(ConvertOptions())
     written = 0
     while written < runs:
         at = written // _PAGE % plan.agents
         count = min(_PAGE, runs - written)
-        traced = [_traced(sources[at], encoder, plan.now_ns) for _ in range(count)]
+        traced = [_traced(sources[at], plan.now_ns) for _ in range(count)]
         ledger.transact([partial(_record, agent_no=agent_nos[at], rows=traced, plan=plan)])
         written += count
     if plan.delivered:
@@ -111,9 +110,7 @@ def _put_agents(ledger: Ledger, *, plan: LedgerPlan) -> list[int]:
     ]
 
 
-def _traced(
-    source: GeneratedRuns, encoder: TraceEncoder, now_ns: int
-) -> tuple[RunDetail, EncodedTrace]:
+def _traced(source: GeneratedRuns, now_ns: int) -> tuple[RunDetail, EncodedTrace]:
     """The next run of an agent, read and converted as the exporter does it."""
     (arrival,) = source.arrivals(source.next_ns)
     run, content = source.run(arrival.number), source.content(arrival.number)
@@ -127,9 +124,9 @@ def _traced(
     if isinstance(detail, Unreadable):
         raise TypeError(detail.detail)
     trace = run_to_trace(detail, agent_name="Agent", options=ConvertOptions())
-    tools = tuple((one.name, one.failed) for one in trace.tools)
+    tools = tuple((one.name, one.failed) for one in trace.tools.elements())
     return detail, EncodedTrace(
-        trace_id=trace.trace_id, payload=encoder.encode(trace), spans=len(trace.spans), tools=tools
+        trace_id=trace.trace_id, payload=encode_trace(trace), spans=len(trace.spans), tools=tools
     )
 
 

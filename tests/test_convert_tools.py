@@ -1,96 +1,169 @@
-"""Items of a tool trace of every shape: what is understood, and what is left out."""
+"""Tool calls of every shape: what is understood, what belongs together, and what is left out."""
 
+import json
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from exporter.convert.tools import ToolItem, read_tool_item
+from exporter.convert.spans import ToolCall
+from exporter.convert.tools import MAX_SPANS, Tool, ToolCalls, read_tool_trace
+from tests.convert_support import ANY_JSON, FIXTURES, said, trace_of
 from tests.factories import SECOND_NS
 
 T_NS = 1_775_185_455 * SECOND_NS
+ODD_NUMBERS = (Decimal("1e999"), float("inf"), Decimal("sNaN"))
+ODD_VALUES: tuple[Any, ...] = ([], {}, [{}], True)
+NO_ERRORS: tuple[Any, ...] = (
+    *(None, "", " ", "n/a", "N/A", "undefined", "None", "null", "false"),
+    *(False, 0, {}, [], {"message": "", "code": "n/a"}),
+)
+FUNCTION = {"name": "search", "arguments": "{}"}
+CALL = {"id": "call_1", "type": "function", "function": FUNCTION}
 
 
-def test_the_documented_item_is_understood() -> None:
-    """Name, input and output, nothing more."""
-    item = {"name": "get_reservation", "input": {"id": "r"}, "output": {"ok": "no"}}
+def read(*items: Any) -> ToolCalls:
+    return read_tool_trace(items, name_of=str)
 
-    assert read_tool_item(item) == ToolItem(
-        name="get_reservation", input={"id": "r"}, output={"ok": "no"}
+
+def only(item: Any) -> Tool:
+    (tool,) = read(item).shown
+    return tool
+
+
+def seen(*items: Any) -> list[tuple[Any, ...]]:
+    """Name, call id, input, output and failure of each call."""
+    return [
+        (tool.name, tool.call_id, tool.input, tool.output, tool.failed)
+        for tool in read(*items).shown
+    ]
+
+
+# Each framework's way of telling one call with its result: `search` of {"q": 1} found "rooms".
+SHAPES: dict[str, list[Any]] = json.loads((FIXTURES / "tool_shapes.json").read_text())
+
+
+@pytest.mark.parametrize("items", SHAPES.values(), ids=SHAPES)
+def test_every_usual_shape_is_one_call_with_its_result(items: list[Any]) -> None:
+    """Name, input and output are found, and a call and its result are one span."""
+    calls = read(*items)
+    (tool,) = calls.shown
+
+    name = "search_it" if tool.name == "search_it" else "search"
+    assert (tool.name, tool.input, tool.output, tool.failed) == (name, {"q": 1}, "rooms", False)
+    assert tool.whole is None
+    assert calls.counted == {ToolCall(name, failed=False): 1}
+
+
+def test_an_item_of_several_calls_is_several_spans() -> None:
+    """Parallel calls keep their order, their results find them, and their span ids differ."""
+    items = (
+        {"role": "assistant", "tool_calls": [CALL, {**CALL, "id": "call_2"}, None]},
+        {"role": "tool", "tool_call_id": "call_2", "content": "second"},
+        {"role": "tool", "tool_call_id": "call_1", "content": "first"},
     )
+
+    assert seen(*items) == [
+        ("search", "call_1", "{}", "first", False),
+        ("search", "call_2", "{}", "second", False),
+    ]
+    spans = trace_of(*items).spans
+    assert len({span.context.span_id for span in spans}) == 3
+    assert [said(span)["conduit.tool.index"] for span in spans[1:]] == [0, 0]
+
+
+def test_results_without_an_id_belong_to_the_calls_of_their_name_in_order() -> None:
+    """Gemini tells no ids: the first answer is the first call's."""
+    call, answer = ({"functionCall": {"name": "a"}}, {"functionResponse": {"name": "a"}})
+
+    answers = [{"functionResponse": {"name": "a", "response": {"n": n}}} for n in (1, 2, 3)]
+    assert [one[3] for one in seen(call, call, *answers)] == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert len(read(call, answer).shown) == 2  # no response, no result
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        pytest.param([{"name": "a", "input": 1, "output": 2, "id": 7}] * 2, id="numbered alike"),
+        pytest.param([{"name": "a", "id": "r"}, {"name": "b", "id": "r", "output": 1}], id="names"),
+        pytest.param(
+            [{"name": "a", "input": 1, "output": 2, "call_id": "x"}] * 2, id="whole twice"
+        ),
+        pytest.param([{"name": "a", "call_id": "x"}] * 2, id="an id used again"),
+        pytest.param(
+            [{"name": "a", "call_id": True}, {"call_id": 1, "output": 2}], id="true is not 1"
+        ),
+        pytest.param([{"tool_call_id": "c", "output": 1}, {"name": "a"}], id="a result of nothing"),
+    ],
+)
+def test_what_does_not_belong_together_is_counted_apart(items: list[Any]) -> None:
+    """A plain id may be anybody's, and a call that is whole needs no other."""
+    assert read(*items).counted.total() == 2
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        pytest.param(None, id="null"),
+        pytest.param({"role": "user", "name": "Jane", "content": "Hello"}, id="a guest's message"),
+        pytest.param({"role": "assistant", "content": "Hi", "tool_calls": []}, id="no call in it"),
+        pytest.param({"type": "reasoning", "text": "I should look"}, id="a thought"),
+        pytest.param({"toolCalls": [], "toolResults": []}, id="a step without calls"),
+    ],
+)
+def test_what_is_no_call_is_no_span(item: Any) -> None:
+    """Messages and thoughts around the calls are none."""
+    assert read(item) == ToolCalls()
 
 
 @pytest.mark.parametrize(
     ("item", "name"),
     [
-        ({"name": "search"}, "search"),
         ({"name": "Search the web"}, "Search the web"),
-        ({"tool_name": "search"}, "search"),
-        ({"toolName": "search"}, "search"),
-        ({"function_name": "search"}, "search"),
-        ({"tool": "search"}, "search"),
-        ({"action": "search"}, "search"),
         ({"name": "search", "tool": "other", "action": "third"}, "search"),
         ({"tool": "other", "name": "search"}, "search"),
         ({"name": None, "tool": "search"}, "search"),
-        ({"function": {"name": "search", "arguments": "{}"}}, "search"),
-        ({"tool_call": {"name": "search"}}, "search"),
+        ({"name": "", "tool": "search"}, "search"),
+        ({"name": "send", "params": {"name": "Jane", "arguments": 1}}, "send"),
+        ({"method": "tools/call", "params": {"name": "search"}}, "search"),
+        ({"method": "m", "input": 1, "params": {"name": "search"}}, "search"),
         ("get_reservation", "get_reservation"),
         (["get_reservation", {"id": 1}], "get_reservation"),
+        ({"params": {"name": "Jane Doe"}}, "unknown"),
+        ({"data": {"name": "Jane Doe"}}, "unknown"),
         ({"action": "I looked up Jane's booking"}, "unknown"),
         ({"tool": "x" * 65}, "unknown"),
+        ({"type": "tool-result", "output": 1}, "unknown"),
         ({"function": {"arguments": "{}"}}, "unknown"),
         ({"name": {"tool": "x"}}, "unknown"),
-        ({"name": ""}, "unknown"),
         ({"name": "  "}, "unknown"),
         ({"name": 7}, "unknown"),
+        ({7: "search"}, "unknown"),
         ({}, "unknown"),
         ("Looked up the booking", "unknown"),
         ("search", "unknown"),
         ("a_" * 40 + "a", "unknown"),
         (["Looked", "up"], "unknown"),
+        ([{"thought": "hm"}, None], "unknown"),
         (["get_reservation", 1, 2, 3], "unknown"),
         ([], "unknown"),
         (7, "unknown"),
-        (Decimal("1.5"), "unknown"),
         (False, "unknown"),
     ],
 )
 def test_the_name_is_a_name_or_unknown(item: Any, name: str) -> None:
-    """Usual spellings are understood; prose is never taken for a name."""
-    read = read_tool_item(item)
-
-    assert read.name == name
-    assert (read.whole is None) == (name != "unknown") or read.input is None
-
-
-def test_a_call_as_openai_writes_it() -> None:
-    """The inner object tells name and arguments, the outer one the call's id."""
-    read = read_tool_item(
-        {"id": "call_1", "function": {"name": "search", "arguments": '{"q":1}'}, "result": "r"}
-    )
-
-    assert (read.name, read.call_id, read.input, read.output) == (
-        "search",
-        "call_1",
-        '{"q":1}',
-        "r",
-    )
-
-
-def test_a_step_written_as_a_list() -> None:
-    """Name, input, output by their places; what is missing is None."""
-    assert read_tool_item(["get_it", {"id": 1}, "found"]) == ToolItem(
-        name="get_it", input={"id": 1}, output="found"
-    )
-    assert read_tool_item(["get_it"]) == ToolItem(name="get_it")
+    """What is given as a name is one; prose, and the names of guests, are none."""
+    assert only(item).name == name
 
 
 def test_an_item_is_kept_whole_where_it_is_not_understood() -> None:
-    """Without a name, or with neither input nor output; even one that is named unknown."""
-    for item in ({"x": 1}, {"name": "search"}, {"name": "unknown", "input": 1}, "prose here"):
-        assert read_tool_item(item).whole == item
-    assert read_tool_item({"name": "search", "input": 0}).whole is None
+    """Without a name, or with neither input nor output."""
+    for item in ({"x": 1}, {"name": "search"}, {"input": 1}, "prose here", [1, 2], 7):
+        assert only(item).whole == item
+    assert only({"name": "search", "input": 0}).whole is None
 
 
 @pytest.mark.parametrize(
@@ -99,18 +172,19 @@ def test_an_item_is_kept_whole_where_it_is_not_understood() -> None:
         ({"tool_call_id": "abc-1"}, "abc-1"),
         ({"toolUseId": "toolu_1"}, "toolu_1"),
         ({"id": "call_1"}, "call_1"),
-        ({"id": "toolu_1"}, "toolu_1"),
         ({"call_id": "a", "id": "call_1"}, "a"),
         ({"id": "res_123"}, None),
         ({"id": 5}, None),
-        ({"tool_call_id": 5}, None),
         ({"tool_call_id": "jane doe"}, None),
         ({"tool_call_id": "x" * 129}, None),
+        ({"tool_call_id": 10**5_000}, None),
+        *(({"call_id": odd}, None) for odd in ODD_NUMBERS),
+        *(({"call_id": odd}, None) for odd in ODD_VALUES),
     ],
 )
 def test_call_ids(item: Any, call_id: str | None) -> None:
-    """A plain `id` may be a guest's; only what is marked as a call's is taken."""
-    assert read_tool_item({"name": "a", **item}).call_id == call_id
+    """A plain `id` may be a guest's; only what is marked as a call's is shown, and none raises."""
+    assert only({"name": "a", **item}).call_id == call_id
 
 
 @pytest.mark.parametrize(
@@ -122,72 +196,132 @@ def test_call_ids(item: Any, call_id: str | None) -> None:
         ({"error": {"type": "Jane", "code": 404}}, "404"),
         ({"error": {"status": "not-found"}}, "not_found"),
         ({"error": {"message": "m"}, "error_type": "forbidden"}, "forbidden"),
+        ({"error_type": "timeout"}, "timeout"),
+        ({"errorText": "boom", "state": "output-error"}, "_OTHER"),
         ({"exception": "E", "status_code": 503}, "503"),
+        ({"status_code": 500}, "500"),
+        ({"statusCode": "429"}, "429"),
         ({"status": "error"}, "_OTHER"),
         ({"status": " Timed Out "}, "timeout"),
-        ({"state": "failed"}, "_OTHER"),
+        ({"status": "cancelled"}, "cancelled"),
+        ({"outcome": "Canceled"}, "cancelled"),
+        ({"status": "denied"}, "denied"),
+        ({"state": "output-denied"}, "_OTHER"),
         ({"status": 500}, "500"),
         ({"success": False}, "_OTHER"),
+        ({"success": 0}, "_OTHER"),
         ({"ok": "false"}, "_OTHER"),
         ({"isError": True}, "_OTHER"),
         ({"failed": 1}, "_OTHER"),
+        ({"cancelled": True}, "_OTHER"),
+        ({"output": {"content": [], "isError": True}}, "_OTHER"),
+        ({"output": '{"isError": true}'}, "_OTHER"),
+        ({"output": {"type": "error-text", "value": "no room"}}, "_OTHER"),
+        ({"toolResult": {"status": "error", "content": []}}, "_OTHER"),
     ],
 )
 def test_an_item_that_says_it_failed(item: Any, error_type: str) -> None:
-    """By error, status or flag; free text never becomes the type."""
-    read = read_tool_item({"name": "a", **item})
+    """By error, code, status or flag; free text never becomes the type."""
+    tool = only({"name": "a", **item})
 
-    assert (read.failed, read.error_type) == (True, error_type)
+    assert (tool.failed, tool.error_type) == (True, error_type)
 
 
 @pytest.mark.parametrize(
     "item",
     [
-        *({"error": None}, {"error": ""}, {"error": "none"}, {"error": False}, {"error": {}}),
-        *({"status": "confirmed"}, {"status": 200}, {"status": True}, {"status": 399}),
-        *({"success": True}, {"success": None}, {"ok": "yes"}, {"is_error": "false"}),
-        *({"output": {"error": "card declined"}}, {"output": "error"}, {"error_type": "timeout"}),
+        *({"error": no} for no in NO_ERRORS),
+        *(
+            {"status": "confirmed"},
+            {"status": 200},
+            {"status": True},
+            {"status": 399},
+            {"status": {}},
+        ),
+        *({"success": True}, {"success": None}, {"success": "n/a"}, {"ok": "ok"}, {"ok": []}),
+        *({"is_error": "false"}, {"status_code": 302}, {"status_code": Decimal("sNaN")}),
+        *({"output": {"error": "card declined"}}, {"output": "error"}, {"output": '{"error": 1'}),
+        *({"output": {"isError": False}}, {"output": {"cancelled": True}}, {"output": {7: 8}}),
     ],
+    ids=str,
 )
 def test_an_item_that_does_not(item: Any) -> None:
-    """A denial is no failure, and what an output says is the tool's business."""
-    read = read_tool_item({"name": "a", **item})
+    """Empty errors invent none, and what an output says is the tool's business."""
+    tool = only({"name": "a", **item})
 
-    assert (read.failed, read.error, read.error_type) == (False, None, "_OTHER")
+    assert (tool.failed, tool.error, tool.error_type) == (False, None, "_OTHER")
+
+
+def test_a_result_that_failed_fails_its_call() -> None:
+    """The failure of a result is its call's, whatever the item of the call said."""
+    call = {"type": "tool_use", "id": "toolu_1", "name": "pay", "input": {}, "status": "running"}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "no", "is_error": True}
+
+    assert seen(call, result) == [("pay", "toolu_1", {}, "no", True)]
 
 
 @pytest.mark.parametrize(
-    ("item", "start", "end"),
+    ("items", "start", "end"),
     [
-        ({"started_at": T_NS, "ended_at": T_NS + 5}, 0, 5),
-        ({"startTime": T_NS, "endTime": T_NS + 5, "duration_ms": 9}, 0, 5),
-        ({"started_at": T_NS, "duration_ns": 7}, 0, 7),
-        ({"started_at": T_NS, "duration_us": 7}, 0, 7_000),
-        ({"started_at": T_NS, "latency_ms": 7}, 0, 7_000_000),
-        ({"started_at": T_NS, "duration_seconds": 7}, 0, 7 * SECOND_NS),
-        ({"started_at": T_NS, "duration_ns": 7, "duration_ms": 9}, 0, 7),
-        ({"started_at": T_NS, "duration_ns": "x", "duration_ms": 9}, 0, 9_000_000),
-        ({"completed_at": T_NS, "duration_s": 1}, -SECOND_NS, 0),
-        ({"started_at": T_NS, "ended_at": "soon", "duration_ns": 7}, 0, 7),
+        ([{"started_at": T_NS, "ended_at": T_NS + 5}], 0, 5),
+        ([{"startTime": T_NS, "endTime": T_NS + 5, "duration_ms": 9}], 0, 5),
+        ([{"started_at": T_NS, "duration_ns": 7}], 0, 7),
+        ([{"started_at": T_NS, "duration_us": 7}], 0, 7_000),
+        ([{"started_at": T_NS, "latency_ms": 7}], 0, 7_000_000),
+        ([{"started_at": T_NS, "duration_seconds": 7}], 0, 7 * SECOND_NS),
+        ([{"started_at": T_NS, "duration_ns": "x", "duration_ms": 9}], 0, 9_000_000),
+        ([{"started_at": T_NS, "ended_at": "soon", "duration_ns": 7}], 0, 7),
+        ([{"id": "c", "start": T_NS}, {"call_id": "c", "output": 1, "end": T_NS + 5}], 0, 5),
     ],
 )
-def test_an_item_with_times_of_its_own(item: Any, start: int, end: int) -> None:
-    """Start and end, or one of them and a duration, under the usual names."""
-    read = read_tool_item({"name": "a", **item})
+def test_calls_with_times_of_their_own(items: list[Any], start: int, end: int) -> None:
+    """Start and end, or start and a duration, under the usual names; in both items together."""
+    (tool,) = read(*items).shown
 
-    assert (read.start_ns, read.end_ns) == (T_NS + start, T_NS + end)
+    assert (tool.start_ns, tool.end_ns) == (T_NS + start, T_NS + end)
 
 
 @pytest.mark.parametrize(
     "item",
     [
         *({"started_at": T_NS}, {"duration_ms": 5}, {"ended_at": T_NS}, {}),
-        *({"start": "soon", "end": "later"}, {"start": "soon", "duration_ms": 5}),
+        *({"start": "soon", "end": "later"}, {"ended_at": T_NS, "duration_ms": 5}),
         {"started_at": T_NS, "duration_ms": -5},
     ],
 )
 def test_an_item_with_too_little_has_no_time(item: Any) -> None:
-    """A start or a duration alone says not when it was."""
-    read = read_tool_item({"name": "a", **item})
+    """Nothing is worked out from less."""
+    tool = only({"name": "a", **item})
 
-    assert (read.start_ns, read.end_ns) == (None, None)
+    assert (tool.start_ns, tool.end_ns) == (None, None)
+
+
+def test_a_million_items_are_counted_and_a_thousand_shown() -> None:
+    """What has no span is counted all the same, and told on the root."""
+    trace = trace_of(*[{}] * 200_000, *[{"name": "pay", "error": "declined"}] * 3)
+
+    assert len(trace.spans) == 1 + MAX_SPANS
+    assert said(trace.spans[0])["conduit.run.tool_calls"] == 200_003
+    assert trace.tools == Counter(
+        {ToolCall("unknown", failed=False): 200_000, ToolCall("pay", failed=True): 3}
+    )
+
+
+def test_calls_beyond_the_limit_are_still_completed() -> None:
+    """A call without a span is counted once as well, with its result's failure."""
+    late = [{"id": "c", "name": "pay", "input": 1}, {"call_id": "c", "error": "declined"}]
+    calls = read(*[{"name": "a", "input": 1, "output": 1}] * MAX_SPANS, *late)
+
+    assert len(calls.shown) == MAX_SPANS
+    assert calls.counted[ToolCall("pay", failed=True)] == 1
+    assert calls.counted.total() == MAX_SPANS + 1
+
+
+@settings(deadline=None)
+@given(items=st.lists(ANY_JSON, max_size=6))
+def test_any_items_are_read(items: list[Any]) -> None:
+    """Nothing raises; every call that is shown is counted, and the same each time."""
+    calls = read(*items)
+
+    assert calls.counted.total() == len(calls.shown)
+    assert repr(read(*items)) == repr(calls)

@@ -155,7 +155,6 @@ def requirements_of(package: str) -> set[str]:
 # Not imported by the package, and why it is installed all the same.
 NOT_IMPORTED = {
     "opentelemetry-exporter-otlp": "brings the messages and grpcio",
-    "opentelemetry-sdk": "the oracle of the tests",
 }
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
 from exporter.app.daemon import serve
 from exporter.clock import SystemClock
-from exporter.convert.otlp import payload_to_spans
-from exporter.convert.spans import Span
+from exporter.convert.otlp import attributes_of, payload_to_spans
 from exporter.delivery.endpoint import resolve_endpoint
 from exporter.delivery.outcome import Accepted, Outcome
 from exporter.settings.addresses import ListenAddress
@@ -123,8 +124,8 @@ class TraceLines:
 def trace_line(spans: Iterable[Span]) -> str:
     """A trace on a line: who ran, how long, at what price, and the tools that were called."""
     root, *tools = spans
-    said = dict(root.attributes)
-    seconds = (root.end_ns - root.start_ns) / 1e9
+    said = attributes_of(root)
+    seconds = (root.end_time_unix_nano - root.start_time_unix_nano) / 1e9
     tokens = (said.get("gen_ai.usage.input_tokens"), said.get("gen_ai.usage.output_tokens"))
     counted = "- tokens" if None in tokens else f"{tokens[0]} + {tokens[1]} tokens"
     cost = said.get("conduit.run.cost_usd")

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from exporter.conduit.decoding import decode_json
 from exporter.conduit.models import Unreadable, parse_run, parse_run_detail
-from exporter.convert.trace import ConvertOptions, Trace, run_to_trace, summary_to_trace
+from exporter.convert.spans import Trace
+from exporter.convert.trace import ConvertOptions, run_to_trace, summary_to_trace
 from exporter.errors import SourceMalformed
 
 # Stand in for the ids that a bare run may lack; in the daemon they come from the request.

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 from exporter import __version__
 from exporter.app.revision import revision
 from exporter.conduit.models import DISPOSITIONS, IN_FLIGHT_STATUSES, TERMINAL_STATUSES
+from exporter.convert.trace import NO_DISPOSITION
 from exporter.ledger.totals import Family, Number
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.labels import OTHER
 from exporter.metrics.sample import HistogramValue, Sample
-from exporter.sync.policy import NO_DISPOSITION
 
 if TYPE_CHECKING:
     from exporter.app.assembly import Exporter

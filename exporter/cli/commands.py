@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
@@ -17,9 +17,6 @@ from exporter.cli.history import backfill, reconcile, replay
 from exporter.cli.loading import load_settings
 from exporter.cli.signals import SIGNALS
 from exporter.errors import ConfigError, ExporterError
-
-if TYPE_CHECKING:
-    from exporter.convert.trace import ConvertOptions
 
 _ABOUT: Final = """\
 Conduit agent runs as OpenTelemetry traces and Prometheus metrics.
@@ -232,7 +229,7 @@ def convert(
         tool_timing="slices" if tool_timing == "slices" else "instants",
         capture_content=capture_content,
     )
-    show = _writer_of(style, options)
+    show = _writer_of(style)
     code = 0
     for trace in traces_of(source.read(), agent_name=agent_name, options=options):
         if isinstance(trace, Unreadable):
@@ -311,12 +308,11 @@ def _parsed(option: str, parse: Callable[[str], Any], text: str) -> Any:
         raise click.BadParameter(str(exc), param_hint=option) from None
 
 
-def _writer_of(style: str, options: "ConvertOptions") -> Callable[[Any], str]:
+def _writer_of(style: str) -> Callable[[Any], str]:
     if style == "tree":
         from exporter.convert.tree import render_tree
 
         return render_tree
-    from exporter.convert.otlp import TraceEncoder, payload_to_otlp_json
+    from exporter.convert.otlp import encode_trace, payload_to_otlp_json
 
-    encoder = TraceEncoder(options)
-    return lambda trace: json.dumps(payload_to_otlp_json(encoder.encode(trace)))
+    return lambda trace: json.dumps(payload_to_otlp_json(encode_trace(trace)))

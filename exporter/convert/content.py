@@ -6,25 +6,22 @@ raises: a value of any type and depth becomes some JSON text.
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from exporter.convert.bounds import CUT_MARK, MAX_BYTES, cut, storable
-from exporter.convert.redaction import Pattern, mask, mask_number
+from exporter.convert.redaction import Patterns, mask, mask_number
+from exporter.convert.text import CUT_MARK, MAX_BYTES, cut, storable
 
-_MARK: Final = json.dumps(CUT_MARK, ensure_ascii=False)
-_MARK_BYTES: Final = len(_MARK.encode())
-_MARK_ENTRY: Final = f"{_MARK}:true"
-_MARK_ENTRY_BYTES: Final = len(_MARK_ENTRY.encode())
-_LONGEST_KEY_BYTES: Final = 128
-_MOST_NESTING: Final = 24
+_MAX_DEPTH: Final = 24
 # The interpreter refuses to print integers of more than 4,300 digits.
-_MOST_BITS: Final = 4_096
+_MAX_INTEGER_BITS: Final = 4_096
+# What a value costs beside its text: quotes, a comma, brackets.
+_OVERHEAD: Final = 4
+# How much less room is tried at least where a text does not fit.
+_STEP: Final = 32
 # Text that may be JSON itself (an OpenAI tool call carries its arguments so) is read up to here.
-_LONGEST_JSON_TEXT: Final = 65_536
-
-Patterns = tuple[Pattern, ...]
+_MAX_JSON_TEXT: Final = 65_536
 
 
 def content_text(text: str, *, patterns: Patterns) -> str:
@@ -34,19 +31,24 @@ def content_text(text: str, *, patterns: Patterns) -> str:
 
 def content_json(value: Any, *, patterns: Patterns) -> str:
     """A JSON value of content as an attribute's value; JSON in a string is unpacked first."""
-    return _JsonWriter(patterns).write(_unpacked(value), MAX_BYTES, 0)
+    value = parsed(value)
+    return _fit(lambda room: _Shrinker(room, patterns).shrink(value, 0))
 
 
 def output_messages(text: str, *, finish_reason: str, patterns: Patterns) -> str:
     """The agent's answer in the form of `gen_ai.output.messages`."""
-    head = '[{"role":"assistant","parts":[{"type":"text","content":'
-    tail = '}],"finish_reason":' + json.dumps(finish_reason) + "}]"
-    room = MAX_BYTES - len(head) - len(tail)
-    return head + _JsonWriter(patterns).write(text, room, 0) + tail
+    masked = mask(storable(text), patterns)
+
+    def message(room: int) -> Any:
+        part = {"type": "text", "content": cut(masked, max_bytes=room)}
+        return [{"role": "assistant", "parts": [part], "finish_reason": finish_reason}]
+
+    return _fit(message)
 
 
-def _unpacked(value: Any) -> Any:
-    if isinstance(value, str) and len(value) <= _LONGEST_JSON_TEXT and value[:1] in ("{", "["):
+def parsed(value: Any) -> Any:
+    """What JSON in a string says; any other value as it is."""
+    if isinstance(value, str) and len(value) <= _MAX_JSON_TEXT and value[:1] in ("{", "["):
         try:
             return json.loads(value, parse_float=Decimal)
         except (ValueError, ArithmeticError, RecursionError):
@@ -54,83 +56,82 @@ def _unpacked(value: Any) -> Any:
     return value
 
 
-class _JsonWriter:
-    """Writes JSON into a given room of bytes; every `room` holds at least the mark of a cut."""
+def _fit(build: Callable[[int], Any]) -> str:
+    """JSON of what `build` makes of the largest room tried that keeps it below the limit."""
+    room = MAX_BYTES
+    while True:
+        text = json.dumps(build(room), ensure_ascii=False, separators=(",", ":"))
+        size = len(text.encode())
+        if size <= MAX_BYTES:
+            return text
+        room = min(room * MAX_BYTES // size, room - _STEP)
 
-    def __init__(self, patterns: Patterns) -> None:
+
+class _Shrinker:
+    """Copies a value, masked, until about `room` bytes are spent; a mark stands for the rest."""
+
+    def __init__(self, room: int, patterns: Patterns) -> None:
+        self._room = room
         self._patterns = patterns
 
-    def write(self, value: Any, room: int, depth: int) -> str:
+    def shrink(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
-            return self._string(value, room)
-        if isinstance(value, Mapping):
-            return self._object(value, room, depth)
-        if isinstance(value, list | tuple):
-            return self._array(value, room, depth)
-        text = self._scalar(value)
-        return text if len(text.encode()) <= room else _MARK
+            return self._text(value)
+        if isinstance(value, Mapping | list | tuple):
+            if value and (depth >= _MAX_DEPTH or self._room <= 0):
+                return CUT_MARK
+            self._room -= _OVERHEAD
+            return (
+                self._object(value, depth)
+                if isinstance(value, Mapping)
+                else self._array(value, depth)
+            )
+        return self._scalar(value)
 
-    def _scalar(self, value: Any) -> str:
+    def _object(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        copy: dict[str, Any] = {}
+        for key, item in value.items():
+            if self._room <= 0:
+                copy[CUT_MARK] = True
+                break
+            name = self._text(str(key))
+            # Two keys may read alike once they are masked.
+            name = f"{name} {len(copy)}" if name in copy else name
+            copy[name] = self.shrink(item, depth + 1)
+        return copy
+
+    def _array(self, value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+        copy: list[Any] = []
+        for item in value:
+            if self._room <= 0:
+                copy.append(CUT_MARK)
+                break
+            copy.append(self.shrink(item, depth + 1))
+        return copy
+
+    def _text(self, text: str) -> str:
+        kept = cut(mask(storable(text), self._patterns), max_bytes=self._room)
+        self._room -= len(kept.encode()) + _OVERHEAD
+        return kept
+
+    def _scalar(self, value: Any) -> Any:
+        self._room -= _OVERHEAD
         if value is None or isinstance(value, bool):
-            return json.dumps(value)
-        if isinstance(value, int):
-            return self._number(str(value)) if value.bit_length() <= _MOST_BITS else _MARK
-        if isinstance(value, Decimal) and value.is_finite():
-            return self._number(str(value))
-        if isinstance(value, float) and math.isfinite(value):
-            return self._number(repr(value))
-        return json.dumps(f"[{type(value).__name__}]")
+            return value
+        if isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS:
+            return CUT_MARK
+        if isinstance(value, int | float | Decimal) and Decimal(value).is_finite():
+            return self._number(value)
+        return f"[{type(value).__name__}]"
 
-    def _number(self, text: str) -> str:
+    def _number(self, value: float | Decimal) -> float | str:
+        """The number as JSON has it, or its text where it is masked or no float is it exactly."""
+        text = str(value)
+        self._room -= len(text)
         masked = mask_number(text, self._patterns)
-        return text if masked == text else json.dumps(masked, ensure_ascii=False)
-
-    def _string(self, text: str, room: int) -> str:
-        masked = mask(storable(text), self._patterns)
-        # Twice the room is more than can stay, and keeps an endless text from being escaped whole.
-        quoted = json.dumps(masked[: 2 * room], ensure_ascii=False)
-        if len(masked) <= 2 * room and len(quoted.encode()) <= room:
-            return quoted
-        room -= _MARK_BYTES
-        kept: list[str] = []
-        for char in masked[:room]:
-            room -= len(json.dumps(char, ensure_ascii=False).encode()) - 2
-            if room < 0:
-                break
-            kept.append(char)
-        return json.dumps("".join(kept) + CUT_MARK, ensure_ascii=False)
-
-    def _array(self, items: Iterable[Any], room: int, depth: int) -> str:
-        written = list[str]()
-        left = room - 2
-        waiting = list(items)
-        if waiting and (left < _MARK_BYTES or depth >= _MOST_NESTING):
-            return _MARK
-        for place, item in enumerate(waiting, 1):
-            # Before each item there is room for it or for the mark that stands for all the rest.
-            left -= 1 if written else 0
-            room_here = left if place == len(waiting) else left - 1 - _MARK_BYTES
-            if room_here < _MARK_BYTES:
-                written.append(_MARK)
-                break
-            written.append(self.write(item, room_here, depth + 1))
-            left -= len(written[-1].encode())
-        return f"[{','.join(written)}]"
-
-    def _object(self, entries: Mapping[Any, Any], room: int, depth: int) -> str:
-        written = list[str]()
-        left = room - 2
-        if entries and (left < _MARK_ENTRY_BYTES or depth >= _MOST_NESTING):
-            return _MARK
-        for place, (key, item) in enumerate(entries.items(), 1):
-            left -= 1 if written else 0
-            name = self._string(str(key), _LONGEST_KEY_BYTES) + ":"
-            room_here = left - len(name.encode())
-            if place < len(entries):
-                room_here -= 1 + _MARK_ENTRY_BYTES
-            if room_here < _MARK_BYTES:
-                written.append(_MARK_ENTRY)
-                break
-            written.append(name + self.write(item, room_here, depth + 1))
-            left -= len(written[-1].encode())
-        return f"{{{','.join(written)}}}"
+        if masked != text:
+            return masked
+        if not isinstance(value, Decimal):
+            return value
+        nearest = float(value)
+        return nearest if math.isfinite(nearest) and Decimal(repr(nearest)) == value else text

@@ -1,6 +1,7 @@
-"""Trace and span ids, derived from Conduit's ids alone, so that a resend is the same trace.
+"""Trace and span ids, and the sampling that follows from a trace id.
 
-It never draws a random number: whoever converts a run again, anywhere, gets the same ids.
+All derive from Conduit's ids alone, so that whoever converts a run again, anywhere, gets the same
+trace and the same decision. It never draws a random number.
 """
 
 import hashlib
@@ -9,13 +10,11 @@ from typing import Final
 
 # Part of every derived id: another derivation is another version, never a silent change.
 _VERSION: Final = b"1"
-_ZERO_TRACE: Final = bytes(16)
-_ZERO_SPAN: Final = bytes(8)
-
 _TRACE_ID: Final = re.compile(
     r"[0-9a-f]{32}|[0-9a-f]{16}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
     re.ASCII | re.IGNORECASE,
 )
+_RANDOM_BYTES: Final = 7
 
 
 def trace_id_of(*, raw: str | None, workspace_id: str, run_id: str) -> bytes:
@@ -26,28 +25,44 @@ def trace_id_of(*, raw: str | None, workspace_id: str, run_id: str) -> bytes:
     """
     if raw is not None and _TRACE_ID.fullmatch(raw):
         given = bytes.fromhex(raw.replace("-", "")).rjust(16, b"\0")
-        if given != _ZERO_TRACE:
+        if any(given):
             return given
-    return _derive(_key("trace", workspace_id, run_id), size=16)
+    return _derive("trace", workspace_id, run_id, size=16)
 
 
-def span_id_of(*, kind: str, workspace_id: str, run_id: str, index: int | None) -> bytes:
-    """The 8 bytes of a span's id, never all zero; `index` is the tool's place in the run."""
-    key = _key(kind, workspace_id, run_id)
-    return _derive(key if index is None else b"%b\0%d" % (key, index), size=8)
+def root_span_id_of(*, workspace_id: str, run_id: str) -> bytes:
+    """The 8 bytes of the id of a run's own span, never all zero."""
+    return _derive("root", workspace_id, run_id, size=8)
 
 
-def _key(kind: str, workspace_id: str, run_id: str) -> bytes:
-    return b"\0".join((_VERSION, kind.encode(), _delimitable(workspace_id), _delimitable(run_id)))
+def tool_span_id_of(*, workspace_id: str, run_id: str, index: int, part: int = 0) -> bytes:
+    """The 8 bytes of a tool span's id, never all zero.
+
+    `index` is the item's place in the run, `part` the call's place in an item of several calls.
+    """
+    place = f"{index}.{part}" if part else str(index)
+    return _derive("tool", workspace_id, run_id, place, size=8)
 
 
-def _delimitable(text: str) -> bytes:
-    """The text as bytes without NUL, so that no two sets of ids read alike."""
-    return text.encode("utf-8", "surrogatepass").replace(b"\0", b"\xc0\x80")
+def is_sampled(
+    *, trace_id: bytes, status: str, disposition: str | None, ratio: float, always: frozenset[str]
+) -> bool:
+    """Whether a run is traced; a status or disposition in `always` is, whatever the ratio.
+
+    OpenTelemetry's consistent probability sampling: the last 7 bytes of the trace id are its
+    randomness R, the ratio a rejection threshold T, kept is R >= T. So a Collector behind the
+    exporter keeps a subset, and a larger ratio keeps all that a smaller one kept.
+    """
+    if status in always or disposition in always:
+        return True
+    randomness = int.from_bytes(trace_id[-_RANDOM_BYTES:], "big")
+    return randomness >= round((1.0 - ratio) * (1 << 8 * _RANDOM_BYTES))
 
 
-def _derive(key: bytes, *, size: int) -> bytes:
-    digest = hashlib.sha256(key).digest()
-    while (derived := digest[:size]) in (_ZERO_TRACE, _ZERO_SPAN):
+def _derive(*key: str, size: int) -> bytes:
+    """The first bytes of SHA-256 over version and key, joined by NUL; a NUL within is escaped."""
+    parts = (part.encode("utf-8", "surrogatepass").replace(b"\0", b"\xc0\x80") for part in key)
+    digest = hashlib.sha256(b"\0".join((_VERSION, *parts))).digest()
+    while not any(digest[:size]):
         digest = hashlib.sha256(digest).digest()
-    return derived
+    return digest[:size]

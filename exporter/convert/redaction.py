@@ -1,16 +1,20 @@
 """Masks personal data in text: e-mail addresses, phone and card numbers, operator patterns.
 
-A net below the allowlist of attributes, not a replacement for it: it cannot know a name or an
-address of a street. No text makes it slow: every built-in pattern is bounded, the operator's run on
-RE2, whose time is linear in the text, and of an endless text only the head is looked at and given
-back. Whoever cuts does so afterwards, or half a secret would slip through.
+A net below the allowlist of attributes, not a replacement for it: it knows no names and no street
+addresses. Text is searched as it reads once its escapes are decoded. No text makes it slow: every
+built-in pattern is bounded, the operator's run on RE2, and of an endless text only the head is
+looked at and given back. Whoever cuts does so afterwards, or half a secret would slip through.
 """
 
+import html
+import json
 import re
-from collections.abc import Callable, Iterable
+import unicodedata
+from collections.abc import Callable
 from typing import Any, Final, Protocol
+from urllib.parse import unquote
 
-from exporter.convert.bounds import CUT_MARK
+from exporter.convert.text import CUT_MARK
 
 EMAIL_MASK: Final = "[email]"
 PHONE_MASK: Final = "[phone]"
@@ -18,24 +22,39 @@ CARD_MASK: Final = "[card]"
 OPERATOR_MASK: Final = "[masked]"
 
 # More than a span shows of any text.
-LONGEST_TEXT: Final = 2_560
+MAX_TEXT: Final = 2_560
 # Dropped from the end of a head: half a secret may stand there that no pattern knows any more.
 _UNSURE_CHARS: Final = 512
 
-_SUSPECT: Final = re.compile(r"[@\d]")
+# Escapes of JSON and of most languages, percent-encoding, character references, invisible marks.
+_ESCAPE: Final = re.compile(r"""(?:\\u[0-9a-fA-F]{4})+|\\[nrt"'/\\]|\\x[0-9a-fA-F]{2}""")
+_INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# An address in JSON in a query string in JSON: nobody escapes more often than that.
+_MAX_DECODINGS: Final = 4
+
 _EMAIL: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _DIGIT_GROUPS: Final = re.compile(r"\d+")
-_DIGIT_CHAIN: Final = re.compile(r"\d(?:[\s.\-\u2013]{0,3}\d){12,}")
+_DIGIT_CHAIN: Final = re.compile(r"\d(?:[\s._\-/\u2010-\u2015]{0,3}\d){12,}")
 _CARD_DIGITS: Final = range(13, 20)
-# Neither in the middle of a word, a date or a decimal, nor at the start of a date.
+# Neither in the middle of a word or a number, nor at the start of a date.
 _PHONE: Final = re.compile(
-    r"(?<![\w./-])"
+    r"(?:(?=\+)|(?<!\w)(?<!\d[./-]))"
     r"(?!(?:\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.](?:\d\d){1,2})(?!\d|[-/.]\d))"
-    r"(?:\+\s?)?\(?\d(?:[\s().\-/\u2013]{0,3}\d){6,14}(?!\w)"
+    r"(?:\+\s?)?\(?\d(?:[\s().\-/\u2010-\u2015]{0,3}\d){6,14}(?!\w)"
 )
 _NO_PHONE: Final = re.compile(r"\d+[./]\d+|\d{1,3}(?:\.\d{1,3}){3}")
+# What stands before digits and makes a phone number of them, however many and unbroken.
+_NAMED_PHONE: Final = re.compile(
+    r"((?:wa\.me/|\b(?:tel|phone|mobile|whatsapp|wa|sms|fax|msisdn))[\W_]{0,4})\d{7,15}(?!\w)",
+    re.IGNORECASE,
+)
 # Solid digits are a phone number where most of the world's are this long; longer ones are ids.
 _SOLID_PHONE_DIGITS: Final = range(10, 12)
+# In an id digits in groups may be a date and a number: there a phone number is the whole of it, or
+# starts with a plus.
+_PHONE_AS_ID: Final = re.compile(r"\d{10,15}")
+_INTERNATIONAL: Final = re.compile(r"\+\d(?:[\s().\-/]{0,3}\d){6,14}")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class Pattern(Protocol):
@@ -48,36 +67,75 @@ class Pattern(Protocol):
         """The text with everything replaced that it finds."""
 
 
-def mask(text: str, patterns: Iterable[Pattern] = ()) -> str:
+Patterns = tuple[Pattern, ...]
+
+
+def mask(text: str, patterns: Patterns = ()) -> str:
     """The text with everything masked that the operator's or the built-in patterns find.
 
-    The operator's patterns see the text as it was written. What is longer than `LONGEST_TEXT`
-    comes back as its head, marked; that is more than a span shows.
+    Where they find something only once escapes are decoded, the text comes back decoded. What is
+    longer than `MAX_TEXT` comes back as its head, marked; that is more than a span shows.
     """
-    longer = False
-    for pattern in patterns:
-        # Masks may be longer than what they hide.
-        longer = longer or len(text) > LONGEST_TEXT
-        text = pattern.sub(_mask_operators, text[:LONGEST_TEXT])
-    longer = longer or len(text) > LONGEST_TEXT
-    text = _mask_known(text[:LONGEST_TEXT])
-    return text[:-_UNSURE_CHARS] + CUT_MARK if longer else text
+    head = text[:MAX_TEXT]
+    decoded = _decode(head)
+    masked = _mask_all(decoded, patterns)
+    if masked == decoded:
+        # A pattern may be written for the text as it stands.
+        masked = _mask_all(head, patterns)
+    return masked if head == text else masked[:-_UNSURE_CHARS] + CUT_MARK
 
 
-def mask_number(digits: str, patterns: Iterable[Pattern] = ()) -> str:
+def mask_number(digits: str, patterns: Patterns = ()) -> str:
     """A JSON number's text, masked: as a phone number it could not be told from a timestamp."""
     for pattern in patterns:
         digits = pattern.sub(_mask_operators, digits)
     return _DIGIT_CHAIN.sub(_mask_cards, digits) if "." not in digits else digits
 
 
-def _mask_known(text: str) -> str:
-    if not _SUSPECT.search(text):
+def mask_id(text: str) -> str:
+    """An id with the e-mail address or the phone number masked that it is made of, if any."""
+    decoded = _decode(text[:MAX_TEXT])
+    if _UUID.fullmatch(decoded):
         return text
-    if "@" in text:
-        text = _EMAIL.sub(EMAIL_MASK, text)
+    if _PHONE_AS_ID.fullmatch(decoded) or _mask_phones(decoded) == PHONE_MASK:
+        return PHONE_MASK
+    masked = _NAMED_PHONE.sub(rf"\1{PHONE_MASK}", _EMAIL.sub(EMAIL_MASK, decoded))
+    masked = _INTERNATIONAL.sub(PHONE_MASK, masked)
+    return text if masked == decoded else masked
+
+
+def _decode(text: str) -> str:
+    """The text as a person reads it in the end, whatever wrapped it."""
+    for _ in range(_MAX_DECODINGS):
+        decoded = _ESCAPE.sub(_unescape, unquote(html.unescape(text)))
+        decoded = unicodedata.normalize("NFKC", _INVISIBLE.sub("", decoded))
+        if decoded == text:
+            break
+        text = decoded
+    return text
+
+
+def _unescape(found: re.Match[str]) -> str:
+    escape = found.group()
+    if escape == r"\'":
+        return "'"
+    # JSON's own reading joins the two halves of a character beyond the first plane.
+    escape = escape.replace(r"\x", r"\u00")
+    decoded: str = json.loads(f'"{escape}"')
+    return decoded
+
+
+def _mask_all(text: str, patterns: Patterns) -> str:
+    for pattern in patterns:
+        # Masks may be longer than what they hide.
+        text = pattern.sub(_mask_operators, text[: 2 * MAX_TEXT])
+    text = _EMAIL.sub(EMAIL_MASK, text)
     text = _DIGIT_CHAIN.sub(_mask_cards, text)
-    return _PHONE.sub(_mask_phone, text)
+    return _mask_phones(text)
+
+
+def _mask_phones(text: str) -> str:
+    return _PHONE.sub(_mask_phone, _NAMED_PHONE.sub(rf"\1{PHONE_MASK}", text))
 
 
 def _mask_operators(found: Any) -> str:

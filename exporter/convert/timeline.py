@@ -1,14 +1,19 @@
 """Where the spans of a run lie in time: as measured, or drawn and said to be drawn.
 
-It never bends a measured time to make a picture look better, and never lets a drawn time leave the
-run that it belongs to.
+It never bends a measured time to make a picture look better, never lets a drawn time leave the run
+that it belongs to, and reads no clock.
 """
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from decimal import Decimal
+from itertools import takewhile
+from typing import Any, Final, Literal
 
 from exporter.conduit.models import Run
+from exporter.times import SECOND_NS, epoch_to_ns, iso_to_ns
 
 ToolTiming = Literal["instants", "slices"]
 
@@ -18,11 +23,17 @@ CLAMPED: Final = "clamped"
 UNKNOWN: Final = "unknown"
 SYNTHETIC: Final = "synthetic"
 
-_HOUR_NS: Final = 3_600 * 1_000_000_000
+_HOUR_NS: Final = 3_600 * SECOND_NS
 # A tool's clock may differ from Conduit's; a time further away belongs to something else.
 _NEARBY_NS: Final = _HOUR_NS
 _NEARBY_UNKNOWN_END_NS: Final = 24 * _HOUR_NS
 _LAST_NS: Final = (1 << 63) - 1
+# Jaeger warns of a span without any length.
+INSTANT_NS: Final = 1
+
+_WITH_TIME_OF_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:.*", re.ASCII)
+_EPOCH_TEXT: Final = re.compile(r"\d{9,19}(?:\.\d{1,9})?", re.ASCII)
+_MAX_DURATION_NS: Final = 366 * 86_400 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +63,48 @@ def run_interval(run: Run) -> Interval:
 def tool_intervals(
     run: Interval, said: Sequence[tuple[int | None, int | None]], *, draw: ToolTiming
 ) -> list[Interval]:
-    """When each item of a tool trace took place, given the times that the items say.
+    """When each tool call took place, given the times that the calls have of their own.
 
-    A stretch of items without times is spread evenly between its measured neighbours, or over the
+    A stretch of calls without times is spread evenly between its measured neighbours, or over the
     run where it has none.
     """
     measured = [_measured(run, start, end) for start, end in said]
     placed: list[Interval] = []
     floor = run.start_ns
-    place = 0
-    while place < len(measured):
-        known = measured[place]
-        if known is not None:
-            placed.append(known)
-            floor = min(max(floor, known.end_ns), run.end_ns)
-            place += 1
-            continue
-        after = place
-        while after < len(measured) and measured[after] is None:
-            after += 1
-        following = measured[after] if after < len(measured) else None
+    while len(placed) < len(measured):
+        rest = measured[len(placed) :]
+        stretch = list(takewhile(lambda known: known is None, rest))
+        following = next(filter(None, rest), None)
         ceiling = run.end_ns if following is None else min(following.start_ns, run.end_ns)
-        placed += _drawn(floor, max(floor, ceiling), after - place, draw)
-        place = after
+        placed += _drawn(floor, max(floor, ceiling), len(stretch), draw, last_ns=run.end_ns)
+        if following is not None:
+            placed.append(following)
+            floor = min(max(floor, following.end_ns), run.end_ns)
     return placed
+
+
+def instant_ns(value: Any) -> int | None:
+    """The instant that an ISO 8601 text or a number since the epoch names; None if it names none.
+
+    A text without a zone is UTC, a number's size tells its unit. A date without a time of day is
+    none, and neither is a small number: the API types nothing inside an item, so the one may be a
+    guest's check-in, the other a counter.
+    """
+    if isinstance(value, str):
+        if _WITH_TIME_OF_DAY.fullmatch(value):
+            instant = iso_to_ns(value)
+            return None if instant is None else instant[0]
+        return epoch_to_ns(Decimal(value)) if _EPOCH_TEXT.fullmatch(value) else None
+    number = _number(value)
+    return None if number is None else epoch_to_ns(number)
+
+
+def duration_ns(value: Any, *, unit_ns: int) -> int | None:
+    """A length of time in units of `unit_ns`; None if it is none or longer than a year."""
+    number = _number(value)
+    if number is None or not 0 <= number <= _MAX_DURATION_NS // unit_ns:
+        return None
+    return round(number * unit_ns)
 
 
 def _measured(run: Interval, start: int | None, end: int | None) -> Interval | None:
@@ -87,11 +116,24 @@ def _measured(run: Interval, start: int | None, end: int | None) -> Interval | N
     return Interval(start, max(start, end), MEASURED, clamped=end < start)
 
 
-def _drawn(start: int, end: int, count: int, draw: ToolTiming) -> Iterator[Interval]:
+def _drawn(
+    start: int, end: int, count: int, draw: ToolTiming, *, last_ns: int
+) -> Iterator[Interval]:
     length = end - start
     for place in range(count):
         if draw == "slices":
-            first, last = place * length // count, (place + 1) * length // count
+            first, last = start + place * length // count, start + (place + 1) * length // count
         else:
-            first = last = (place + 1) * length // (count + 1)
-        yield Interval(start + first, start + last, SYNTHETIC)
+            first = start + (place + 1) * length // (count + 1)
+            last = min(first + INSTANT_NS, last_ns)
+        yield Interval(first, last, SYNTHETIC)
+
+
+def _number(value: Any) -> int | Decimal | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):
+        value = Decimal(repr(value)) if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    return value if isinstance(value, int) else None

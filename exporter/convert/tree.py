@@ -8,38 +8,32 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from exporter.convert.spans import AttributeValue, Span, StatusCode, Trace
-from exporter.convert.timeline import SYNTHETIC
+from opentelemetry.sdk.trace import ReadableSpan
+
+from exporter.convert.spans import Trace
+from exporter.convert.timeline import INSTANT_NS, SYNTHETIC
 
 _SECOND_NS: Final = 1_000_000_000
 _DAY_CHARS: Final = len("2026-04-03 ")
 _TIMINGS: Final = ("conduit.timing", "conduit.tool.timing")
-_BRANCH: Final = "├─ "
-_LAST_BRANCH: Final = "└─ "
-_TRUNK: Final = "│  "
-_NOTHING: Final = "   "
 
 
 def render_tree(trace: Trace) -> str:
     """The trace as lines of text without an end of line; times are UTC, to the last known digit."""
     root, *children = trace.spans
-    lines = [f"trace {trace.trace_id.hex()}", f"  {_origin(root)}"]
-    lines += _span_lines(root, root, first="", rest=_TRUNK if children else _NOTHING)
+    lines = [f"trace {trace.trace_id.hex()}", f"  {_origin(trace)}"]
+    lines += _span_lines(root, root, first="", rest="│  " if children else "   ")
     for child in children:
         last = child is children[-1]
-        lines += _span_lines(
-            child,
-            root,
-            first=_LAST_BRANCH if last else _BRANCH,
-            rest=_NOTHING if last else _TRUNK,
-        )
+        first, rest = ("└─ ", "   ") if last else ("├─ ", "│  ")
+        lines += _span_lines(child, root, first=first, rest=rest)
     return "\n".join(lines)
 
 
-def _origin(root: Span) -> str:
+def _origin(trace: Trace) -> str:
     """Where the trace id comes from."""
-    raw = str(dict(root.attributes).get("conduit.trace.id", ""))
-    given, used = raw.replace("-", "").lower(), root.trace_id.hex()
+    raw = str(_attributes(trace.spans[0]).get("conduit.trace.id", ""))
+    given, used = raw.replace("-", "").lower(), trace.trace_id.hex()
     if given == used:
         return "id as Conduit gives it"
     if raw and given.rjust(len(used), "0") == used:
@@ -48,68 +42,62 @@ def _origin(root: Span) -> str:
     return f"id derived from workspace and run: {reason}"
 
 
-def _span_lines(span: Span, root: Span, *, first: str, rest: str) -> list[str]:
+def _span_lines(span: ReadableSpan, root: ReadableSpan, *, first: str, rest: str) -> list[str]:
     """A span's name and what is known of it; `first` and `rest` lead its lines."""
-    facts = [
-        ("time", _time(span, root)),
-        ("kind", span.kind.name.lower()),
-        ("status", _status(span)),
-        *((name, _value(value)) for name, value in span.attributes),
-    ]
-    width = max(len(name) for name, _ in facts)
+    status = span.status.status_code.name.lower()
+    description = span.status.description
+    facts = {
+        "time": _time(span, root),
+        "kind": span.kind.name.lower(),
+        "status": f"{status}: {description}" if description else status,
+        **{name: _value(value) for name, value in _attributes(span).items()},
+    }
+    width = max(map(len, facts))
     return [
         f"{first}{_shown(span.name)}",
-        *(f"{rest}  {name:<{width}}  {text}" for name, text in facts),
+        *(f"{rest}  {name:<{width}}  {_shown(text)}" for name, text in facts.items()),
     ]
 
 
-def _time(span: Span, root: Span) -> str:
+def _attributes(span: ReadableSpan) -> dict[str, object]:
+    return dict(span.attributes or {})
+
+
+def _time(span: ReadableSpan, root: ReadableSpan) -> str:
     """From when to when, and whether that was measured."""
-    attributes = dict(span.attributes)
-    timing = next((str(attributes[name]) for name in _TIMINGS if name in attributes), "")
-    start, end = _instant(span.start_ns), _instant(span.end_ns)
-    day = _instant(root.start_ns)[:_DAY_CHARS]
+    attributes = _attributes(span)
+    timing = next(str(attributes[name]) for name in _TIMINGS if name in attributes)
+    start_ns, end_ns = span.start_time or 0, span.end_time or 0
+    start, end = _instant(start_ns), _instant(end_ns)
+    day = _instant(root.start_time or 0)[:_DAY_CHARS]
     if span is not root:
         # A tool call is read against its run: the day is on the run's line.
         start = start.removeprefix(day)
-    end = end.removeprefix(day)
-    if span.start_ns == span.end_ns:
+    if end_ns - start_ns <= INSTANT_NS:
         text = f"{start} UTC, an instant"
     else:
-        text = f"{start} to {end} UTC, {_seconds(span.end_ns - span.start_ns)} s"
-    mark = f"{timing}: drawn, not measured" if timing == SYNTHETIC else timing
-    return f"{text} ({mark})" if mark else text
-
-
-def _status(span: Span) -> str:
-    name = span.status.name.lower()
-    if span.status is StatusCode.ERROR and span.description:
-        return f"{name}: {_shown(span.description)}"
-    return name
+        length = _fixed(Decimal(end_ns - start_ns).scaleb(-9))
+        text = f"{start} to {end.removeprefix(day)} UTC, {length} s"
+    return (
+        f"{text} ({timing}: drawn, not measured)" if timing == SYNTHETIC else f"{text} ({timing})"
+    )
 
 
 def _instant(instant_ns: int) -> str:
     seconds, fraction_ns = divmod(instant_ns, _SECOND_NS)
     moment = datetime.fromtimestamp(seconds, tz=UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{_fraction(fraction_ns)}"
+    return f"{moment:%Y-%m-%d %H:%M:%S}{_fixed(Decimal(fraction_ns).scaleb(-9))[1:]}"
 
 
-def _seconds(length_ns: int) -> str:
-    seconds, fraction_ns = divmod(length_ns, _SECOND_NS)
-    return f"{seconds}.{_fraction(fraction_ns)}"
+def _fixed(seconds: Decimal) -> str:
+    """With milliseconds, or as many digits more, by threes, as say something."""
+    text = f"{seconds:.9f}"
+    while text.endswith("000") and not text.endswith(".000"):
+        text = text[:-3]
+    return text
 
 
-def _fraction(fraction_ns: int) -> str:
-    """Milliseconds, or as many digits more, by threes, as say something."""
-    digits = f"{fraction_ns:09d}"
-    while len(digits) > len("000") and digits.endswith("000"):
-        digits = digits[:-3]
-    return digits
-
-
-def _value(value: AttributeValue) -> str:
-    if isinstance(value, str):
-        return _shown(value)
+def _value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     # Never 1e-05: a cost is read by people.
@@ -118,8 +106,6 @@ def _value(value: AttributeValue) -> str:
 
 def _shown(text: str) -> str:
     """The text on one line, with whatever does not print spelt out."""
-    if text.isprintable():
-        return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )

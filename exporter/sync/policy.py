@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Final, Literal
 
-from exporter.conduit.models import DISPOSITIONS, Run, RunDetail
-from exporter.convert.ids import trace_id_of
-from exporter.convert.otlp import TraceEncoder
-from exporter.convert.sampling import is_sampled
-from exporter.convert.trace import ConvertOptions, Trace, run_to_trace, summary_to_trace
+from exporter.conduit.models import Run, RunDetail
+from exporter.convert.ids import is_sampled, trace_id_of
+from exporter.convert.otlp import encode_trace
+from exporter.convert.redaction import mask_id
+from exporter.convert.spans import Trace
+from exporter.convert.trace import (
+    ConvertOptions,
+    known_disposition,
+    run_to_trace,
+    summary_to_trace,
+)
 from exporter.ledger.records import AgentRecord, EncodedTrace, Priority, RunRecord
 from exporter.ledger.runs import ended_ns
 
-# How a run without a disposition is counted, and one outside of the documented set.
-NO_DISPOSITION: Final = "none"
-OTHER: Final = "other"
 _URGENT_DISPOSITIONS: Final = frozenset({"escalated", "escalation_and_answer"})
 _URGENT_OF: Final = {
     Priority.FRESH: Priority.URGENT,
@@ -54,7 +57,6 @@ class RunPolicy:
     ) -> None:
         self._traces = traces
         self._options = options
-        self._encoder = TraceEncoder(options)
         self._limit_tool = limit_tool
         self._duration_bucket = duration_bucket
         self._price_bucket = price_bucket
@@ -71,8 +73,8 @@ class RunPolicy:
         ended = datetime.fromtimestamp(ended_ns(run) / 1e9, self._timezone)
         return RunRecord(
             run=run,
-            disposition=_known(run.disposition),
-            conversation_id=None if run.conversation_id is None else run.conversation_id,
+            disposition=known_disposition(run.disposition),
+            conversation_id=None if run.conversation_id is None else mask_id(run.conversation_id),
             priority=priority,
             traced=traced,
             trace=self.encode_summary(run, agent) if summary else None,
@@ -101,9 +103,11 @@ class RunPolicy:
     def _encoded(self, trace: Trace, agent_no: int) -> EncodedTrace:
         return EncodedTrace(
             trace_id=trace.trace_id,
-            payload=self._encoder.encode(trace),
+            payload=encode_trace(trace),
             spans=len(trace.spans),
-            tools=tuple((self._limit_tool(agent_no, one.name), one.failed) for one in trace.tools),
+            tools=tuple(
+                (self._limit_tool(agent_no, one.name), one.failed) for one in trace.tools.elements()
+            ),
         )
 
     def _is_traced(self, run: Run) -> bool:
@@ -118,9 +122,3 @@ class RunPolicy:
             ratio=self._traces.sample_ratio,
             always=self._traces.sample_always,
         )
-
-
-def _known(disposition: str | None) -> str:
-    if disposition is None:
-        return NO_DISPOSITION
-    return disposition if disposition in DISPOSITIONS else OTHER

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 
-from exporter.convert.otlp import CONVERSION_VERSION, SCOPE_NAME
-from exporter.convert.spans import Span as ConvertedSpan
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
+
+from exporter.convert.otlp import attributes_of, encode_trace, payload_to_spans
+from exporter.convert.spans import CONVERSION_VERSION, SCOPE_NAME
 from exporter.convert.trace import ConvertOptions, run_to_trace
 from tests.real.conduit import Conduit, EndedRun
 from tests.real.exporter import Series
@@ -36,7 +38,9 @@ def expected_traces(runs: Iterable[EndedRun], options: ConvertOptions) -> Traces
     found: defaultdict[str, list[Span]] = defaultdict(list)
     for run in runs:
         trace = run_to_trace(run.detail, agent_name=run.agent_name, options=options)
-        found[trace.trace_id.hex()] += [_shown(span, resource) for span in trace.spans]
+        found[trace.trace_id.hex()] += [
+            _shown(span, resource) for span in payload_to_spans(encode_trace(trace))
+        ]
     return {
         trace_id: sorted(spans, key=lambda span: (span.start_ns, span.span_id))
         for trace_id, spans in found.items()
@@ -100,18 +104,18 @@ def expected_series(conduit: Conduit, *, created_from_ns: int = 0) -> dict[Serie
     return {key: value for key, value in found.items() if value}
 
 
-def _shown(span: ConvertedSpan, resource: Mapping[str, str]) -> Span:
+def _shown(span: OtlpSpan, resource: Mapping[str, str]) -> Span:
     return Span(
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
         parent_span_id=span.parent_span_id.hex(),
         name=span.name,
         kind=int(span.kind),
-        start_ns=span.start_ns,
-        end_ns=span.end_ns,
-        status_code=int(span.status),
-        status_message=span.description,
-        attributes=dict(span.attributes),
+        start_ns=span.start_time_unix_nano,
+        end_ns=span.end_time_unix_nano,
+        status_code=int(span.status.code),
+        status_message=span.status.message,
+        attributes=attributes_of(span),
         events=(),
         resource=resource,
         scope=SCOPE_NAME,

@@ -7,8 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.convert.timeline import Interval, run_interval, tool_intervals
-from exporter.convert.times import duration_ns, instant_ns
+from exporter.convert.timeline import (
+    Interval,
+    duration_ns,
+    instant_ns,
+    run_interval,
+    tool_intervals,
+)
 from tests.factories import SECOND_NS, make_run
 
 T_NS = 1_775_185_455 * SECOND_NS  # 2026-04-03T03:04:15Z
@@ -119,7 +124,8 @@ RUN = Interval(T_NS, T_NS + 12_000, "measured")
 
 
 def drawn(start: int, end: int | None = None) -> Interval:
-    return Interval(T_NS + start, T_NS + (start if end is None else end), "synthetic")
+    """An instant of one nanosecond, or a slice."""
+    return Interval(T_NS + start, T_NS + (start + 1 if end is None else end), "synthetic")
 
 
 def test_instants_are_spread_evenly_in_order() -> None:
@@ -162,7 +168,7 @@ def test_neighbours_out_of_order_leave_no_room() -> None:
 
     placed = tool_intervals(RUN, [late, (None, None), early], draw="slices")
 
-    assert placed[1] == drawn(9_500)
+    assert placed[1] == drawn(9_500, 9_500)
 
 
 @pytest.mark.parametrize(

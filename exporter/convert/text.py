@@ -1,15 +1,13 @@
 """Keeps texts storable, short and on one line; it never masks (see `redaction`)."""
 
 import re
-from functools import lru_cache
 from typing import Final
 
 # Tempo cuts strings at 2,048 bytes, in the middle of a character.
 MAX_BYTES: Final = 1_999
+MAX_NAME_CHARS: Final = 128
 CUT_MARK: Final = "…[cut]"
 
-_REPLACEMENT: Final = "\ufffd"
-_SURE_LENGTH: Final = 256
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 # Controls, and what turns, hides or joins the characters around it on a screen.
 _UNPRINTABLE: Final = re.compile(
@@ -20,8 +18,8 @@ _TAG: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]{0,63}", re.ASCII)
 
 
 def storable(text: str) -> str:
-    """The text without NUL and lone surrogates, which backends and databases refuse."""
-    return _UNSTORABLE.sub(_REPLACEMENT, text)
+    """The text without NUL and lone surrogates, which encoders, backends and databases refuse."""
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def cut(text: str, *, max_bytes: int = MAX_BYTES) -> str:
@@ -29,27 +27,14 @@ def cut(text: str, *, max_bytes: int = MAX_BYTES) -> str:
     raw = text.encode()
     if len(raw) <= max_bytes:
         return text
-    room = max_bytes - len(CUT_MARK.encode())
+    room = max(max_bytes - len(CUT_MARK.encode()), 0)
     return raw[:room].decode("utf-8", "ignore") + CUT_MARK
 
 
-def bounded(text: str) -> str:
-    """An identifier or another short text as an attribute's value."""
-    if len(text) < _SURE_LENGTH and text.isascii() and "\x00" not in text:
-        return text
-    return cut(storable(text))
-
-
-def one_line(text: str, *, max_chars: int) -> str:
-    """The text on one line without control characters, cut with an ellipsis."""
+def one_line(text: str, *, max_chars: int = MAX_NAME_CHARS) -> str:
+    """The text on one line without control characters, cut with an ellipsis; may be empty."""
     text = _SPACES.sub(" ", _UNPRINTABLE.sub(" ", text)).strip()
     return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
-
-
-@lru_cache(maxsize=256)  # tools and agents have few names; hostile ones push each other out
-def printable_name(text: str, max_chars: int = 128) -> str:
-    """A name as span names and labels may show it; empty where nothing is left of it."""
-    return one_line(text, max_chars=max_chars)
 
 
 def is_tag(text: str) -> bool:
