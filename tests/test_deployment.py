@@ -1,25 +1,39 @@
-"""The image's recipe and the Compose file: confined, loopback only, in step with what is tested."""
+"""The files of deploy/: confined, one writer a ledger, one name a port, in step with the code."""
 
 import re
+import runpy
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
+from exporter.simulator.__main__ import main as simulated_conduit
+from exporter.simulator.scenario import DEMO_TOKEN
 
-from exporter.demo.__main__ import main as demo_conduit
-from exporter.demo.scenario import DEMO_TOKEN
+import exporter
+from exporter.cli import main
 from exporter.settings.loading import load
 
 ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+PORT = 10464
 
 
 def dockerfile_instructions() -> list[tuple[str, str]]:
     """(instruction, rest) of each line of the Dockerfile, continuations joined."""
-    text = re.sub(r"^#.*\n", "", (ROOT / "deploy/Dockerfile").read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^#.*\n", "", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE)
     joined = re.sub(r"\\\n\s*", "", text)
     return [(line.split()[0], line.partition(" ")[2]) for line in joined.splitlines() if line]
+
+
+@cache
+def document(name: str) -> Any:
+    """A YAML file of deploy/, its anchors resolved."""
+    return yaml.safe_load((DEPLOY / name).read_text())
 
 
 def test_build_context_is_what_the_image_copies() -> None:
@@ -46,14 +60,7 @@ def test_image_settings_do_not_look_like_the_exporters() -> None:
     assert not re.search(r"\b(CONDUIT|EXPORTER)_", " ".join(variables))
 
 
-@cache
-def compose() -> dict[str, Any]:
-    """The Compose file, its anchors resolved."""
-    loaded: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
-    return loaded
-
-
-SERVICES = compose()["services"]
+SERVICES = document("compose.yaml")["services"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -82,11 +89,23 @@ def test_compose_names_resolve() -> None:
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
             if source.startswith("."):
-                assert (ROOT / "deploy" / source).is_file(), (name, source)
+                assert (DEPLOY / source).exists(), (name, source)
             else:
-                assert source in compose()["volumes"]
+                assert source in document("compose.yaml")["volumes"]
         if build := service.get("build"):
-            assert (ROOT / "deploy" / build["context"] / build["dockerfile"]).is_file()
+            assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
+
+
+@pytest.mark.parametrize("name", ["exporter", "demo"])
+def test_compose_starts_everything_that_shows_something(name: str) -> None:
+    """`up exporter` and `up demo` bring along Jaeger, Prometheus, Alertmanager and Grafana."""
+    started, waiting = set(), [name]
+    while waiting:
+        service = waiting.pop()
+        started.add(service)
+        waiting += SERVICES[service].get("depends_on", [])
+
+    assert {"jaeger", "prometheus", "alertmanager", "grafana"} <= started
 
 
 def test_compose_runs_the_tested_versions() -> None:
@@ -106,19 +125,22 @@ def test_compose_runs_the_tested_versions() -> None:
 
 def test_compose_exporters_are_found_by_prometheus_and_jaeger() -> None:
     """The scrape target is an exporter's name and port; traces go to Jaeger's service."""
-    scrape = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
+    jobs = document("prometheus/prometheus.yml")["scrape_configs"]
     targets = [
-        target for job in scrape for group in job["static_configs"] for target in group["targets"]
+        target
+        for job in jobs
+        for group in job.get("static_configs", [])
+        for target in group["targets"]
     ]
-    assert targets == ["exporter:10464"]
-    assert ("EXPOSE", "10464") in dockerfile_instructions()
+    assert f"exporter:{PORT}" in targets
+    assert ("EXPOSE", str(PORT)) in dockerfile_instructions()
 
     for name in ("exporter", "demo"):
         service = SERVICES[name]
         aliases = service.get("networks", {}).get("default", {}).get("aliases", [])
         assert "exporter" in {name, *aliases}
         assert service["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://jaeger:4318"
-        assert service["ports"] == ["127.0.0.1:10464:10464"]
+        assert service["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
 
 
 def test_compose_demo_settings_are_valid() -> None:
@@ -131,10 +153,223 @@ def test_compose_demo_settings_are_valid() -> None:
 def test_compose_demo_reads_the_simulated_conduit() -> None:
     """The simulated Conduit listens where the demo's exporter and the health check look for it."""
     service = SERVICES["demo-conduit"]
-    listen = demo_conduit.make_context("exporter.demo", list(service["command"])).params["listen"]
+    listen = simulated_conduit.make_context("simulator", list(service["command"])).params["listen"]
     port = listen.rpartition(":")[2]
 
-    assert service["entrypoint"] == ["python", "-m", "exporter.demo"]
+    assert service["entrypoint"] == ["python", "-m", "exporter.simulator"]
     assert listen == f"0.0.0.0:{port}"
     assert SERVICES["demo"]["environment"]["CONDUIT_BASE_URL"] == f"http://demo-conduit:{port}"
     assert f'("127.0.0.1", {port})' in service["healthcheck"]["test"][-1]
+
+
+WORKLOADS = {
+    "standalone": "kubernetes/base/statefulset.yaml",
+    "sidecar": "kubernetes/sidecar/deployment.yaml",
+}
+EACH_WORKLOAD = pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS.keys())
+
+
+def pod_of(workload: str) -> Any:
+    return document(workload)["spec"]["template"]["spec"]
+
+
+def container_of(workload: str) -> Any:
+    """The exporter's container, the only one of its name."""
+    pod = pod_of(workload)
+    [found] = [
+        container
+        for container in pod["containers"] + pod.get("initContainers", [])
+        if container["name"] == "conduit-exporter"
+    ]
+    return found
+
+
+@EACH_WORKLOAD
+def test_kubernetes_container_is_confined(workload: str) -> None:
+    """No root, a read-only root file system, no capability, seccomp, no access to the API."""
+    pod = pod_of(workload)
+    context = pod["securityContext"] | container_of(workload)["securityContext"]
+
+    assert context["runAsNonRoot"] is True
+    assert context["runAsUser"] == context["runAsGroup"] == 10001
+    assert context["fsGroup"] == 10001
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    assert all("hostPath" not in volume for volume in pod["volumes"])
+
+
+@EACH_WORKLOAD
+def test_kubernetes_has_one_writer_a_ledger(workload: str) -> None:
+    """One replica, ended before the next one starts, on a volume that outlives the pod."""
+    spec = document(workload)["spec"]
+    claims = [claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])] + [
+        volume["name"]
+        for volume in spec["template"]["spec"]["volumes"]
+        if "persistentVolumeClaim" in volume
+    ]
+
+    assert spec["replicas"] == 1
+    # A StatefulSet never runs two pods of one ordinal.
+    assert spec.get("strategy") == (
+        {"type": "Recreate"} if document(workload)["kind"] == "Deployment" else None
+    )
+    mounts = {mount["name"]: mount["mountPath"] for mount in container_of(workload)["volumeMounts"]}
+    assert claims == ["ledger"]
+    assert mounts["ledger"] == "/var/lib/conduit-exporter"
+    # A drain takes 10 seconds at most.
+    assert spec["template"]["spec"]["terminationGracePeriodSeconds"] >= 25
+
+
+@EACH_WORKLOAD
+def test_kubernetes_has_a_memory_limit_and_no_cpu_limit(workload: str) -> None:
+    """Memory is bounded; processor time is asked for and never throttled."""
+    resources = container_of(workload)["resources"]
+
+    assert resources["requests"].keys() == {"cpu", "memory"}
+    assert resources["limits"].keys() == {"memory"}
+
+
+def test_kubernetes_probes_ask_the_process_alone() -> None:
+    """Nothing restarts the exporter or holds an application back for Conduit or the backend."""
+    paths = {
+        name: {
+            probe: container_of(workload)[probe]["httpGet"]["path"]
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+            if probe in container_of(workload)
+        }
+        for name, workload in WORKLOADS.items()
+    }
+
+    healthy = {"startupProbe": "/-/healthy", "livenessProbe": "/-/healthy"}
+    assert paths == {
+        "standalone": healthy | {"readinessProbe": "/-/ready"},
+        "sidecar": healthy,
+    }
+
+
+def test_kubernetes_sidecar_is_a_native_one() -> None:
+    """It starts before the application, restarts by itself and ends after the application."""
+    pod = pod_of(WORKLOADS["sidecar"])
+
+    assert [c["restartPolicy"] for c in pod["initContainers"]] == ["Always"]
+    assert all("metrics" not in str(c.get("ports")) for c in pod["containers"])
+
+
+@EACH_WORKLOAD
+def test_kubernetes_ports_have_one_name_everywhere(workload: str) -> None:
+    """Container, probes, Service, PodMonitor and NetworkPolicy mean the port by its name."""
+    container = container_of(workload)
+    monitor = document("kubernetes/components/podmonitor/podmonitor.yaml")["spec"]
+    policy = document("kubernetes/components/networkpolicy/networkpolicy.yaml")["spec"]
+    [service_port] = document("kubernetes/base/service.yaml")["spec"]["ports"]
+
+    assert container["ports"] == [{"name": "metrics", "containerPort": PORT}]
+    probes = [probe for name, probe in container.items() if name.endswith("Probe")]
+    assert {probe["httpGet"]["port"] for probe in probes} == {"metrics"}
+    assert [endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]] == ["metrics"]
+    assert policy["ingress"][0]["ports"] == [{"port": "metrics"}]
+    assert service_port == {"name": "metrics", "port": PORT, "targetPort": "metrics"}
+    labels = document(workload)["spec"]["template"]["metadata"]["labels"]
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize("folder", ["base", "sidecar"])
+def test_kubernetes_settings_are_valid(folder: str, tmp_path: Path) -> None:
+    """The ConfigMap holds what the exporter takes; the token is a file of the mounted Secret."""
+    kustomization = document(f"kubernetes/{folder}/kustomization.yaml")
+    [generated] = kustomization["configMapGenerator"]
+    settings = dict(literal.split("=", 1) for literal in generated["literals"])
+    workload = WORKLOADS["standalone" if folder == "base" else "sidecar"]
+    mounts = {mount["name"]: mount for mount in container_of(workload)["volumeMounts"]}
+
+    assert settings["CONDUIT_API_TOKEN_FILE"] == f"{mounts['token']['mountPath']}/token"
+    assert "subPath" not in mounts["token"]  # such a mount never sees a new token
+    (tmp_path / "token").write_text("secret")
+    load(settings | {"CONDUIT_API_TOKEN_FILE": str(tmp_path / "token")}, None)
+
+
+@pytest.mark.parametrize("folder", ["base", "sidecar"])
+def test_kubernetes_and_compose_run_this_version(folder: str) -> None:
+    """The image's tag is the package's version, in the manifests, in Compose and in its label."""
+    images = document(f"kubernetes/{folder}/kustomization.yaml")["images"]
+    tags = {image["name"]: image["newTag"] for image in images}
+
+    assert tags["conduit-exporter"] == exporter.__version__
+    assert SERVICES["exporter"]["image"] == f"conduit-exporter:{exporter.__version__}"
+    assert ("ARG", f"VERSION={exporter.__version__}") in dockerfile_instructions()
+
+
+def test_kubernetes_rules_are_those_of_prometheus() -> None:
+    """Each PrometheusRule is what its make.py makes of deploy/prometheus."""
+    made = runpy.run_path(str(KUBERNETES / "components/rules/make.py"))
+
+    for name in made["NAMES"]:
+        text = made["prometheus_rule"](name)
+        assert (KUBERNETES / "components/rules" / name).read_text() == text, "run make.py"
+        assert yaml.safe_load(text)["spec"] == document(f"prometheus/{name}")
+
+
+def test_unit_keeps_secrets_and_ledger_to_itself() -> None:
+    """The systemd unit runs as a user of its own, writes its state alone and hands no secret on."""
+    lines = (DEPLOY / "systemd/conduit-exporter.service").read_text().splitlines()
+
+    assert {
+        "DynamicUser=yes",
+        "StateDirectory=conduit-exporter",
+        "ProtectSystem=strict",
+        "NoNewPrivileges=yes",
+        "CapabilityBoundingSet=",
+        "LoadCredential=token:/etc/conduit-exporter/token",
+        "Environment=CONDUIT_API_TOKEN_FILE=%d/token",
+    } <= set(lines)
+    assert any(line.startswith("MemoryMax=") for line in lines)
+
+
+OPERATIONS = ("OPERATING.md", "PRIVACY.md", "SECURITY.md")
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operating_documents_name_files_that_exist(name: str) -> None:
+    """Every path of this repository in the operating documents is there."""
+    text = (ROOT / "docs" / name).read_text()
+    named = set(re.findall(r"(?<![\w/.-])(?:deploy|docs|tests|bench)/[\w./-]*\w", text))
+
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operating_documents_use_names_that_exist(name: str) -> None:
+    """Every setting and metric of the operating documents is one that the references know."""
+    text = (ROOT / "docs" / name).read_text()
+    settings = set(re.findall(r"\b(?:CONDUIT|EXPORTER|OTEL)_[A-Z_]*[A-Z]\b", text))
+    metrics = set(re.findall(r"\bconduit_[a-z_]*[a-z]\b", text))
+
+    known = (ROOT / "config.example.env").read_text()
+    assert [setting for setting in sorted(settings) if f"{setting}=" not in known] == []
+    catalogue = (ROOT / "docs/METRICS.md").read_text()
+    assert [metric for metric in sorted(metrics) if f"`{metric}`" not in catalogue] == []
+
+
+def documented_commands() -> list[str]:
+    """The lines of the operating documents that start the exporter, without what is before it."""
+    lines = [
+        line.strip()
+        for name in OPERATIONS
+        for block in re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    found = [re.search(r"(?:^|[ /])conduit-exporter ((?!.*\.service).+)", line) for line in lines]
+    return sorted({match[1].partition("#")[0] for match in found if match})
+
+
+@pytest.mark.parametrize("arguments", documented_commands())
+def test_documented_commands_are_understood(arguments: str) -> None:
+    """Command and options of each documented call exist."""
+    result = CliRunner().invoke(main, [*shlex.split(arguments), "--help"])
+
+    assert result.exit_code == 0, result.output
