@@ -161,7 +161,7 @@ class Images:
                 *("/usr/bin/env", f"--chdir={inside}", "-i"),
                 *(f"{name}={value}" for name, value in (variables | dict(env)).items()),
             ]
-            argv = ["unshare", "--mount", "sh", "-c", mounts, root, folder, inside, *enter]
+            argv = ["unshare", "--mount", "sh", "-c", mounts, root, str(folder), inside, *enter]
             with Process([*argv, *command], log=log) as process:
                 yield process
 

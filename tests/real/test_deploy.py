@@ -177,8 +177,9 @@ def test_series_stay_the_same_when_a_pod_is_replaced(
     before: dict[str, str], after: dict[str, str], instance: str, tmp_path: Path
 ) -> None:
     """Another pod, node and address give the same labels, so no counter starts a new series."""
+    name = "ai/conduit-exporter"
     job = {
-        "job_name": "ai/conduit-exporter",
+        "job_name": name,
         "static_configs": [
             {"targets": ["10.0.0.1:10464"], "labels": before},
             {"targets": ["10.9.9.9:10464"], "labels": after},
@@ -187,17 +188,14 @@ def test_series_stay_the_same_when_a_pod_is_replaced(
     }
     config = tmp_path / "prometheus.yml"
     config.write_text(yaml.safe_dump({"scrape_configs": [job]}))
-    found = promtool("check", "service-discovery", "--timeout=1s", config, job["job_name"])
+    found = promtool("check", "service-discovery", "--timeout=1s", config, name)
     old, new = (
-        {name: text for name, text in target["labels"].items() if not name.startswith("__")}
+        {label: text for label, text in target["labels"].items() if not label.startswith("__")}
         for target in json.loads(found.stdout)
     )
 
-    assert (
-        old
-        == new
-        == {"job": job["job_name"], "namespace": before["namespace"], "instance": instance}
-    )
+    assert old == {"job": name, "namespace": before["namespace"], "instance": instance}
+    assert new == old
 
 
 def test_documented_scrape_configuration_relabels_as_the_podmonitor() -> None:
@@ -272,14 +270,14 @@ def test_unit_is_valid_and_confined(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def gateway(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The gateway of deploy/collector on free ports, its backends at addresses of the test."""
     ports = {name: free_port() for name in ("grpc", "http", "jaeger", "tempo")}
     text = (DEPLOY / "collector/gateway.yaml").read_text()
     config = tmp_path / "gateway.yaml"
     config.write_text(
-        text.replace(":-0.0.0.0}:4317", f":-127.0.0.1}}:{ports['grpc']}").replace(
-            ":-0.0.0.0}:4318", f":-127.0.0.1}}:{ports['http']}"
+        text.replace("0.0.0.0:4317", f"127.0.0.1:{ports['grpc']}").replace(
+            "0.0.0.0:4318", f"127.0.0.1:{ports['http']}"
         )
     )
     addresses = {
@@ -289,7 +287,7 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
         # Nobody listens there, for the whole test.
         "VENDOR_ENDPOINT": f"http://127.0.0.1:{free_port()}",
     }
-    command = [parts.require("otelcol"), "--config", f"file:{config}"]
+    command: list[str | Path] = [parts.require("otelcol"), "--config", f"file:{config}"]
     with Process(command, log=tmp_path / "gateway.log", env=addresses) as process:
         process.wait_log("Everything is ready")
         yield addresses
