@@ -156,7 +156,10 @@ def test_series_stay_the_same_when_a_pod_is_replaced(tmp_path: Path) -> None:
                 "__meta_kubernetes_pod_controller_kind": kind,
                 "__meta_kubernetes_pod_controller_name": controller,
                 # The operator's own.
-                **{"namespace": "ai", "pod": pod, "container": "any", "endpoint": "metrics"},
+                "namespace": "ai",
+                "pod": pod,
+                "container": "any",
+                "endpoint": "metrics",
             },
         }
         for number, (pod, kind, controller, _) in enumerate(pods)
@@ -165,10 +168,12 @@ def test_series_stay_the_same_when_a_pod_is_replaced(tmp_path: Path) -> None:
     config = tmp_path / "prometheus.yml"
     config.write_text(yaml.safe_dump({"scrape_configs": [job]}))
     found = promtool("check", "service-discovery", "--timeout=1s", config, "j")
+    targets = [target["labels"] for target in json.loads(found.stdout)]
+    targets.sort(key=lambda labels: labels["__address__"])
 
     assert [
-        {label: text for label, text in target["labels"].items() if not label.startswith("__")}
-        for target in json.loads(found.stdout)
+        {label: text for label, text in labels.items() if not label.startswith("__")}
+        for labels in targets
     ] == [{"job": "j", "namespace": "ai", "instance": f"ai/{name}"} for *_, name in pods]
 
 
