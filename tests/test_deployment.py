@@ -311,13 +311,16 @@ def test_operating_documents_name_files_that_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operating_documents_use_names_that_exist(name: str) -> None:
-    """Every setting and metric of the operating documents is one that the references know."""
+    """Every setting, metric and alert of the operating documents exists."""
     text = (ROOT / "docs" / name).read_text()
     settings = set(re.findall(r"\b(?:CONDUIT|EXPORTER|OTEL)_[A-Z_]*[A-Z]\b", text))
     metrics = set(re.findall(r"\bconduit_[a-z_]*[a-z]\b", text))
 
     known = (ROOT / "config.example.env").read_text()
     assert [setting for setting in sorted(settings) if f"{setting}=" not in known] == []
+    alerts = (DEPLOY / "prometheus/conduit-exporter.alerts.yaml").read_text()
+    named = set(re.findall(r"`(Conduit[A-Z]\w+)`", text))
+    assert [alert for alert in sorted(named) if f"alert: {alert}\n" not in alerts] == []
     catalogue = (ROOT / "docs/METRICS.md").read_text()
     assert [metric for metric in sorted(metrics) if f"`{metric}`" not in catalogue] == []
 
