@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,6 +54,12 @@ def rendered(folder: str | Path) -> str:
     return run("kustomize", "build", KUBERNETES / folder)
 
 
+def documented(language: str) -> list[str]:
+    """The blocks of OPERATING.md in a language."""
+    text = (ROOT / "docs/OPERATING.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
 def resources(folder: str | Path) -> dict[tuple[str, str], Any]:
     """The rendered resources by kind and name."""
     found = yaml.safe_load_all(rendered(folder))
@@ -100,6 +107,25 @@ def test_openshift_chooses_the_user() -> None:
 
     assert not {"runAsUser", "runAsGroup", "fsGroup"} & context.keys()
     assert context["runAsNonRoot"] is True
+
+
+def test_documented_overlay_renders(tmp_path: Path) -> None:
+    """The overlay of OPERATING.md sets image, namespace, settings and label, and keeps the rest."""
+    [overlay] = [block for block in documented("yaml") if "configMapGenerator" in block]
+    shutil.copytree(KUBERNETES, tmp_path / "conduit-exporter/deploy/kubernetes")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/kustomization.yaml").write_text(overlay)
+    found = {one["kind"]: one for one in yaml.safe_load_all(rendered(tmp_path / "mine"))}
+
+    assert {one["metadata"]["namespace"] for one in found.values()} == {"conduit"}
+    assert found["PodMonitor"]["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+    assert found["ConfigMap"]["data"] == {
+        "CONDUIT_API_TOKEN_FILE": "/etc/conduit-exporter/token",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://tempo.observability:4318",
+    }
+    [container] = found["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"].startswith("registry.example.com/conduit-exporter:")
+    assert container["envFrom"][0]["configMapRef"]["name"] == found["ConfigMap"]["metadata"]["name"]
 
 
 def test_operators_label_is_set_in_one_place() -> None:
@@ -179,12 +205,7 @@ def test_series_stay_the_same_when_a_pod_is_replaced(tmp_path: Path) -> None:
 
 def test_documented_scrape_configuration_relabels_as_the_podmonitor() -> None:
     """Prometheus without the operator, as OPERATING.md sets it up, keeps the same identity."""
-    text = (ROOT / "docs/OPERATING.md").read_text()
-    [block] = [
-        block
-        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-        if "kubernetes_sd_configs" in block
-    ]
+    [block] = [block for block in documented("yaml") if "kubernetes_sd_configs" in block]
     [job] = yaml.safe_load(block)["scrape_configs"]
     relabelings = [rule for rule in monitor_relabelings() if rule.get("action") != "labeldrop"]
 
