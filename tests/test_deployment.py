@@ -138,6 +138,18 @@ def test_compose_exporters_are_found_by_prometheus_and_jaeger() -> None:
         assert service["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
 
 
+def test_compose_grafana_finds_its_dashboards() -> None:
+    """The folder that Compose mounts is where the provisioned provider looks."""
+    mounts = dict(volume.split(":")[:2] for volume in SERVICES["grafana"]["volumes"])
+    providers = [
+        provider["options"]["path"]
+        for path in (DEPLOY / "grafana/provisioning/dashboards").glob("*.y*ml")
+        for provider in yaml.safe_load(path.read_text())["providers"]
+    ]
+
+    assert providers == [mounts["./grafana"]]
+
+
 def test_compose_demo_settings_are_valid() -> None:
     """The demo's environment is what the exporter takes, with the token that opens the demo."""
     settings = load(SERVICES["demo"]["environment"], None)
