@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 ENV_FILE ?= config.env
 ARGS ?=
+SBOM ?= sbom.cdx.json
 
 python := $(VENV)/bin/python
 # Wheels only: building a source distribution would fetch unpinned build tools. Python compiles
@@ -16,7 +17,7 @@ compile := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint check format real-parts bench requirements clean
+.PHONY: help demo run test lint check format real-parts bench requirements sbom clean
 
 help: ## List the tasks
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' Makefile
@@ -58,8 +59,15 @@ requirements: $(VENV)/.dev ## Pin the dependencies of pyproject.toml anew (ARGS=
 	@$(compile) $(ARGS) --output-file requirements-dev.txt --extra dev \
 		--constraints requirements.txt pyproject.toml
 
+# A tool of the release alone, which nothing of ours imports: it stays out of requirements-dev.txt,
+# with the thirty packages that it needs.
+sbom: $(VENV)/.dev ## List the pinned dependencies as a CycloneDX bill of materials, sbom.cdx.json
+	@PYTHONWARNINGS=ignore $(VENV)/bin/uv tool run --quiet --from cyclonedx-bom==7.5.0 \
+		cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-format JSON --output-file $(SBOM) requirements.txt
+
 clean: ## Remove .venv, caches and what was built
-	@rm -rf $(VENV) build dist htmlcov .coverage .coverage.* *.egg-info \
+	@rm -rf $(VENV) build dist htmlcov sbom.cdx.json .coverage .coverage.* *.egg-info \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find exporter tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,25 +1,39 @@
-"""The image's recipe and the Compose file: confined, loopback only, in step with what is tested."""
+"""The files of deploy/: confined, one writer a ledger, one name a port, in step with the code."""
 
 import re
+import runpy
+import shlex
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-
-from exporter.settings.loading import load
-from exporter.simulator.__main__ import main as demo_conduit
+from exporter.simulator.__main__ import main as simulated_conduit
 from exporter.simulator.scenario import DEMO_TOKEN
 
+import exporter
+from exporter.settings.loading import load
+
 ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+PORT = 10464
 
 
 def dockerfile_instructions() -> list[tuple[str, str]]:
     """(instruction, rest) of each line of the Dockerfile, continuations joined."""
-    text = re.sub(r"^#.*\n", "", (ROOT / "deploy/Dockerfile").read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^#.*\n", "", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE)
     joined = re.sub(r"\\\n\s*", "", text)
     return [(line.split()[0], line.partition(" ")[2]) for line in joined.splitlines() if line]
+
+
+@cache
+def document(name: str) -> Any:
+    """A YAML file of deploy/, its anchors resolved."""
+    return yaml.safe_load((DEPLOY / name).read_text())
 
 
 def test_build_context_is_what_the_image_copies() -> None:
@@ -46,31 +60,19 @@ def test_image_settings_do_not_look_like_the_exporters() -> None:
     assert not re.search(r"\b(CONDUIT|EXPORTER)_", " ".join(variables))
 
 
-@cache
-def compose() -> dict[str, Any]:
-    """The Compose file, its anchors resolved."""
-    loaded: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
-    return loaded
-
-
-SERVICES = compose()["services"]
+SERVICES = document("compose.yaml")["services"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_compose_service_is_confined(name: str) -> None:
-    """Each container has a read-only root, no capability and no way to gain one."""
+    """Each has a read-only root, no capability, no way to gain one, and ports of this machine."""
     service = SERVICES[name]
 
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert not {"privileged", "cap_add", "network_mode", "pid", "user"} & set(service)
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_compose_ports_are_bound_to_loopback(name: str) -> None:
-    """No port is open to the network, and each tells one number inside and out."""
-    for port in SERVICES[name].get("ports", []):
+    for port in service.get("ports", []):
         assert re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port)
 
 
@@ -82,11 +84,23 @@ def test_compose_names_resolve() -> None:
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
             if source.startswith("."):
-                assert (ROOT / "deploy" / source).is_file(), (name, source)
+                assert (DEPLOY / source).exists(), (name, source)
             else:
-                assert source in compose()["volumes"]
+                assert source in document("compose.yaml")["volumes"]
         if build := service.get("build"):
-            assert (ROOT / "deploy" / build["context"] / build["dockerfile"]).is_file()
+            assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
+
+
+@pytest.mark.parametrize("name", ["exporter", "demo"])
+def test_compose_starts_everything_that_shows_something(name: str) -> None:
+    """`up exporter` and `up demo` bring along Jaeger, Prometheus, Alertmanager and Grafana."""
+    started, waiting = set(), [name]
+    while waiting:
+        service = waiting.pop()
+        started.add(service)
+        waiting += SERVICES[service].get("depends_on", [])
+
+    assert {"jaeger", "prometheus", "alertmanager", "grafana"} <= started
 
 
 def test_compose_runs_the_tested_versions() -> None:
@@ -106,19 +120,34 @@ def test_compose_runs_the_tested_versions() -> None:
 
 def test_compose_exporters_are_found_by_prometheus_and_jaeger() -> None:
     """The scrape target is an exporter's name and port; traces go to Jaeger's service."""
-    scrape = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
+    jobs = document("prometheus/prometheus.yml")["scrape_configs"]
     targets = [
-        target for job in scrape for group in job["static_configs"] for target in group["targets"]
+        target
+        for job in jobs
+        for group in job.get("static_configs", [])
+        for target in group["targets"]
     ]
-    assert targets == ["exporter:10464"]
-    assert ("EXPOSE", "10464") in dockerfile_instructions()
+    assert f"exporter:{PORT}" in targets
+    assert ("EXPOSE", str(PORT)) in dockerfile_instructions()
 
     for name in ("exporter", "demo"):
         service = SERVICES[name]
         aliases = service.get("networks", {}).get("default", {}).get("aliases", [])
         assert "exporter" in {name, *aliases}
         assert service["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://jaeger:4318"
-        assert service["ports"] == ["127.0.0.1:10464:10464"]
+        assert service["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
+
+
+def test_compose_grafana_finds_its_dashboards() -> None:
+    """The folder that Compose mounts is where the provisioned provider looks."""
+    mounts = dict(volume.split(":")[:2] for volume in SERVICES["grafana"]["volumes"])
+    providers = [
+        provider["options"]["path"]
+        for path in (DEPLOY / "grafana/provisioning/dashboards").glob("*.y*ml")
+        for provider in yaml.safe_load(path.read_text())["providers"]
+    ]
+
+    assert providers == [mounts["./grafana"]]
 
 
 def test_compose_demo_settings_are_valid() -> None:
@@ -131,12 +160,199 @@ def test_compose_demo_settings_are_valid() -> None:
 def test_compose_demo_reads_the_simulated_conduit() -> None:
     """The simulated Conduit listens where the demo's exporter and the health check look for it."""
     service = SERVICES["demo-conduit"]
-    listen = demo_conduit.make_context("exporter.simulator", list(service["command"])).params[
-        "listen"
-    ]
+    listen = simulated_conduit.make_context("simulator", list(service["command"])).params["listen"]
     port = listen.rpartition(":")[2]
 
     assert service["entrypoint"] == ["python", "-m", "exporter.simulator"]
     assert listen == f"0.0.0.0:{port}"
     assert SERVICES["demo"]["environment"]["CONDUIT_BASE_URL"] == f"http://demo-conduit:{port}"
     assert f'("127.0.0.1", {port})' in service["healthcheck"]["test"][-1]
+
+
+WORKLOADS = {
+    "standalone": "kubernetes/base/statefulset.yaml",
+    "sidecar": "kubernetes/sidecar/deployment.yaml",
+}
+EACH_WORKLOAD = pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS.keys())
+
+
+def pod_of(workload: str) -> Any:
+    return document(workload)["spec"]["template"]["spec"]
+
+
+def container_of(workload: str) -> Any:
+    """The exporter's container, the only one of its name."""
+    pod = pod_of(workload)
+    [found] = [
+        container
+        for container in pod["containers"] + pod.get("initContainers", [])
+        if container["name"] == "conduit-exporter"
+    ]
+    return found
+
+
+@EACH_WORKLOAD
+def test_kubernetes_container_is_confined(workload: str) -> None:
+    """No root, read-only, no capability, seccomp, no access to the API, memory bounded, CPU not."""
+    pod = pod_of(workload)
+    context = pod["securityContext"] | container_of(workload)["securityContext"]
+
+    assert context["runAsNonRoot"] is True
+    assert context["runAsUser"] == context["runAsGroup"] == 10001
+    assert context["fsGroup"] == 10001
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    assert all("hostPath" not in volume for volume in pod["volumes"])
+    assert container_of(workload)["resources"].keys() == {"requests", "limits"}
+    assert container_of(workload)["resources"]["limits"].keys() == {"memory"}
+
+
+@EACH_WORKLOAD
+def test_kubernetes_has_one_writer_a_ledger(workload: str) -> None:
+    """One replica, ended before the next one starts, on a volume that outlives the pod."""
+    spec = document(workload)["spec"]
+    claims = [claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])] + [
+        volume["name"]
+        for volume in spec["template"]["spec"]["volumes"]
+        if "persistentVolumeClaim" in volume
+    ]
+
+    assert spec["replicas"] == 1
+    # A StatefulSet never runs two pods of one ordinal.
+    assert spec.get("strategy") == (
+        {"type": "Recreate"} if document(workload)["kind"] == "Deployment" else None
+    )
+    mounts = {mount["name"]: mount["mountPath"] for mount in container_of(workload)["volumeMounts"]}
+    assert claims == ["ledger"]
+    assert mounts["ledger"] == "/var/lib/conduit-exporter"
+    # A drain takes 10 seconds at most.
+    assert spec["template"]["spec"]["terminationGracePeriodSeconds"] >= 25
+
+
+def test_kubernetes_probes_ask_the_process_alone() -> None:
+    """Nothing restarts the exporter or holds an application back for Conduit or the backend."""
+    paths = {
+        name: {
+            probe: container_of(workload)[probe]["httpGet"]["path"]
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+            if probe in container_of(workload)
+        }
+        for name, workload in WORKLOADS.items()
+    }
+
+    healthy = {"startupProbe": "/-/healthy", "livenessProbe": "/-/healthy"}
+    assert paths == {
+        "standalone": healthy | {"readinessProbe": "/-/ready"},
+        "sidecar": healthy,
+    }
+    # Native: it starts before the application, restarts by itself and ends after it.
+    assert [one["restartPolicy"] for one in pod_of(WORKLOADS["sidecar"])["initContainers"]] == [
+        "Always"
+    ]
+
+
+@EACH_WORKLOAD
+def test_kubernetes_ports_have_one_name_everywhere(workload: str) -> None:
+    """Container, probes, Service, PodMonitor and NetworkPolicy mean the port by its name."""
+    container = container_of(workload)
+    monitor = document("kubernetes/components/podmonitor/podmonitor.yaml")["spec"]
+    policy = document("kubernetes/components/networkpolicy/networkpolicy.yaml")["spec"]
+    [service_port] = document("kubernetes/base/service.yaml")["spec"]["ports"]
+
+    assert container["ports"] == [{"name": "metrics", "containerPort": PORT}]
+    probes = [probe for name, probe in container.items() if name.endswith("Probe")]
+    assert {probe["httpGet"]["port"] for probe in probes} == {"metrics"}
+    assert [endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]] == ["metrics"]
+    assert policy["ingress"][0]["ports"] == [{"port": "metrics"}]
+    assert service_port == {"name": "metrics", "port": PORT, "targetPort": "metrics"}
+    labels = document(workload)["spec"]["template"]["metadata"]["labels"]
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize("folder", ["base", "sidecar"])
+def test_kubernetes_settings_are_valid(folder: str, tmp_path: Path) -> None:
+    """The ConfigMap holds what the exporter takes; the token is a file of the mounted Secret."""
+    kustomization = document(f"kubernetes/{folder}/kustomization.yaml")
+    [generated] = kustomization["configMapGenerator"]
+    settings = dict(literal.split("=", 1) for literal in generated["literals"])
+    workload = WORKLOADS["standalone" if folder == "base" else "sidecar"]
+    mounts = {mount["name"]: mount for mount in container_of(workload)["volumeMounts"]}
+
+    assert settings["CONDUIT_API_TOKEN_FILE"] == f"{mounts['token']['mountPath']}/token"
+    assert "subPath" not in mounts["token"]  # such a mount never sees a new token
+    (tmp_path / "token").write_text("secret")
+    load(settings | {"CONDUIT_API_TOKEN_FILE": str(tmp_path / "token")}, None)
+
+
+@pytest.mark.parametrize("folder", ["base", "sidecar"])
+def test_kubernetes_and_compose_run_this_version(folder: str) -> None:
+    """The image's tag is the package's version, in the manifests, in Compose and in its label."""
+    images = document(f"kubernetes/{folder}/kustomization.yaml")["images"]
+    tags = {image["name"]: image["newTag"] for image in images}
+
+    assert tags["conduit-exporter"] == exporter.__version__
+    assert SERVICES["exporter"]["image"] == f"conduit-exporter:{exporter.__version__}"
+    assert ("ARG", f"VERSION={exporter.__version__}") in dockerfile_instructions()
+
+
+def test_kubernetes_rules_are_those_of_prometheus() -> None:
+    """Each PrometheusRule is what its make.py makes of deploy/prometheus."""
+    made = runpy.run_path(str(KUBERNETES / "components/rules/make.py"))
+
+    for name in made["NAMES"]:
+        text = made["prometheus_rule"](name)
+        assert (KUBERNETES / "components/rules" / name).read_text() == text, "run make.py"
+        assert yaml.safe_load(text)["spec"] == document(f"prometheus/{name}")
+
+
+OPERATIONS = ("OPERATING.md", "PRIVACY.md", "SECURITY.md")
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operating_documents_name_files_that_exist(name: str) -> None:
+    """Every path of this repository in the operating documents is there."""
+    text = (ROOT / "docs" / name).read_text()
+    named = set(re.findall(r"(?<![\w/.-])(?:deploy|docs|tests|bench)/[\w./-]*\w", text))
+
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operating_documents_use_names_that_exist(name: str) -> None:
+    """Every setting, metric and alert of the operating documents exists."""
+    text = (ROOT / "docs" / name).read_text()
+    settings = set(re.findall(r"\b(?:CONDUIT|EXPORTER|OTEL)_[A-Z_]*[A-Z]\b", text))
+    metrics = set(re.findall(r"\bconduit_[a-z_]*[a-z]\b", text))
+
+    known = (ROOT / "config.example.env").read_text()
+    assert [setting for setting in sorted(settings) if f"{setting}=" not in known] == []
+    alerts = (DEPLOY / "prometheus/conduit-exporter.alerts.yaml").read_text()
+    named = set(re.findall(r"`(Conduit[A-Z]\w+)`", text))
+    assert [alert for alert in sorted(named) if f"alert: {alert}\n" not in alerts] == []
+    catalogue = (ROOT / "docs/METRICS.md").read_text()
+    assert [metric for metric in sorted(metrics) if f"`{metric}`" not in catalogue] == []
+
+
+def documented_commands() -> list[str]:
+    """What the operating documents give to `conduit-exporter`, call by call."""
+    texts = [(ROOT / "docs" / name).read_text() for name in OPERATIONS]
+    calls = re.findall(r"^ *conduit-exporter (.+)$", "\n".join(texts), re.MULTILINE)
+    return sorted(set(calls))
+
+
+@pytest.mark.parametrize("arguments", documented_commands())
+def test_documented_commands_are_understood(arguments: str) -> None:
+    """Command and options of each documented call exist."""
+    result = subprocess.run(
+        [sys.executable, "-m", "exporter", *shlex.split(arguments), "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stderr
