@@ -183,7 +183,6 @@ def test_a_thousand_slow_clients_do_not_keep_a_scraper_out(
         assert served.server.connections <= WebLimits().connections
 
 
-@pytest.mark.usefixtures("many_files")
 def test_a_scraper_keeps_its_connection_before_those_that_were_never_answered() -> None:
     """Whoever was answered last gives way last."""
     with (
@@ -201,6 +200,24 @@ def test_a_scraper_keeps_its_connection_before_those_that_were_never_answered() 
         assert silent.rest() == b""
         scraper.request()
         assert scraper.until(b"Healthy\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_answer_under_way_never_gives_way() -> None:
+    """However many new connections come; one that finds all of them busy is turned away."""
+    gate = Gate()
+    with (
+        serving(gate, limits=WebLimits(connections=2)) as served,
+        Client(served) as busy,
+        Client(served) as waits,
+    ):
+        busy.request()
+        assert gate.asked.wait(10)
+        for _ in range(5):
+            with Client(served):
+                served.wait_for(lambda: served.server.connections == 2)
+        assert waits.rest() == b""
+        served.call(gate.opened.set)
+        assert b"done" in busy.until(b"0\r\n\r\n")
 
 
 def test_what_is_no_handshake_is_closed(certificates: Certificates) -> None:
