@@ -25,7 +25,7 @@ from exporter.demo.answers import content_fields, json_object, summary_fields
 from exporter.demo.generator import GeneratedRuns
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import Coverage, EncodedTrace, Sighting
-from exporter.models import Agent, RunDetail, Unreadable, Workspace
+from exporter.conduit.models import Agent, RunDetail, Unreadable, Workspace
 
 _OWN: Final = 5_000
 _PAGE: Final = 100
