@@ -147,9 +147,7 @@ class AgentReader:
             present_ns=self._time.now_ns(),
         )
         if first:
-            # What is read now is read a second time when it has settled.
-            now_ns = self._time.now_ns()
-            coverage = replace(coverage, reread_ns=now_ns, full_reread_ns=now_ns)
+            # What is read now is read a second time, whole, when it has settled.
             agent.reread_due_s = started_s + REREAD_INTERVAL_S
         priority = Priority.BACKLOG if first else Priority.FRESH
         recorded = await self.record(agent, page, priority=priority, coverage=coverage)
