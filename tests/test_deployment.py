@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from exporter.simulator.__main__ import main as simulated_conduit
-from exporter.simulator.scenario import DEMO_TOKEN
 
 import exporter
 from exporter.settings.loading import load
+from exporter.simulator.__main__ import main as simulated_conduit
+from exporter.simulator.scenario import DEMO_TOKEN
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"

@@ -4,15 +4,14 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
+from starlette.routing import Route
 
 from exporter.cli.commands import cli
-from exporter.clock import SystemClock
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.settings.loading import names_of
 from exporter.settings.model import Settings
@@ -95,7 +94,13 @@ def test_readme_has_every_command_and_no_other() -> None:
 def test_commands_and_options_that_are_named_exist(name: str) -> None:
     """Of the exporter, in code anywhere; `--options` of others are listed here."""
     known = {option for one in (cli, *cli.commands.values()) for option in options_of(one)}
-    others = {"--help", "--build", "--enable-feature=exemplar-storage", "--require-hashes"}
+    others = {
+        "--help",
+        "--build",
+        "--user",
+        "--enable-feature=exemplar-storage",
+        "--require-hashes",
+    }
     for code in re.findall(r"`(--[a-z][^`]*)`", text_of(name)):
         assert code.split()[0] in known | others, code
     calls = r"^(?:conduit-exporter|\S*python -m exporter) ([a-z-][^\n#]*)"
@@ -208,15 +213,9 @@ def test_no_command_of_the_design_is_missing() -> None:
 
 def test_no_path_of_the_design_is_missing() -> None:
     """What scrapers and probes ask stays there, and README names each."""
-
-    def nothing() -> Any:
-        pytest.fail("no page is asked for")
-
-    site = Site(
-        registry=CollectorRegistry(), readiness=nothing, status=nothing, clock=SystemClock()
-    )
-    served = {getattr(route, "path", "") for route in site.app.routes}
+    site = new_site(registry=CollectorRegistry(), not_ready=tuple, status=dict)
+    served = {route.path for route in site.routes if isinstance(route, Route)}
     assert served >= PATHS
     named = {row[0].strip("`") for row in rows(section("README.md", "HTTP"))}
     assert named >= PATHS
-    assert {re.sub(r"\{[^}]*\}", "<id>", path) for path in served} == named
+    assert {re.sub(r"\{[^}]*\}", "<id>", path) for path in served} - {"/style.css"} == named

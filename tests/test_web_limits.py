@@ -193,6 +193,7 @@ def test_a_scraper_keeps_its_connection_before_those_that_were_never_answered() 
     ):
         for _ in range(2):
             stack.enter_context(Client(served))
+        served.wait_for(lambda: served.server.connections == 4)
         scraper.request()
         scraper.until(b"Healthy\n")
         for _ in range(3):

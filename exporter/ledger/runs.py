@@ -170,7 +170,9 @@ class RunTables:
             row = self._find(agent_no, [run.id]).get(run.id)
         if row is not None and run.terminal and row.trace == TraceState.AWAITING_DETAIL:
             if trace is not None:
-                self._write_trace(agent_no, row.no, record, trace, Priority(row.priority), now_ns)
+                self._write_trace(
+                    agent_no, row.no, record, trace, Priority(row.priority), now_ns=now_ns
+                )
             elif quarantine is not None:
                 self._bury(agent_no, row, quarantine)
         return self._recorded(agent_no, counted, int(appeared), 0)
@@ -305,7 +307,7 @@ class RunTables:
             self._count(agent_no, record)
         if record.trace is not None and trace is TraceState.AWAITING_DETAIL:
             no = self._find(agent_no, [run.id])[run.id].no
-            self._write_trace(agent_no, no, record, record.trace, record.priority, now_ns)
+            self._write_trace(agent_no, no, record, record.trace, record.priority, now_ns=now_ns)
         return counts
 
     def _count(self, agent_no: int, record: RunRecord) -> None:
@@ -373,6 +375,7 @@ class RunTables:
         record: RunRecord,
         trace: EncodedTrace,
         priority: Priority,
+        *,
         now_ns: int,
     ) -> None:
         self._traces.add(
