@@ -114,26 +114,6 @@ def test_the_demo_shows_all_of_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [scratch]
 
 
-def test_the_demo_ends_by_itself_after_its_duration(tmp_path: Path) -> None:
-    """`--duration` is for those who only look; its exit code is 0."""
-    command = ("-m", "exporter", "demo", "--listen", "127.0.0.1:0", "--duration", "1s")
-    with started(*command, cwd=tmp_path) as demo:
-        assert demo.finish() == 0
-    assert "Traceback" not in "\n".join(demo.lines)
-
-
-def test_a_taken_port_is_told_in_words(tmp_path: Path) -> None:
-    """The setting, the address and why; exit code 2."""
-    with started("-m", "exporter", "demo", "--listen", "127.0.0.1:0", cwd=tmp_path) as first:
-        taken = first.wait_for(r"Metrics +http://(127\.0\.0\.1:\d+)/metrics")[1]
-        with started("-m", "exporter", "demo", "--listen", taken, cwd=tmp_path) as second:
-            assert second.finish() == 2
-        assert first.end() == 0
-    said = "\n".join(second.lines)
-    assert f"error: EXPORTER_LISTEN: {taken} cannot be used: Address already in use" in said
-    assert "Traceback" not in said
-
-
 def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
     """SIGTERM and SIGHUP end it with 0, and its ledger is free for the next start."""
     conduit_command = ("-m", "exporter.simulator", "--listen", "127.0.0.1:0", "--history", "60")

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.convert.content import content_json, content_text, output_messages
@@ -147,7 +147,6 @@ def test_output_messages_keep_their_form_when_cut() -> None:
     assert (message["role"], message["finish_reason"]) == ("assistant", "stop")
 
 
-@settings(deadline=None)
 @given(value=ANY_JSON, padding=st.integers(0, 2_100))
 def test_any_value_becomes_bounded_json(value: Any, padding: int) -> None:
     """Never raises, always JSON, always below the limit, the same each time."""

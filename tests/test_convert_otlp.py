@@ -143,9 +143,7 @@ def test_otlp_json_is_protobufs_own_but_for_the_ids(name: str) -> None:
     assert payload_to_otlp_json(b"") == {}
 
 
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(items=st.lists(ANY_JSON, max_size=4), error=st.text(max_size=30))
 def test_any_run_is_encoded_whole(
     caplog: pytest.LogCaptureFixture, items: list[Any], error: str

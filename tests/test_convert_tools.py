@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.convert.spans import ToolCall
@@ -317,7 +317,6 @@ def test_calls_beyond_the_limit_are_still_completed() -> None:
     assert calls.counted.total() == MAX_SPANS + 1
 
 
-@settings(deadline=None)
 @given(items=st.lists(ANY_JSON, max_size=6))
 def test_any_items_are_read(items: list[Any]) -> None:
     """Nothing raises; every call that is shown is counted, and the same each time."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -189,14 +189,12 @@ _HIDDEN = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(items=st.lists(_HIDDEN, max_size=4))
 def test_nothing_that_a_guest_wrote_leaves_whatever_the_shape(items: list[Any]) -> None:
     """Under any key but that of a name, in any nesting: with content off the secret stays."""
     assert "Jane" not in texts_of(secret_trace(SECRET, items))
 
 
-@settings(deadline=None)
 @given(items=st.lists(ANY_JSON, max_size=5), trace_id=st.none() | st.text(max_size=40))
 def test_any_run_is_one_tree(items: list[Any], trace_id: str | None) -> None:
     """Ids are never zero and never the same, every parent is there, and nothing runs backwards."""

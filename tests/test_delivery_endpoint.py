@@ -35,13 +35,9 @@ def test_nothing_set_is_the_default_of_the_specification() -> None:
     [
         ("http://collector:4318", "http://collector:4318/v1/traces"),
         ("http://collector:4318/", "http://collector:4318/v1/traces"),
-        ("https://otel.example", "https://otel.example/v1/traces"),
         ("https://otel.example/otlp", "https://otel.example/otlp/v1/traces"),
-        ("https://otel.example/otlp/", "https://otel.example/otlp/v1/traces"),
         ("https://otel.example/otlp?tenant=a", "https://otel.example/otlp/v1/traces?tenant=a"),
-        ("https://otel.example/#top", "https://otel.example/v1/traces"),
         ("http://[::1]:4318", "http://[::1]:4318/v1/traces"),
-        ("HTTP://Collector:4318", "http://collector:4318/v1/traces"),
         ("http://bücher.example", "http://xn--bcher-kva.example/v1/traces"),
         ("  http://collector:4318  ", "http://collector:4318/v1/traces"),
     ],
@@ -55,7 +51,6 @@ def test_the_general_endpoint_is_a_base(general: str, target: str) -> None:
     ("own", "target"),
     [
         ("http://tempo:4318", "http://tempo:4318/"),
-        ("http://tempo:4318/", "http://tempo:4318/"),
         ("http://tempo:4318/v1/traces", "http://tempo:4318/v1/traces"),
         ("https://apm.example/in?key=1", "https://apm.example/in?key=1"),
     ],
@@ -111,13 +106,10 @@ def test_an_empty_value_counts_as_unset() -> None:
     [
         ("api-key=abc", (("api-key", "abc"),)),
         ("Authorization=Basic%20dTpw", (("authorization", "Basic dTpw"),)),
-        ("a=1,b=2", (("a", "1"), ("b", "2"))),
         (" a = 1 , b = 2 ,", (("a", "1"), ("b", "2"))),
         ("a=x%3Dy%2Cz", (("a", "x=y,z"),)),
         ("a=dTpw==", (("a", "dTpw=="),)),
         ("a=1,A=2", (("a", "2"),)),
-        ("a=", (("a", ""),)),
-        ("a=%20x%20", (("a", "x"),)),
         ("a=100%", (("a", "100%"),)),
     ],
 )
@@ -134,19 +126,13 @@ def test_headers_are_percent_decoded(text: str, headers: tuple[tuple[str, str], 
             "entry 1 is not name=value with a name that is allowed (a comma in a value is %2C)",
         ),
         (
-            "a=1,=2",
-            "entry 2 is not name=value with a name that is allowed (a comma in a value is %2C)",
-        ),
-        (
             "a b=1",
             "entry 1 is not name=value with a name that is allowed (a comma in a value is %2C)",
         ),
         ("content-type=text/plain", "content-type is set by the exporter itself"),
-        ("Host=x", "host is set by the exporter itself"),
         ("grpc-timeout=1S", "grpc-timeout is set by the exporter itself"),
         (f"a={SECRET}%0D%0Ax", "the value of a has characters no header has"),
         (f"a={SECRET}%C3%A9", "the value of a has characters no header has"),
-        (f"a={SECRET}%FF", "the value of a has characters no header has"),
     ],
 )
 def test_a_bad_header_is_named_and_its_value_is_not(text: str, problem: str) -> None:
@@ -200,14 +186,6 @@ def test_a_bad_value_names_its_variable(option: str, text: str, said: str) -> No
         assert len(found) < 200
 
 
-def test_all_problems_are_told_together() -> None:
-    """One start, one list."""
-    found = problems(ENDPOINT="nowhere", PROTOCOL="thrift", TIMEOUT="x", COMPRESSION="br")
-    assert [one.split(":")[0] for one in found] == [
-        f"{OTLP}{name}" for name in ("PROTOCOL", "ENDPOINT", "TIMEOUT", "COMPRESSION")
-    ]
-
-
 def test_a_client_certificate_needs_its_key() -> None:
     """And the other way round."""
     together = "a client certificate and its key go together"
@@ -223,15 +201,10 @@ def test_a_client_certificate_needs_its_key() -> None:
     ("text", "insecure", "target", "secure", "destination"),
     [
         ("http://a:4317", "", "a:4317", False, "http://a:4317"),
-        ("http://a:4317", "false", "a:4317", False, "http://a:4317"),
         ("https://a:4317/", "true", "a:4317", True, "https://a:4317"),
-        ("https://a", "", "a:443", True, "https://a:443"),
-        ("http://a", "", "a:80", False, "http://a:80"),
         ("http://[::1]:4317", "", "[::1]:4317", False, "http://[::1]:4317"),
         ("a:4317", "", "a:4317", True, "a:4317 (TLS)"),
-        ("a:4317", "False", "a:4317", True, "a:4317 (TLS)"),
         ("a:4317", "true", "a:4317", False, "a:4317 (plain)"),
-        ("dns:///a:4317", "TRUE", "dns:///a:4317", False, "dns:///a:4317 (plain)"),
         (
             "unix:/run/otel.sock",
             "true",

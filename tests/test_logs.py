@@ -5,7 +5,6 @@ import json
 import logging
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -97,18 +96,6 @@ def test_json_is_one_object_with_the_same() -> None:
     }
 
 
-def test_levels_and_loggers_of_others_keep_their_names() -> None:
-    """Only our own package's name is left out, and the column of levels is five wide."""
-    made = record("x", name="uvicorn.error", levelname="WARNING")
-    assert text(made) == f"{WHEN} WARN  uvicorn.error x"
-    assert parsed(made) == {
-        "time": WHEN,
-        "level": "warning",
-        "logger": "uvicorn.error",
-        "message": "x",
-    }
-
-
 def test_one_record_is_one_line_whatever_it_holds() -> None:
     """In the message, in values, in names of fields and of the logger: all is written out."""
     made = record(f"{HOSTILE} %s", HOSTILE, name=f"exporter.{HOSTILE}", agent=HOSTILE)
@@ -135,22 +122,6 @@ def test_tracebacks_follow_indented() -> None:
     assert "\x1b" not in text(made)
     assert parsed(made)["exception"].startswith("Traceback (most recent call last):")
     assert parsed(made)["exception"].endswith("Stack:\n  here")
-
-
-def test_a_record_that_cannot_be_filled_in_is_still_a_line() -> None:
-    """A wrong placeholder loses no line."""
-    assert "%d runs (its values could not be filled in)" in text(record("%d runs", "many"))
-
-
-def test_json_takes_values_of_every_kind() -> None:
-    """What JSON has no form for becomes text, and the line stays valid."""
-    loop: list[Any] = []
-    loop.append(loop)
-    assert parsed(record("x", value={1, 2}))["value"] == "{1, 2}"
-    assert parsed(record("x", value=float("nan"), n=1))["value"] == "nan"
-    assert parsed(record("x", value={("a", 1): 2}))["value"] == "{('a', 1): 2}"
-    assert parsed(record("x", value=loop))["value"] == "[[...]]"
-    assert parsed(record("x", value={"a": [1, None]}))["value"] == {"a": [1, None]}
 
 
 @pytest.mark.parametrize(
@@ -230,39 +201,6 @@ def test_the_level_decides_and_libraries_stay_quiet() -> None:
     logging.getLogger("exporter.sync").warning("left out")
     logging.getLogger("httpx").warning("left out")
     assert len(written(stream)) == 1
-
-
-def test_warnings_of_python_are_lines_too() -> None:
-    """A library's warning does not break into the log as bare text."""
-    stream = io.StringIO()
-    logs.configure(stream=stream)
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        logging.captureWarnings(capture=False)
-        logging.captureWarnings(capture=True)
-        warnings.warn("old\nthing", UserWarning, stacklevel=1)
-    (line,) = written(stream)
-    assert " WARN  py.warnings " in line
-    assert r"UserWarning: old\nthing" in line
-
-
-def test_the_log_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """Standard output is the commands' own."""
-    logs.configure()
-    logging.getLogger("exporter.app").info("started")
-    logs.flush()
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.endswith(" INFO  app       started\n")
-
-
-def test_a_stream_that_is_closed_costs_lines_alone() -> None:
-    """Whoever logs goes on."""
-    stream = io.StringIO()
-    logs.configure(stream=stream)
-    stream.close()
-    logging.getLogger("exporter.app").info("lost")
-    logs.flush()
 
 
 _BLOCKED = """
