@@ -316,13 +316,6 @@ def test_zero_is_a_value() -> None:
     assert attributes["conduit.run.duration_ms"] == 0.0
 
 
-def test_usage_and_cost_stand_on_the_root_only() -> None:
-    """Nobody can add them up twice."""
-    _, *tools = trace_of({"name": "a"}, {"name": "b"}).spans
-
-    assert not [name for tool in tools for name in said(tool) if "usage" in name or "cost" in name]
-
-
 def test_the_base_url_is_the_server() -> None:
     """Host and port of the API, the port only where the URL has one."""
     options = ConvertOptions(server_address="conduit.example", server_port=8443)
@@ -518,13 +511,3 @@ def test_measured_tools_are_where_they_say() -> None:
     assert second.start_time == second.end_time == START_NS + 3 * SECOND_NS
     assert said(second)["conduit.tool.time_clamped"] is True
     assert said(second)["gen_ai.tool.call.id"] == "call_1"
-
-
-def test_slices_are_still_marked() -> None:
-    """Equal slices fill the run, and say that they are drawn."""
-    options = ConvertOptions(tool_timing="slices")
-    root, first, second = trace_of({"name": "a"}, {"name": "b"}, options=options).spans
-
-    assert (first.start_time, first.end_time) == (START_NS, START_NS + 2 * SECOND_NS)
-    assert (second.start_time, second.end_time) == (first.end_time, root.end_time)
-    assert {said(tool)["conduit.tool.timing"] for tool in (first, second)} == {"synthetic"}
