@@ -175,7 +175,8 @@ ABSENT = Alert(
     "ConduitExporterAbsent",
     "critical",
     "15m",
-    "absent(conduit_exporter_build_info)",
+    # Of a target that is known and down, ConduitExporterDown tells.
+    'absent(conduit_exporter_build_info)\nunless on () up{job=~"@JOB@"} == 0',
     "No conduit-exporter is scraped",
     "For 15 minutes no target has shown conduit_exporter_build_info: the exporter is gone, or "
     "Prometheus no longer knows of it. Runs are read later, since Conduit keeps them. Look at "
