@@ -260,7 +260,11 @@ def test_a_state_tells_whom_it_should_and_recovers(
     def over() -> bool | None:
         return (site.names("resolved") == told and not _alerts(alertmanager)) or None
 
-    eventually(over, what=f"{told} resolved", timeout_s=60)
+    try:
+        eventually(over, what=f"{told} resolved", timeout_s=60)
+    except AssertionError as error:
+        error.add_note(f"told {site.told}, in force {_alerts(alertmanager)}")
+        raise
     assert site.names("firing") == told
 
 
