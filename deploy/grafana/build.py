@@ -189,7 +189,9 @@ def _queries(queries: Iterable[Query], dress: Callable[[prometheus.Dataquery], A
     return built
 
 
-def _dressed(panel: Any, title: str, description: str, unit: str, width: int, height: int) -> Any:
+def _dressed(
+    panel: Any, title: str, description: str, *, unit: str, width: int, height: int
+) -> Any:
     return (
         panel.title(title)
         .description(description)
@@ -214,7 +216,7 @@ def number(
     names: bool = False,
 ) -> stat.Panel:
     """Numbers as of now; `words` maps a value to a text and a colour, `names` shows labels."""
-    panel = _dressed(stat.Panel(), title, description, unit, width, 4)
+    panel = _dressed(stat.Panel(), title, description, unit=unit, width=width, height=4)
     panel.targets(_queries(queries, lambda query: query.instant()))
     panel.thresholds(_steps(steps)).no_value(empty)
     panel.color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
@@ -245,7 +247,7 @@ def lines(
     steps: Steps = (),
 ) -> timeseries.Panel:
     """Lines over time; with `bars_of` (a shortest interval, e.g. 1h) stacked bars of counts."""
-    panel = _dressed(timeseries.Panel(), title, description, unit, width, 8)
+    panel = _dressed(timeseries.Panel(), title, description, unit=unit, width=width, height=8)
     panel.targets(_queries(queries, lambda query: query.range()))
     panel.no_value("no runs" if bars_of else "no data")
     panel.legend(
@@ -279,7 +281,7 @@ def buckets(
     title: str, description: str, metric: str, *, unit: str, width: int, interval: str
 ) -> heatmap.Panel:
     """How many runs fell into each bucket of a histogram over time, with exemplars."""
-    panel = _dressed(heatmap.Panel(), title, description, unit, width, 8)
+    panel = _dressed(heatmap.Panel(), title, description, unit=unit, width=width, height=8)
     query = (f"sum by (le) ({bar(metric + '_bucket')})", "{{le}}")
     dress = lambda q: q.range().exemplar(exemplar=True).format(PromQueryFormat.HEATMAP)  # noqa: E731 - one use
     panel.targets(_queries([query], dress))
@@ -296,7 +298,7 @@ def gauges(
     title: str, description: str, *queries: Query, unit: str, width: int, steps: Steps
 ) -> bargauge.Panel:
     """Bars of a share, up to 1."""
-    panel = _dressed(bargauge.Panel(), title, description, unit, width, 4)
+    panel = _dressed(bargauge.Panel(), title, description, unit=unit, width=width, height=4)
     panel.targets(_queries(queries, lambda query: query.instant()))
     panel.thresholds(_steps(steps)).min(0).max(1).no_value("no budget set")
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
@@ -314,7 +316,7 @@ def rows_by(
     sort: str,
 ) -> table.Panel:
     """A table: a column for each (title, unit, query), rows joined by their labels."""
-    panel = _dressed(table.Panel(), title, description, "short", width, 9)
+    panel = _dressed(table.Panel(), title, description, unit="short", width=width, height=9)
     queries = [(expr, "") for _, _, expr in columns]
     panel.targets(_queries(queries, lambda query: query.instant().format(PromQueryFormat.TABLE)))
     letters = "ABCDEFGHIJKL"
