@@ -1407,7 +1407,7 @@ def exporter() -> dashboard.Dashboard:
             ),
             number(
                 "Web config in use (now)",
-                "Is EXPORTER_WEB_CONFIG_FILE in force as it stands?",
+                "Is EXPORTER_WEB_CONFIG_FILE in force? No means that its last good state is kept.",
                 (job("web_config_last_reload_successful"), "{{instance}}"),
                 unit="short",
                 words=yes,

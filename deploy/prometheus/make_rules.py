@@ -478,6 +478,9 @@ AGENTS = [
         "/runs?agent={{ $labels.agent_id }}&status=failed on the exporter: a model, a key or a "
         "tool that all runs need is likely gone.",
         "agent",
+        # As long as it takes ConduitFailureRatioHigh, which it inhibits, to forget: nobody is woken
+        # again for a cause that is over.
+        keep="1h",
     ),
     Alert(
         "ConduitEscalationsRaised",
