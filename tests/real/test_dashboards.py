@@ -227,7 +227,7 @@ def _base(name: str) -> str:
 
 
 def test_names_and_labels_are_those_of_the_catalogue(
-    prometheus: Prometheus, tmp_path: Path
+    prometheus: Prometheus,
 ) -> None:
     """No query asks for a metric or a label that does not exist; every metric is on a panel."""
     shown = [target["expr"] for b in BOARDS.values() for p in panels(b) for target in targets(p)]
