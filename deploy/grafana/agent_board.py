@@ -199,6 +199,7 @@ def agent() -> dashboard.Dashboard:
             ),
             unit="s",
             width=8,
+            height=8,
             empty="too few runs",
         ),
     ):

@@ -296,6 +296,7 @@ def overview() -> dashboard.Dashboard:
                 f"Did prompts or answers grow? {kind.capitalize()} tokens over runs of the range.",
                 (share(total(increase(TOKENS, f'token_type="{kind}"')), runs), ""),
                 unit="short",
+                height=8,
                 decimals=0,
             )
             for kind in ("input", "output")
@@ -306,6 +307,7 @@ def overview() -> dashboard.Dashboard:
             "together, so a new mix moves it too.",
             (f"1000 * {share(cost, total(priced))}", ""),
             unit="currencyUSD",
+            height=8,
             decimals=4,
         ),
     ):
@@ -320,6 +322,7 @@ def overview() -> dashboard.Dashboard:
             (quantile(0.95, DURATION), "p95"),
             unit="s",
             width=8,
+            height=8,
             empty="too few runs",
         ),
         buckets(

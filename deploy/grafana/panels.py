@@ -134,6 +134,7 @@ def number(
     *queries: Query,
     unit: str,
     width: int = 4,
+    height: int = 4,
     steps: Steps = NEUTRAL,
     empty: str = "no runs",
     decimals: int | None = None,
@@ -142,7 +143,7 @@ def number(
     names: bool = False,
 ) -> stat.Panel:
     """Numbers as of now; `words` maps a value to a text and a colour, `names` shows labels."""
-    panel = _dressed(stat.Panel(), title, description, unit=unit, width=width, height=4)
+    panel = _dressed(stat.Panel(), title, description, unit=unit, width=width, height=height)
     panel.targets(_queries(queries, lambda query: query.instant()))
     panel.thresholds(_steps(steps)).no_value(empty)
     panel.color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
@@ -242,7 +243,7 @@ def rows_by(
     sort: str,
 ) -> table.Panel:
     """A table: a column for each (title, unit, query), rows joined by their labels."""
-    panel = _dressed(table.Panel(), title, description, unit="short", width=width, height=9)
+    panel = _dressed(table.Panel(), title, description, unit="short", width=width, height=8)
     queries = [(expr, "") for _, _, expr in columns]
     panel.targets(_queries(queries, lambda query: query.instant().format(PromQueryFormat.TABLE)))
     letters = "ABCDEFGHIJKL"

@@ -8,7 +8,8 @@ import subprocess
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -72,27 +73,29 @@ def test_who_is_told_of_what() -> None:
 
 
 class Site:
-    """Serves an exposition at /metrics and takes Alertmanager's webhooks at any other path."""
+    """Serves an exposition at /metrics/<job> and takes Alertmanager's webhooks elsewhere."""
 
     def __init__(self) -> None:
-        self.series: dict[str, float] = {}
-        # Receiver -> status (firing, resolved) -> names of alerts.
-        self.told: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self.series: dict[str, dict[str, float]] = {}
+        # Job -> (receiver, name of the alert), by status: firing, resolved.
+        self.told: dict[str, dict[str, set[tuple[str, str]]]] = {
+            status: defaultdict(set) for status in ("firing", "resolved")
+        }
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                body = "".join(f"{name} {value}\n" for name, value in site.series.items()).encode()
-                self.send_response(200 if site.series else 503)
+                series = site.series[self.path.rpartition("/")[2]]
+                self.send_response(200 if series else 503)
                 self.send_header("Content-Type", "text/plain; version=0.0.4")
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write("".join(f"{k} {v}\n" for k, v in series.items()).encode())
 
             def do_POST(self) -> None:
                 message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 for alert in message["alerts"]:
-                    told = site.told[message["receiver"]]
-                    told[alert["status"]].add(alert["labels"]["alertname"])
+                    told = site.told[alert["status"]][alert["labels"]["job"]]
+                    told.add((message["receiver"], alert["labels"]["alertname"]))
                 self.send_response(200)
                 self.end_headers()
 
@@ -109,23 +112,73 @@ class Site:
         self._thread.join()
         self._server.server_close()
 
-    def names(self, status: str) -> dict[str, set[str]]:
-        """Alerts of this status by receiver."""
-        return {who: set(told[status]) for who, told in self.told.items() if told[status]}
 
-
-AGENT = 'workspace_id="w1",agent_id="a1"'
+AGENT = 'workspace_id="%s",agent_id="a1"'
 FAILED = f'conduit_runs_total{{{AGENT},status="failed",disposition="none"}}'
 COMPLETED = f'conduit_runs_total{{{AGENT},status="completed",disposition="resolved"}}'
 LAST_POLL = f"conduit_exporter_last_poll_success_timestamp_seconds{{{AGENT}}}"
-UP = 'conduit_up{workspace_id="w1"}'
+UP = 'conduit_up{workspace_id="%s"}'
 MONTH = f'conduit_period_cost_usd{{{AGENT},period="month"}}'
 OLDEST_PENDING = "conduit_exporter_oldest_pending_trace_timestamp_seconds"
+REFUSED = 'conduit_exporter_api_requests_total{endpoint="runs",code="401"}'
+LONG_AGO_S = 10_000.0
 
 
-def _healthy() -> dict[str, float]:
+@dataclass(frozen=True)
+class State:
+    """A state of the world: what is other than healthy, and who must hear of what.
+
+    `later` is what stays other than healthy when it is over; nothing `changed` is no answer.
+    """
+
+    changed: Mapping[str, float]
+    told: Collection[tuple[str, str]]
+    inhibited: Collection[str] = ()
+    later: Mapping[str, float] = field(default_factory=dict)
+
+
+STATES = {
+    "conduit-down": State(
+        {UP: 0, LAST_POLL: -LONG_AGO_S, "conduit_exporter_ready": 0},
+        told={("on-call", "ConduitApiDown")},
+        inhibited={"ConduitRunsStale", "ConduitNotReady"},
+    ),
+    "token-refused": State(
+        {UP: 0, LAST_POLL: -LONG_AGO_S, REFUSED: 1},
+        told={("on-call", "ConduitTokenRefused")},
+        inhibited={"ConduitApiDown", "ConduitRunsStale"},
+    ),
+    "trace-backend-down": State(
+        {OLDEST_PENDING: -LONG_AGO_S, "conduit_exporter_outbox_bytes": 97},
+        told={("on-call", "ConduitOutboxFull"), ("office", "ConduitTracesStuck")},
+        inhibited={"ConduitOutboxFilling"},
+    ),
+    "wrong-header": State(
+        {OLDEST_PENDING: -LONG_AGO_S, "conduit_exporter_traces_parked": 2},
+        told={("office", "ConduitTracesParked")},
+        inhibited={"ConduitTracesStuck"},
+    ),
+    "agent-fails-always": State(
+        {FAILED: 12},
+        told={("on-call", "ConduitAgentFailsAlways")},
+        inhibited={"ConduitFailureRatioHigh", "ConduitFailureRatioRaised"},
+        later={FAILED: 12, COMPLETED: 900},
+    ),
+    "budget-used": State(
+        {MONTH: 101},
+        told={("payer", "ConduitBudgetUsed"), ("on-call", "ConduitBudgetUsed")},
+        inhibited={"ConduitBudgetNearlyUsed"},
+    ),
+    "exporter-down": State({}, told={("on-call", "ConduitExporterDown")}),
+    "healthy": State({UP: 1}, told=()),
+}
+JOBS = {name: f"conduit-exporter-{name}" for name in STATES}
+
+
+def _series(name: str, *others: Mapping[str, float]) -> dict[str, float]:
+    """A healthy exposition, of a workspace named for the state, with other values on top."""
     now = time.time()
-    return {
+    healthy = {
         'conduit_exporter_build_info{version="1",revision="r"}': 1,
         f'conduit_agent_info{{{AGENT},agent_name="Support"}}': 1,
         UP: 1,
@@ -135,60 +188,16 @@ def _healthy() -> dict[str, float]:
         FAILED: 0,
         COMPLETED: 0,
         MONTH: 10,
-        'conduit_budget_usd{workspace_id="w1",period="month"}': 100,
+        'conduit_budget_usd{workspace_id="%s",period="month"}': 100,
         OLDEST_PENDING: now,
         "conduit_exporter_traces_pending": 5,
         "conduit_exporter_traces_parked": 0,
         "conduit_exporter_outbox_bytes": 1,
         "conduit_exporter_outbox_limit_bytes": 100,
     }
-
-
-# What changes, what mends it, who is told of what, and what is inhibited.
-LONG_AGO = -10_000.0
-STATES: Mapping[str, tuple[dict[str, float], dict[str, float], dict[str, set[str]], set[str]]] = {
-    "outage of Conduit": (
-        {UP: 0, LAST_POLL: LONG_AGO, "conduit_exporter_ready": 0},
-        {},
-        {"on-call": {"ConduitApiDown"}},
-        {"ConduitRunsStale", "ConduitNotReady"},
-    ),
-    "token refused": (
-        {
-            UP: 0,
-            LAST_POLL: LONG_AGO,
-            'conduit_exporter_api_requests_total{endpoint="runs",code="401"}': 1,
-        },
-        {},
-        {"on-call": {"ConduitTokenRefused"}},
-        {"ConduitApiDown", "ConduitRunsStale"},
-    ),
-    "trace backend down": (
-        {OLDEST_PENDING: LONG_AGO, "conduit_exporter_outbox_bytes": 97},
-        {},
-        {"on-call": {"ConduitOutboxFull"}, "office": {"ConduitTracesStuck"}},
-        {"ConduitOutboxFilling"},
-    ),
-    "wrong header for the trace backend": (
-        {OLDEST_PENDING: LONG_AGO, "conduit_exporter_traces_parked": 2},
-        {},
-        {"office": {"ConduitTracesParked"}},
-        {"ConduitTracesStuck"},
-    ),
-    "agent that fails always": (
-        {FAILED: 12},
-        {FAILED: 12, COMPLETED: 900},
-        {"on-call": {"ConduitAgentFailsAlways"}},
-        {"ConduitFailureRatioHigh", "ConduitFailureRatioRaised"},
-    ),
-    "budget used up": (
-        {MONTH: 101},
-        {},
-        {"payer": {"ConduitBudgetUsed"}, "on-call": {"ConduitBudgetUsed"}},
-        {"ConduitBudgetNearlyUsed"},
-    ),
-    "exporter down": ({}, {}, {"on-call": {"ConduitExporterDown"}}, set()),
-}
+    for other in others:
+        healthy |= {k: now + v if v == -LONG_AGO_S else v for k, v in other.items()}
+    return {key.replace("%s", name): value for key, value in healthy.items()}
 
 
 @pytest.fixture
@@ -224,48 +233,65 @@ def alertmanager(tmp_path: Path, site: Site) -> Iterator[str]:
         yield address
 
 
-@pytest.mark.parametrize("state", STATES)
-def test_a_state_tells_whom_it_should_and_recovers(
-    state: str,
+def test_each_state_tells_whom_it_should_and_recovers(
     tmp_path: Path,
     site: Site,
     alertmanager: str,
     start_prometheus: Callable[..., Prometheus],
 ) -> None:
-    """The cause is told to the right people, its consequences to nobody, and its end as well."""
-    changed, mended, told, inhibited = STATES[state]
-    site.series = _healthy()
+    """A cause is told to the right people, its consequences to nobody, and its end as well."""
+    told = {JOBS[name]: set(state.told) for name, state in STATES.items() if state.told}
+    inhibited = {
+        JOBS[name]: set(state.inhibited) for name, state in STATES.items() if state.inhibited
+    }
+    site.series = {name: _series(name) for name in STATES}
     prometheus = start_prometheus(
-        targets=[site.address],
+        targets=[],
         rule_files=_scaled_rules(tmp_path),
-        scrape_options={"job_name": "conduit-exporter"},
+        scrape_options={
+            "static_configs": [
+                {
+                    "targets": [site.address],
+                    "labels": {"job": JOBS[name], "__metrics_path__": f"/metrics/{name}"},
+                }
+                for name in STATES
+            ]
+        },
         alertmanagers=[alertmanager],
     )
     # Increases are seen only by who has scraped before them.
-    prometheus.wait_for("count_over_time(conduit_runs_total[1m]) > 2")
-    broken = {k: time.time() + v if v == LONG_AGO else v for k, v in changed.items()}
-    site.series = _healthy() | broken if changed else {}
+    prometheus.wait_for(
+        "count_over_time(conduit_exporter_ready[1m]) > 2",
+        until=lambda samples: len(samples) == len(STATES),
+    )
+    site.series = {
+        name: _series(name, state.changed) if state.changed else {}
+        for name, state in STATES.items()
+    }
 
     def in_force() -> bool | None:
-        silenced = {
-            alert["labels"]["alertname"]
-            for alert in _alerts(alertmanager)
-            if alert["status"]["inhibitedBy"]
-        }
-        return (silenced, site.names("firing")) == (inhibited, told) or None
-
-    eventually(in_force, what=f"{told} told, {inhibited} inhibited", timeout_s=40)
-    site.series = _healthy() | mended
+        return (_inhibited(alertmanager), site.told["firing"]) == (inhibited, told) or None
 
     def over() -> bool | None:
-        return (site.names("resolved") == told and not _alerts(alertmanager)) or None
+        return (site.told["resolved"] == told and not _alerts(alertmanager)) or None
 
     try:
-        eventually(over, what=f"{told} resolved", timeout_s=60)
+        eventually(in_force, what="everybody is told", timeout_s=60)
+        site.series = {name: _series(name, state.later) for name, state in STATES.items()}
+        eventually(over, what="everything is over", timeout_s=60)
     except AssertionError as error:
-        error.add_note(f"told {site.told}, in force {_alerts(alertmanager)}")
+        error.add_note(f"told {site.told}\ninhibited {_inhibited(alertmanager)}")
         raise
-    assert site.names("firing") == told
+    assert site.told["firing"] == told
+
+
+def _inhibited(alertmanager: str) -> dict[str, set[str]]:
+    """The names of inhibited alerts by job."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for alert in _alerts(alertmanager):
+        if alert["status"]["inhibitedBy"]:
+            found[alert["labels"]["job"]].add(alert["labels"]["alertname"])
+    return found
 
 
 def _scaled_rules(folder: Path) -> list[Path]:
