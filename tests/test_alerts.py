@@ -35,7 +35,8 @@ def test_committed_rules_are_what_the_table_makes() -> None:
 
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent() -> None:
     """An alert without both would be one that nobody has ever seen at work."""
-    firing, silent = set(), set()
+    firing: set[str] = set()
+    silent: set[str] = set()
     for path in CASE_FILES:
         for test in load(path)["tests"]:
             for check in test.get("alert_rule_test", ()):
