@@ -1,5 +1,7 @@
 """A trace as a tree that a person reads."""
 
+from decimal import Decimal
+
 from exporter.convert.tree import render_tree
 from tests.convert_support import convert_json, example, trace_of
 from tests.factories import make_run
@@ -64,3 +66,11 @@ def test_what_a_terminal_would_obey_is_shown() -> None:
 
     assert "\x1b" not in tree
     assert r"a\x1b[31m\u202eb\nc" in tree
+
+
+def test_numbers_and_truths_are_written_for_people() -> None:
+    """A cost is never 1e-07, a truth is true."""
+    lines = tree_of(cost_usd=Decimal("1e-7"), time_adjusted=True)
+
+    assert any(line.endswith("  0.0000001") for line in lines)
+    assert any("conduit.time_adjusted" in line and line.endswith("  true") for line in lines)

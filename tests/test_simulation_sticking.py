@@ -105,6 +105,7 @@ def test_once_ends_and_does_the_rest_where_a_detail_stays_broken(fault: Fault) -
     broken = world.conduit.data.run_ids(agent_id())[20]
     world.conduit.faults.place(fault, when=faults.of_run(broken))
     world.conduit.data.stop_arrivals()
+    world.wait(5 * MINUTE_S)
 
     for _ in range(2):
         assert world.run_once(within_s=HOUR_S) == 1
@@ -553,11 +554,10 @@ def test_runs_asked_for_by_name_are_counted_once_over_retention_and_restarts(oth
     if others:
         world.environ["CONDUIT_AGENTS"] = others
     data.stop_arrivals()
-    world.wait(5 * MINUTE_S)
 
-    wanted = truth_of(world).run_ids if others else set(named)
     for _ in range(3):
         world.run_for(30 * HOUR_S)
+        wanted = truth_of(world).run_ids if others else set(named)
         assert total(world, "conduit_runs_total") == len(wanted)
     assert world.backend.traced == wanted
     assert_no_detail_twice(world)

@@ -117,7 +117,7 @@ def lookback_s(*, count: int, runs: int) -> float:
     runs_in_all = len(truth_of(world).run_ids)
 
     async def script(_: World) -> float:
-        for _ in range(360):
+        for _poll in range(360):
             await world.sleep(5)
             if total(world, "conduit_runs_total") == runs_in_all and world.ready():
                 break

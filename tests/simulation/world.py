@@ -199,6 +199,7 @@ class World:
         self.lives += 1
         self.loop = VirtualLoop(self.seed + self.lives)
         self.loop.killed_at = killed_at
+        self.disk.kill = self.loop.kill
         self.clock.begin(self.loop)
         try:
             return run_virtually(self.loop, life, on_killed=self._bury)
