@@ -4,7 +4,6 @@ Parsers as in `values`. Nothing is connected to, and no text that may hold a pas
 """
 
 import re
-
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
