@@ -469,14 +469,6 @@ def test_a_proxy_that_refuses_is_no_connection(certificates: Certificates) -> No
     assert "s3cr3t" not in str(caught.value)
 
 
-@pytest.mark.parametrize("proxy", ["", "proxy:3128", "socks5://u:s3cr3t@a", "http://[u:s3cr3t"])
-def test_an_unusable_proxy_is_a_setting_at_fault(proxy: str) -> None:
-    """It is found at the start, and a password in it not repeated."""
-    with pytest.raises(ConfigError, match="proxy") as caught:
-        _client(proxy=proxy)
-    assert "s3cr3t" not in str(caught.value)
-
-
 # --- TLS -------------------------------------------------------------------------------------
 
 

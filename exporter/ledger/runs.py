@@ -390,16 +390,16 @@ class RunTables:
             "UPDATE run SET trace = ?, tool_calls = ?, tool_errors = ? WHERE no = ?",
             (
                 TraceState.PENDING,
-                len(trace.tools),
-                sum(failed for _, failed in trace.tools),
+                sum(trace.tools.values()),
+                sum(count for (_, failed), count in trace.tools.items() if failed),
                 run_no,
             ),
         )
         self.delta.add(Family.AWAITING_DETAIL, -1, agent_no)
         if priority is not Priority.BACKFILL:
-            for tool, failed in trace.tools:
-                self.delta.add(Family.TOOL_CALLS, 1, agent_no, tool)
-                self.delta.add(Family.TOOL_ERRORS, int(failed), agent_no, tool)
+            for (tool, failed), count in trace.tools.items():
+                self.delta.add(Family.TOOL_CALLS, count, agent_no, tool)
+                self.delta.add(Family.TOOL_ERRORS, count if failed else 0, agent_no, tool)
 
     def _recorded(
         self, agent_no: int, counted: list[RunRecord], appeared: int, revised: int

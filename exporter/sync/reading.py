@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
-from exporter.conduit.models import Page, Run, Unreadable
+from exporter.conduit.models import Page, Run, RunDetail, Unreadable
 from exporter.conduit.pager import Pager, Step
 from exporter.errors import SourceError
 from exporter.ledger.gate import LedgerGate
@@ -402,14 +402,8 @@ class AgentReader:
             agent.missed.pop(run_id, None)
             agent.run_retries[run_id] = self._look_again(agent, run)
             return
-        trace, quarantine = None, None
-        if record.traced or request.priority is Priority.BACKFILL:
-            try:
-                trace = self._policy.encode(answer, agent.progress.agent)
-            except Exception:  # a fault of ours with one run must not stop the rest
-                logger.exception("run %s of agent %s could not be converted", run_id, agent.id)
-                quarantine = "conversion"
-        await self._record_detail(agent, record, trace, quarantine)
+        is_wanted = record.traced or request.priority is Priority.BACKFILL
+        trace = await self._record_detail(agent, record, answer if is_wanted else None)
         agent.settle(run_id)
         if trace is not None:
             self._observer.traced(agent.no, run, trace.trace_id)
@@ -450,18 +444,34 @@ class AgentReader:
         self,
         agent: AgentState,
         record: RunRecord,
-        trace: EncodedTrace | None,
-        quarantine: str | None = None,
-    ) -> None:
+        detail: RunDetail | None,
+    ) -> EncodedTrace | None:
+        """Record a run, and the trace that its detail becomes.
+
+        The conversion is part of the ledger's work, which keeps it off the event loop: that of
+        half a million tool calls takes seconds.
+        """
         now_ns = self._clock.now_ns()
-        self._learn(
-            agent,
-            await self._gate.transact(
-                lambda ledger: ledger.runs.record_detail(
-                    agent.no, record, trace=trace, now_ns=now_ns, quarantine=quarantine
-                )
-            ),
-        )
+        known = agent.progress.agent
+
+        def work(ledger: Ledger) -> tuple[EncodedTrace | None, Recorded]:
+            trace, quarantine = None, None
+            if detail is not None:
+                try:
+                    trace = self._policy.encode(detail, known)
+                except Exception:  # a fault of ours with one run must not stop the rest
+                    logger.exception(
+                        "run %s of agent %s could not be converted", record.run.id, agent.id
+                    )
+                    quarantine = "conversion"
+            recorded = ledger.runs.record_detail(
+                agent.no, record, trace=trace, now_ns=now_ns, quarantine=quarantine
+            )
+            return trace, recorded
+
+        trace, recorded = await self._gate.transact(work)
+        self._learn(agent, recorded)
+        return trace
 
     def _look_again(self, agent: AgentState, run: Run) -> Retry:
         retry = agent.run_retries.get(run.id)
