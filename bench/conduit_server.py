@@ -64,23 +64,26 @@ def scenario(
         write_content=five_calls,
     )
     names = [f"j57{number:028d}" for number in range(workspaces)]
-    members = []
-    for number in range(agents):
-        agent_id = f"ag77{number:028d}"
-        runs = GeneratedRuns(agent_id=agent_id, seed=1, start_ns=start_ns, profile=profile)
-        members.append(
-            SimAgent(
-                id=agent_id,
-                workspace_id=names[number % workspaces],
-                name=f"Agent {number}",
-                runs=runs if per_hour else None,
-            )
+    members = [
+        SimAgent(
+            id=agent_id,
+            workspace_id=names[number % workspaces],
+            name=f"Agent {number}",
+            runs=GeneratedRuns(agent_id=agent_id, seed=1, start_ns=start_ns, profile=profile)
+            if per_hour
+            else None,
         )
+        for number, agent_id in enumerate(map(_agent_id, range(agents)))
+    ]
     return Scenario(
         workspaces=[SimWorkspace(name, f"Workspace {name[-3:]}") for name in names],
         agents=members,
         tokens={TOKEN: tuple(names)},
     )
+
+
+def _agent_id(number: int) -> str:
+    return f"ag77{number:028d}"
 
 
 @click.command()
@@ -108,7 +111,7 @@ def main(
     )
     if ids is not None:
         conduit.data.stop_arrivals()
-        names = [f"ag77{number:028d}" for number in range(agents)]
+        names = [_agent_id(number) for number in range(agents)]
         lines = [f"{name}/{run_id}\n" for name in names for run_id in conduit.data.run_ids(name)]
         ids.write_text("".join(lines))
     asyncio.run(_serve(conduit, clock, port))

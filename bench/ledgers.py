@@ -28,6 +28,7 @@ SELECT no + :base, run_no + :base, randomblob(16), spans, size, payload, ended_n
     written_ns - :earlier_ns, settled_ns - :earlier_ns
 FROM trace WHERE run_no <= :last
 """
+_INDEXES: Final = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
 
 
 def multiply(source: Path, target: Path, *, runs: int) -> None:
@@ -42,8 +43,12 @@ def multiply(source: Path, target: Path, *, runs: int) -> None:
         connection.execute("PRAGMA journal_mode = MEMORY")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -262144")
-        ((own,),) = connection.execute("SELECT max(no) FROM run")
         connection.execute("BEGIN")
+        # Built anew at the end: faster by far than row by row.
+        indexes = connection.execute(_INDEXES).fetchall()
+        for name, _ in indexes:
+            connection.execute(f"DROP INDEX {name}")
+        ((own,),) = connection.execute("SELECT max(no) FROM run")
         for base in range(own, runs, own):
             values = {
                 "base": base,
@@ -52,6 +57,8 @@ def multiply(source: Path, target: Path, *, runs: int) -> None:
             }
             connection.execute(_RUN, values)
             connection.execute(_TRACE, values)
+        for _, statement in indexes:
+            connection.execute(statement)
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
@@ -66,15 +73,5 @@ def used_bytes(ledger: Path) -> int:
         ((free,),) = connection.execute("PRAGMA freelist_count")
         ((size,),) = connection.execute("PRAGMA page_size")
         return int((pages - free) * size)
-    finally:
-        connection.close()
-
-
-def count_runs(ledger: Path) -> int:
-    """How many runs a closed ledger has counted."""
-    connection = sqlite3.connect(ledger)
-    try:
-        ((count,),) = connection.execute("SELECT count(*) FROM run WHERE counted = 1")
-        return int(count)
     finally:
         connection.close()
