@@ -164,6 +164,11 @@ class AgentState:
             if run.created_ns < oldest and run.id not in self.lost
         ]
 
+    def awaits_detail(self, run_id: str) -> bool:
+        """Whether the ledger waits for a run's detail, and its turn has come."""
+        waiting = (*self.progress.awaiting, *self.progress.retrying)
+        return any(run.id == run_id for run in waiting)
+
     def pager_of(self, gap: Gap) -> Pager:
         """The reading of a gap, begun where the ledger says."""
         if gap.no is None:
