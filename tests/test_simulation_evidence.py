@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from exporter.simulator import faults
 from exporter.simulator.faults import Truthful
 from exporter.simulator.messages import SimRequest, SimResponse
 from tests.simulation.promises import assert_exact, assert_no_detail_twice, settle

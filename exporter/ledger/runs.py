@@ -47,8 +47,9 @@ VALUES (:agent_no, :id, :counted, :trace, :priority, :named, :status, :dispositi
 _PUT: Final = """
 UPDATE run SET counted = :counted, trace = :trace, priority = :priority,
     named = max(named, :named), status = :status, disposition = :disposition,
-    created_ns = :created_ns, ended_ns = :ended_ns, duration_ns = :duration_ns, input_tokens = :input_tokens, output_tokens = :output_tokens,
-    cost_usd = :cost_usd, conversation_id = :conversation_id, reason = :reason,
+    created_ns = :created_ns, ended_ns = :ended_ns, duration_ns = :duration_ns,
+    input_tokens = :input_tokens, output_tokens = :output_tokens, cost_usd = :cost_usd,
+    conversation_id = :conversation_id, reason = :reason,
     fingerprint = :fingerprint
 WHERE agent_no = :agent_no AND id = :id
 """
@@ -66,7 +67,7 @@ ORDER BY priority, created_ns LIMIT ?
 """
 _RETRYING: Final = """
 SELECT id, priority, created_ns, attempts, retry_ns FROM run
-WHERE agent_no = ? AND trace = 1 AND attempts > 0
+WHERE agent_no = ? AND trace = 1 AND attempts > 0 ORDER BY priority, created_ns
 """
 _OLDEST_AWAITING: Final = """
 SELECT min(created_ns) FROM run

@@ -78,7 +78,9 @@ class AgentState:
 
     busy: set[Slot] = field(default_factory=set)
     fetching: set[str] = field(default_factory=set)
+    # When anything, and when runs in flight off its head, were last asked for.
     served_s: float = _NEVER
+    in_flight_s: float = _NEVER
     # One complete list of agents did not show it.
     missed_once: bool = False
 
