@@ -8,10 +8,21 @@ import pytest
 
 from exporter.simulator import faults
 from exporter.simulator.faults import Truthful
-from exporter.simulator.messages import Endpoint, SimRequest, SimResponse, error_response
+from exporter.simulator.messages import (
+    Endpoint,
+    SimRequest,
+    SimResponse,
+    error_response,
+    page_response,
+)
 from exporter.simulator.runs import json_time
 from exporter.sync.plan import ReadHead
-from tests.simulation.promises import assert_exact, assert_no_detail_twice, settle
+from tests.simulation.promises import (
+    assert_asked_seldom,
+    assert_exact,
+    assert_no_detail_twice,
+    settle,
+)
 from tests.simulation.scenarios import HOUR_S, MINUTE_S, agent_id, agents, workspace_id
 from tests.simulation.world import World
 
@@ -161,3 +172,56 @@ def test_an_agent_that_moves_away_as_a_request_begins_ends_nothing() -> None:
         await world.sleep(MINUTE_S)
 
     world.run(script)
+
+
+def test_two_runs_that_stay_broken_in_a_quiet_account_are_asked_for_seldom() -> None:
+    """No other get-run is answered meanwhile; the lists are."""
+    world = World(scenario=agents(1, per_hour=60, history_s=10 * MINUTE_S))
+    broken = ["ar77x", "ar77y"]
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        data = world.conduit.data
+        data.stop_arrivals()
+        await world.sleep(5 * MINUTE_S)
+        for run_id in broken:
+            world.conduit.faults.place(faults.refused(500), when=faults.of_run(run_id))
+            now_ns = world.clock.true_ns()
+            known = data.run(data.run_ids(agent_id())[0])
+            data.add_run(
+                known._replace(
+                    id=run_id, created_ns=now_ns, completed_ns=now_ns + 10**9, trace_id=None
+                )
+            )
+        await world.sleep(6 * HOUR_S)
+
+    world.run(script)
+    for run_id in broken:
+        assert world.conduit.asked.runs_asked[run_id] < 15
+        assert_asked_seldom(world, faults.of_run(run_id))
+
+
+def test_pages_that_lead_round_with_ever_new_cursors_are_noticed() -> None:
+    """The second page comes again and again, its cursor another text each time."""
+    world = World(scenario=agents(1, per_hour=60, history_s=6 * HOUR_S))
+    second: list[str] = []
+
+    def fault(request: SimRequest, truthful: Truthful) -> SimResponse:
+        if request.cursor is not None:
+            request = replace(request, query={**request.query, "cursor": second[0]})
+        answer = truthful(request)
+        if answer.page is None or answer.page.next_cursor is None:
+            return answer
+        if request.cursor is None:
+            second[:] = [answer.page.next_cursor]
+        return page_response(answer.page._replace(next_cursor=f"{len(world.requests.seen)}"))
+
+    world.conduit.faults.place(fault, when=faults.to(Endpoint.RUNS))
+
+    async def script(_: World) -> None:
+        await world.sleep(HOUR_S)
+        assert world.ready()
+
+    world.run(script)
+    later = faults.both(faults.to(Endpoint.RUNS), faults.later_pages)
+    assert world.requests.max_in_a_day(later) <= 40

@@ -125,6 +125,9 @@ class Health:
             at_once = isinstance(error, SourceUnreachable)
             self._whole.failed((kind, target), now_s, rng, at_once=at_once)
             self._kinds[kind].failed(target, now_s, rng, at_once=at_once)
+        if kind is Kind.RUN:
+            # Where lists answer, single runs that fail each wait by themselves.
+            return not self._whole.is_open
         return not self.is_open(kind)
 
     def answered(self, kind: Kind) -> None:

@@ -388,7 +388,10 @@ class WorkspaceSync:
         if not blame:
             return
         logger.debug("run %s of agent %s: %s", run_id, agent.id, error)
-        spent = retry.attempts > len(delays_s)
+        # While no run at all can be fetched, none is given up.
+        spent = retry.attempts > len(delays_s) and (
+            parts.once or not self.state.health.is_open(Kind.RUN)
+        )
         if parts.once:
             if spent:
                 # A pass counts as one attempt: another one, or the daemon, goes on.
