@@ -12,7 +12,7 @@ from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Page, Run, RunDetail, Unreadable
 from exporter.conduit.pager import Pager, Step
-from exporter.errors import SourceError
+from exporter.errors import SourceError, SourceRejected
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import (
@@ -388,6 +388,10 @@ class AgentReader:
             await self.give_up(agent, run_id, answer.reason)
             return
         run = answer.run
+        awaited = agent.awaits_detail(run_id)
+        if awaited and not run.terminal:
+            # A list has shown its end, so this answer is at fault: asked again like any other.
+            raise SourceRejected("The run is shown as going on, and its list shows it as ended")
         record = self._policy.record(
             run,
             priority=request.priority,
@@ -396,13 +400,14 @@ class AgentReader:
         )
         record = replace(record, trace=None)
         if not run.terminal:
-            # Listed as ended and yet going on, or asked for by name: ask again later.
+            # Off the head of its list, or asked for by name: ask again later.
             await self._record_detail(agent, record, None)
             agent.lost.pop(run_id, None)
             agent.missed.pop(run_id, None)
             agent.run_retries[run_id] = self._look_again(agent, run)
             return
-        is_wanted = record.traced or request.priority is Priority.BACKFILL
+        # What the ledger awaits is wanted, whatever sampling says by now: else it waits for ever.
+        is_wanted = record.traced or awaited
         trace = await self._record_detail(agent, record, answer if is_wanted else None)
         agent.settle(run_id)
         if trace is not None:
