@@ -288,7 +288,9 @@ class _Wanted:
         """What became of runs in flight that no head page shows; agents in turn."""
         may_sweep = {one.id for one in readable}
         for agent in sorted(agents, key=lambda one: one.in_flight_s):
-            request = self._off_head(agent) if self._may_ask(Kind.RUN) else None
+            request: ReadRun | ReadStatus | None = None
+            if self._may_ask(Kind.RUN):
+                request = self._off_head(agent)
             if request is None and agent.id in may_sweep:
                 request = self._sweep(agent)
             if request is not None:
