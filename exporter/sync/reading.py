@@ -6,6 +6,7 @@ into the state from what the ledger answers. Raises SourceError and LedgerError.
 
 import logging
 from dataclasses import replace
+from enum import StrEnum
 from typing import Final, Protocol
 
 from exporter.clock import Clock
@@ -42,6 +43,15 @@ from exporter.sync.policy import RunPolicy
 from exporter.sync.state import PAGE_MAX, AgentState, Reread, Slot, Sweep
 
 logger = logging.getLogger("exporter.sync")
+
+
+class GivenUp(StrEnum):
+    """Why a run has no trace although its rows can be read: values of a metric's label."""
+
+    CONVERSION = "conversion"
+    GONE = "gone"
+    UNAVAILABLE = "unavailable"
+
 
 # A second reading begins so long after the last one and goes back so far before it: rows may become
 # visible late. Once a day it goes back to the floor.
@@ -468,7 +478,7 @@ class AgentReader:
                     logger.exception(
                         "run %s of agent %s could not be converted", record.run.id, agent.id
                     )
-                    quarantine = "conversion"
+                    quarantine = GivenUp.CONVERSION
             recorded = ledger.runs.record_detail(
                 agent.no, record, trace=trace, now_ns=now_ns, quarantine=quarantine
             )
