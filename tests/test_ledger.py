@@ -281,7 +281,8 @@ def test_a_trace_goes_from_the_outbox_to_delivered(ledger: Ledger) -> None:
     """Written, due, delivered once: rows, totals and ages agree at every step."""
     trace = make_trace()
     fetch(ledger, make_record(), trace)
-    assert ledger.oldest_pending_ns == START_NS
+    oldest_ns = ledger.oldest_pending_ns
+    assert oldest_ns == START_NS
     due = do(ledger, lambda one: one.traces.due(now_ns=0, max_traces=9, max_bytes=9999))
     assert [one.payload for one in due] == [trace.payload]
     for _ in range(2):

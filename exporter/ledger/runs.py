@@ -177,7 +177,9 @@ class RunTables:
             row = self._find(agent_no, [run.id]).get(run.id)
         if row is not None and run.terminal and row.trace == TraceState.AWAITING_DETAIL:
             if trace is not None:
-                self._write_trace(agent_no, row.no, record, trace, Priority(row.priority), now_ns)
+                self._write_trace(
+                    agent_no, row.no, record, trace, Priority(row.priority), now_ns=now_ns
+                )
             elif quarantine is not None:
                 self._bury(agent_no, row, quarantine)
         return self._recorded(agent_no, counted, int(appeared), 0)
@@ -316,7 +318,7 @@ class RunTables:
             self._count(agent_no, record)
         if record.trace is not None and trace is TraceState.AWAITING_DETAIL:
             no = self._find(agent_no, [run.id])[run.id].no
-            self._write_trace(agent_no, no, record, record.trace, record.priority, now_ns)
+            self._write_trace(agent_no, no, record, record.trace, record.priority, now_ns=now_ns)
         return counts
 
     def _count(self, agent_no: int, record: RunRecord) -> None:
@@ -384,6 +386,7 @@ class RunTables:
         record: RunRecord,
         trace: EncodedTrace,
         priority: Priority,
+        *,
         now_ns: int,
     ) -> None:
         self._traces.add(
@@ -398,16 +401,16 @@ class RunTables:
             "UPDATE run SET trace = ?, tool_calls = ?, tool_errors = ? WHERE no = ?",
             (
                 TraceState.PENDING,
-                len(trace.tools),
-                sum(failed for _, failed in trace.tools),
+                sum(trace.tools.values()),
+                sum(count for (_, failed), count in trace.tools.items() if failed),
                 run_no,
             ),
         )
         self.delta.add(Family.AWAITING_DETAIL, -1, agent_no)
         if priority is not Priority.BACKFILL:
-            for tool, failed in trace.tools:
-                self.delta.add(Family.TOOL_CALLS, 1, agent_no, tool)
-                self.delta.add(Family.TOOL_ERRORS, int(failed), agent_no, tool)
+            for (tool, failed), count in trace.tools.items():
+                self.delta.add(Family.TOOL_CALLS, count, agent_no, tool)
+                self.delta.add(Family.TOOL_ERRORS, count if failed else 0, agent_no, tool)
 
     def _recorded(
         self, agent_no: int, counted: list[RunRecord], appeared: int, revised: int
