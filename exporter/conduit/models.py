@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from exporter.conduit.decoding import is_nested_deeper, parse_decimal
+from exporter.conduit.decoding import parse_decimal
 from exporter.errors import SourceMalformed
 from exporter.times import parse_time
 
@@ -44,8 +44,6 @@ _MS_NS: Final = 1_000_000
 _MAX_ID: Final = 256
 _MAX_STATUS: Final = 64
 _MAX_CURSOR: Final = 4_096
-# The interpreter gives up near 1,000; whoever walks through a tool trace needs room as well.
-_MAX_NESTING: Final = 100
 _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
 T = TypeVar("T")
@@ -61,7 +59,6 @@ class Reason(StrEnum):
     DURATION = "duration"
     TOKENS = "tokens"
     COST = "cost"
-    TOO_DEEP = "too_deep"
 
 
 def _text(value: Any) -> str | None:
@@ -313,8 +310,6 @@ def parse_run_detail(
     if isinstance(run, Unreadable):
         return run
     trace = row.get("tool_trace")
-    if is_nested_deeper(trace, _MAX_NESTING):
-        return Unreadable(run.id, Reason.TOO_DEEP, "`tool_trace` is nested too deep")
     if not isinstance(trace, list):
         trace = [] if trace is None else [trace]
     return RunDetail(
