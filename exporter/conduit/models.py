@@ -52,7 +52,6 @@ T = TypeVar("T")
 class Reason(StrEnum):
     """Why a row is unreadable: the values of a metric label."""
 
-    NOT_AN_OBJECT = "not_an_object"
     ID = "id"
     STATUS = "status"
     CREATED_AT = "created_at"
@@ -199,6 +198,9 @@ class Page(Generic[T]):
     date_ns: int | None = None
 
 
+_NO_ID: Final = Unreadable(None, Reason.ID, "The row has no usable `id`")
+
+
 class _Flaw(Exception):
     """A field that makes its run unreadable."""
 
@@ -244,34 +246,31 @@ def parse_item(body: Any) -> dict[str, Any]:
 
 def parse_workspace(row: Any) -> Workspace | Unreadable:
     """A workspace; without a name it is called by its id."""
-    if not isinstance(row, dict):
-        return _not_an_object(None)
-    identity = parse_id(row.get("id"))
+    fields = _object(row)
+    identity = parse_id(fields.get("id"))
     if identity is None:
-        return _no_id()
-    return Workspace(identity, _text(row.get("name")) or identity)
+        return _NO_ID
+    return Workspace(identity, _text(fields.get("name")) or identity)
 
 
 def parse_agent(row: Any, *, workspace_id: str | None) -> Agent | Unreadable:
     """An agent; without a name it is called by its id."""
-    if not isinstance(row, dict):
-        return _not_an_object(None)
-    identity = parse_id(row.get("id"))
-    workspace = parse_id(row.get("workspace_id")) or workspace_id
+    fields = _object(row)
+    identity = parse_id(fields.get("id"))
+    workspace = parse_id(fields.get("workspace_id")) or workspace_id
     if identity is None or workspace is None:
-        return _no_id()
-    return Agent(identity, workspace, _text(row.get("name")) or identity)
+        return _NO_ID
+    return Agent(identity, workspace, _text(fields.get("name")) or identity)
 
 
 def parse_run(
     row: Any, *, workspace_id: str, agent_id: str, run_id: str | None = None
 ) -> Run | Unreadable:
     """A run's summary; the ids of the request stand in for those that the row lacks."""
-    if not isinstance(row, dict):
-        return _not_an_object(run_id)
+    row = _object(row)
     identity = parse_id(row.get("id")) or run_id
     if identity is None:
-        return _no_id()
+        return _NO_ID
     try:
         created_ns, completed_ns, duration_ns, adjusted = _times(row)
         usage = _usage(row.get("token_usage"))
@@ -334,6 +333,11 @@ def parse_id(value: Any) -> str | None:
     return value
 
 
+def _object(row: Any) -> dict[str, Any]:
+    """The row; what is no object has no field, and so no id."""
+    return row if isinstance(row, dict) else {}
+
+
 def _times(row: dict[str, Any]) -> tuple[int, int | None, int | None, bool]:
     """Start, end and duration of a run, and whether one of them was not plainly given."""
     created = parse_time(row.get("created_at"))
@@ -389,11 +393,3 @@ def _unreadable(identity: str, exc: ValidationError) -> Unreadable:
     first = exc.errors(include_input=False, include_url=False, include_context=False)[0]
     reason, key = _FIELDS[str(first["loc"][0])]
     return Unreadable(identity, reason, f"`{key}`: {first['msg']}")
-
-
-def _not_an_object(run_id: str | None) -> Unreadable:
-    return Unreadable(run_id, Reason.NOT_AN_OBJECT, "The row is not an object")
-
-
-def _no_id() -> Unreadable:
-    return Unreadable(None, Reason.ID, "The row has no usable `id`")
