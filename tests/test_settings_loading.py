@@ -124,12 +124,6 @@ def test_service_links_of_kubernetes_are_ignored(name: str, tmp_path: Path) -> N
     assert problem.startswith(f"{name}: no such setting")
 
 
-def test_names_of_others_are_left_alone(tmp_path: Path) -> None:
-    """Other variables are nobody's mistake."""
-    environ = {**TOKEN, "PATH": "/bin", "OTEL_LOG_LEVEL": "x", "MY_EXPORTER_X": "1"}
-    assert isinstance(load(environ, written(tmp_path, "TZ=UTC\nOTEL_LOG_LEVEL=x\n")), Settings)
-
-
 def test_the_token_comes_from_one_place(tmp_path: Path) -> None:
     """Text or file; neither and both are told."""
     file = tmp_path / "token"
@@ -227,18 +221,6 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert problems_of(TOKEN, absent) == [f"{absent}: cannot be read: No such file or directory"]
     assert problems_of(TOKEN, tmp_path) == [f"{tmp_path}: cannot be read: Is a directory"]
     assert problems_of(TOKEN, binary) == [f"{binary}: is not UTF-8 text"]
-
-
-def test_only_what_is_handed_in_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the process was started with, and whatever folder it runs in."""
-    monkeypatch.setenv("EXPORTER_LOOKBACK", "1h")
-    assert load(TOKEN).lookback_s == 86_400
-
-
-def test_settings_cannot_be_changed() -> None:
-    """What was checked stays as it was checked."""
-    with pytest.raises(ValueError, match="frozen"):
-        load(TOKEN).lookback_s = 0.0
 
 
 def test_no_text_of_the_settings_shows_a_secret() -> None:

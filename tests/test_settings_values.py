@@ -1,5 +1,6 @@
 """Every setting's text as a value: a table of what is taken, and of what is said to the rest."""
 
+from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -305,7 +306,9 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert (settings.redact_patterns, settings.resource_attributes) == ((), ())
     assert (settings.listen, settings.max_label_values) == (ListenAddress("0.0.0.0", 10464), 100)
     assert (settings.web_config_file, settings.trace_link) == (None, None)
-    assert (settings.monthly_budget_usd, settings.timezone) == ({}, ZoneInfo("UTC"))
+    assert settings.monthly_budget_usd == {}
+    # Not ZoneInfo("UTC"): a machine without a time zone database has none.
+    assert settings.timezone is UTC
     assert (settings.log_level, settings.log_format) == ("info", "text")
     assert settings.conduit_server == ("api.conduit.ai", None)
     assert settings.warnings == ()

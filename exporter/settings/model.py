@@ -5,12 +5,12 @@ values. No text of it shows a secret.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import tzinfo
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
-from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -304,7 +304,7 @@ class Settings(BaseSettings):
         "Dollars a month, to be compared with the cost: workspace_id=amount separated by commas, "
         "or one amount for each workspace",
     )
-    timezone: Annotated[ZoneInfo, PlainValidator(values.parse_timezone)] = _setting(
+    timezone: Annotated[tzinfo, PlainValidator(values.parse_timezone)] = _setting(
         "EXPORTER_TIMEZONE", "UTC", "Time zone of the calendar days and months of cost"
     )
     trace_link: Annotated[str, AfterValidator(addresses.parse_trace_link)] | None = _setting(
