@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from tests.cli_support import invoke, plain_process  # noqa: F401 - the fixture of every test
+from tests.cli_support import invoke
 from tests.delivery_support import make_certificates
 
 

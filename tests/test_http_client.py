@@ -121,6 +121,10 @@ def test_a_body_is_read_however_it_is_framed_and_compressed(answer: bytes) -> No
         (http_answer(BODY, "Content-Encoding: br"), "not asked for"),
         (http_answer(BODY, "Content-Encoding: gzip, gzip"), "not asked for"),
     ],
+    ids=[
+        *("length", "chunked", "gzip", "second member", "no gzip", "checksum", "more behind it"),
+        *("deflate", "br", "gzip twice"),
+    ],
 )
 def test_a_truncated_or_damaged_body_is_discarded_whole(answer: bytes, problem: str) -> None:
     """A page that is not whole is no page; under a status that is no success, nobody minds."""

@@ -5,7 +5,6 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,20 +22,6 @@ SECRET = "cdt_live_hunter2"
 PASSWORD = 'p\u00e4ss"word\\hunter2'
 WHEN = "2026-11-24T01:02:03.456Z"
 WHEN_S = 1_795_482_123.4567
-
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    """Give the process's loggers back as they were."""
-    root = logging.getLogger()
-    libraries = {name: logging.getLogger(name) for name in logs._LIBRARY_LEVELS}
-    before = (root.handlers[:], root.level, {name: one.level for name, one in libraries.items()})
-    yield
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    for name, one in libraries.items():
-        one.setLevel(before[2][name])
 
 
 def record(message: object, *values: object, **over: Any) -> logging.LogRecord:
