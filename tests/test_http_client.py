@@ -286,19 +286,6 @@ def test_no_connection_is_told_from_no_answer(host: str) -> None:
     _run(scenario())
 
 
-def test_a_handshake_without_an_answer_is_no_connection() -> None:
-    """Something listens, and does not speak TLS."""
-
-    async def scenario() -> None:
-        async with raw_server(b"", hold_open=True) as server:
-            client = _client(timeout_s=0.4)
-            with pytest.raises(HttpUnreachable, match="in time"):
-                await _get(client, server.url.replace("http:", "https:"))
-            await client.aclose()
-
-    _run(scenario())
-
-
 def test_closing_ends_requests_under_way_and_refuses_new_ones() -> None:
     """None hangs."""
 
@@ -319,12 +306,6 @@ def test_closing_ends_requests_under_way_and_refuses_new_ones() -> None:
 
 
 # --- connections -----------------------------------------------------------------------------
-
-
-def test_a_connection_serves_many_requests() -> None:
-    """Handshakes cost more than requests do."""
-    _, server = _ask(OK, _gzip(gzip.compress(BODY)), OK, times=3)
-    assert server.connections == 1
 
 
 class _Closing:
