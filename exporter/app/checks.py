@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from exporter.app.assembly import open_client
-from exporter.app.backend import open_backend, warnings_of
+from exporter.app.backend import open_backend
 from exporter.clock import SystemClock
 from exporter.conduit.models import Page
 from exporter.conduit.pager import Pager, Step
@@ -38,7 +38,7 @@ class CheckLine:
 async def check_all(settings: Settings) -> list[CheckLine]:
     """Look at everything that a start needs; changes nothing and sends no trace."""
     lines = [CheckLine("settings", "all settings can be used")]
-    lines += [CheckLine("settings", warning) for warning in warnings_of(settings)]
+    lines += [CheckLine("settings", warning) for warning in settings.warnings]
     lines += _check_web_config(settings)
     lines += [line async for line in _check_conduit(settings)]
     lines.append(await asyncio.to_thread(_check_ledger, settings))
@@ -108,17 +108,19 @@ def _check_ledger(settings: Settings) -> CheckLine:
         # Not created here: it would belong to whoever checks instead of the daemon's user.
         folder = path.absolute().parent
         writable = folder.is_dir() and os.access(folder, os.W_OK)
-        how = "will be created" if writable else f"{folder} is no folder that can be written"
+        how = (
+            f"{path} will be created" if writable else f"{folder} is no folder that can be written"
+        )
         return CheckLine("ledger", how, ok=writable)
     now_ns = SystemClock().now_ns()
     try:
         file = LedgerFile(path, base_url=settings.base_url, now_ns=now_ns)
     except LedgerLocked:
-        return CheckLine("ledger", "is held by a running exporter")
+        return CheckLine("ledger", f"{path} is held by a running exporter")
     except ExporterError as exc:
         return CheckLine("ledger", str(exc), ok=False)
     file.close()
-    return CheckLine("ledger", "can be opened and written")
+    return CheckLine("ledger", f"{path} can be opened and written")
 
 
 async def _check_backend(settings: Settings) -> CheckLine:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from exporter.app.assembly import Exporter
-from exporter.app.backend import open_backend, warnings_of
+from exporter.app.backend import open_backend
 from exporter.app.website import open_website
 from exporter.clock import SystemClock, system_rng
 from exporter.delivery.senders import Sender
@@ -27,9 +27,10 @@ logger = logging.getLogger("exporter.app")
 
 R = TypeVar("R")
 
-# Ten seconds is what a container engine leaves between SIGTERM and SIGKILL.
-_DRAIN_S: Final = 5.5
-_CLOSE_S: Final = 1.5
+# Ten seconds is what a container engine leaves between SIGTERM and SIGKILL. The website takes two
+# more to end, and the rest is for the ledger.
+_DRAIN_S: Final = 5.0
+_CLOSE_S: Final = 1.0
 # How soon it is noticed that the ledger's file was deleted or replaced.
 _LOOK_AT_LEDGER_S: Final = 30.0
 
@@ -49,6 +50,10 @@ async def serve(
         website = open_website(exporter)
         await website.start()
         logger.info("serving /metrics, health and status on %s", website.url)
+        if exporter.delivery is None:
+            logger.info("no traces are sent: metrics only")
+        else:
+            logger.info("traces go to %s", exporter.delivery.destination)
         on_started(website.url)
         delivery_stop = asyncio.Event()
         stages = {
@@ -65,9 +70,7 @@ async def serve(
         ended = [name for name, task in stages.items() if task.done()]
         delivery_stop.set()
         await _drain(exporter, stages)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_S):
-                await website.stop()
+        await website.stop()
         for name in ended:
             _tell(name, stages[name])
     return 1 if ended else 0
@@ -83,7 +86,7 @@ async def opened(
 ) -> AsyncIterator[Exporter]:
     """An exporter on the real world, closed at the end whatever happens."""
     clock = SystemClock()
-    for warning in warnings_of(settings):
+    for warning in settings.warnings:
         logger.warning("%s", warning)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as pool:
         exporter = Exporter(

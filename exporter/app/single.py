@@ -39,10 +39,10 @@ class PassProgress:
 Show = Callable[[PassProgress], object]
 
 
-async def run_pass(settings: Settings, *, stop: asyncio.Event) -> int:
+async def run_pass(settings: Settings, *, show: Show, stop: asyncio.Event) -> int:
     """Fetch and deliver everything visible now; 0 if all of it arrived, else 1."""
     async with opened(settings, once=True) as exporter, stopped_by(stop, exporter):
-        return await complete_pass(exporter)
+        return await complete_pass(exporter, show=show)
 
 
 async def run_backfill(
@@ -109,6 +109,7 @@ async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
     """Read and deliver until nothing is left; 0 if all of it arrived, else 1."""
     stop = asyncio.Event()
     delivering = None
+    counted = _counted(exporter)
     if exporter.delivery is not None:
         delivering = asyncio.create_task(exporter.delivery.run(stop), name="delivery")
     watching = [asyncio.create_task(_give_up_when_full(exporter), name="full outbox")]
@@ -128,6 +129,11 @@ async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
         task.cancel()
     if show is not None:
         show(_progress(exporter))
+    logger.info(
+        "%d runs were counted, %d traces delivered",
+        _counted(exporter) - counted,
+        exporter.traces_acknowledged,
+    )
     left = _pending(exporter) if exporter.delivery is not None else 0
     if left:
         logger.error("%d traces could not be delivered; they are kept in the ledger", left)
@@ -157,6 +163,11 @@ def _progress(exporter: Exporter) -> PassProgress:
         or any(not workspace.discovered for workspace in exporter.workspaces().values())
         or any(agent.progress.gaps for agent in agents),
     )
+
+
+def _counted(exporter: Exporter) -> int:
+    totals = exporter.ledger.totals
+    return sum(int(value) for key, value in totals.items() if key.family == Family.RUNS)
 
 
 def _pending(exporter: Exporter) -> int:

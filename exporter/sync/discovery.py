@@ -12,7 +12,7 @@ from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Agent, Page, Workspace
 from exporter.conduit.pager import Pager, Step
-from exporter.errors import SourceError
+from exporter.errors import SourceError, quote
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import AgentProgress, AwaitedRun, InFlightRun
@@ -136,6 +136,13 @@ class Discovery:
             state.agents_pager = Pager()
             state.agents_retry = None
             await self._retire_missing(state)
+            if not state.discovered:
+                logger.info(
+                    "workspace %s (%s): %d agents are listed",
+                    state.id,
+                    quote(state.name),
+                    sum(agent.listed for agent in state.agents.values()),
+                )
             state.discovered = True
 
     def restart(self, state: WorkspaceState, reason: str) -> None:
