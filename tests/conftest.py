@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.delivery_support import Certificates, make_certificates
+
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("suite")
 
@@ -40,3 +42,9 @@ def restored_logging() -> Iterator[None]:
     root.setLevel(level)
     for name in root.manager.loggerDict:
         logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Of a server, a client and strangers, made once: openssl takes a moment."""
+    return make_certificates(tmp_path_factory.mktemp("tls"))

@@ -21,7 +21,7 @@ from exporter.errors import (
 )
 from exporter.http_client import HttpAnswer, HttpClient
 from tests.conduit_support import RawServer, http_answer, raw_server, serving
-from tests.delivery_support import Certificates, make_certificates
+from tests.delivery_support import Certificates
 
 T = TypeVar("T")
 
@@ -233,7 +233,7 @@ def test_headers_without_end_are_no_answer() -> None:
 def test_an_error_whose_body_never_ends_is_still_its_status() -> None:
     """Waiting for the explanation must not cost the message."""
     head = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 9\r\nContent-Length: 100\r\n\r\n{"
-    answer, _ = _ask(head, hold_open=True, timeout_s=0.2)
+    answer, _ = _ask(head, hold_open=True, timeout_s=1)
     assert (answer.status, answer.headers["retry-after"]) == (429, "9")
     assert (answer.body, answer.truncated) == (b"", True)
 
@@ -243,7 +243,7 @@ def test_a_request_that_was_given_up_frees_its_connection() -> None:
 
     async def scenario() -> RawServer:
         async with raw_server(b"", b"", OK) as server:
-            client = _client(max_connections=1, timeout_s=0.3)
+            client = _client(max_connections=1, timeout_s=1)
             with pytest.raises(HttpNoAnswer):
                 await _get(client, server.url)
             server.asked.clear()
@@ -393,12 +393,6 @@ def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch)
 
 
 # --- proxies ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority, certificates of a server and a client, and of a stranger."""
-    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
