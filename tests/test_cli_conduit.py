@@ -18,7 +18,6 @@ from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.runs import SECOND_NS
 from exporter.simulator.server import listening_socket, serve
 from tests.cli_support import invoke as call
-from tests.cli_support import plain_process  # noqa: F401 - used by every test
 from tests.fakes import FakeClock
 from tests.simulator_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
 
