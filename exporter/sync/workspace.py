@@ -42,7 +42,7 @@ from exporter.sync.plan import (
     note_spent,
     plan,
 )
-from exporter.sync.reading import AgentReader, SyncObserver
+from exporter.sync.reading import AgentReader, GivenUp, SyncObserver
 from exporter.sync.state import AgentState, WorkspaceState
 
 logger = logging.getLogger("exporter.sync")
@@ -390,7 +390,8 @@ class WorkspaceSync:
             logger.warning(
                 "run %s of agent %s is given up, it stays counted: %s", run_id, agent.id, error
             )
-            await parts.reader.give_up(agent, run_id, "gone" if gone else "unavailable")
+            reason = GivenUp.GONE if gone else GivenUp.UNAVAILABLE
+            await parts.reader.give_up(agent, run_id, reason)
             return
         await parts.reader.note_failed_run(agent, run_id, retry)
 
