@@ -28,8 +28,8 @@ LOOKBACK: Final = {"EXPORTER_LOOKBACK": "3650d"}
 
 @pytest.fixture
 def busy() -> Iterator[Conduit]:
-    """Ten new runs a second."""
-    with Conduit(hotel(rate=40.0, history_s=60.0, seed=7)) as simulated:
+    """Five new runs a second."""
+    with Conduit(hotel(rate=20.0, history_s=60.0, seed=7)) as simulated:
         yield simulated
 
 
