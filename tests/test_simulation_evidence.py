@@ -225,3 +225,20 @@ def test_pages_that_lead_round_with_ever_new_cursors_are_noticed() -> None:
     world.run(script)
     later = faults.both(faults.to(Endpoint.RUNS), faults.later_pages)
     assert world.requests.max_in_a_day(later) <= 40
+
+
+def test_an_agent_that_appears_later_is_counted_from_its_first_run_on() -> None:
+    """Without a look-back its runs of the minutes before it is listed belong to it all the same."""
+    world = World(scenario=agents(2, per_hour=60), settings={"EXPORTER_LOOKBACK": "0s"})
+    late = world.conduit.data.agents.pop(agent_id(1))
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        world.conduit.data.agents[agent_id(1)] = late
+        await world.sleep(30 * MINUTE_S)
+        new_ns = world.lookback_from_ns + round(5 * MINUTE_S * 1e9)
+        world.conduit.data.stop_arrivals()
+        await world.sleep(5 * MINUTE_S)
+        assert world.conduit.data.truth(created_from_ns=new_ns).run_ids <= world.backend.traced
+
+    world.run(script)
