@@ -22,6 +22,7 @@ from tests.simulation.promises import (
     assert_exact,
     assert_no_detail_twice,
     settle,
+    total,
 )
 from tests.simulation.scenarios import HOUR_S, MINUTE_S, agent_id, agents, workspace_id
 from tests.simulation.world import World
@@ -242,3 +243,14 @@ def test_an_agent_that_appears_later_is_counted_from_its_first_run_on() -> None:
         assert world.conduit.data.truth(created_from_ns=new_ns).run_ids <= world.backend.traced
 
     world.run(script)
+
+
+def test_an_old_run_that_is_asked_for_by_name_is_no_delay() -> None:
+    """Nobody waited for it since it ended."""
+    world = World(scenario=agents(1, per_hour=60, history_s=5 * HOUR_S))
+    old = world.conduit.data.run_ids(agent_id())[-1]
+    world.environ["CONDUIT_RUNS"] = f"{agent_id()}/{old}"
+    world.run_for(2 * MINUTE_S)
+    assert total(world, "conduit_runs_total") == 1
+    assert total(world, "conduit_exporter_count_delay_seconds_sum") == 0
+    assert total(world, "conduit_exporter_trace_delay_seconds_sum") == 0
