@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from exporter.delivery.outcome import Unavailable
 from exporter.simulator import faults
 from exporter.simulator.faults import Truthful
 from exporter.simulator.messages import (
@@ -254,3 +255,20 @@ def test_an_old_run_that_is_asked_for_by_name_is_no_delay() -> None:
     assert total(world, "conduit_runs_total") == 1
     assert total(world, "conduit_exporter_count_delay_seconds_sum") == 0
     assert total(world, "conduit_exporter_trace_delay_seconds_sum") == 0
+
+
+def test_traces_of_summaries_stop_at_the_outbox_limit() -> None:
+    """Runs are counted on; what the outbox has no room for is traced when it has."""
+    world = World(
+        scenario=agents(1, per_hour=7200, history_s=20 * MINUTE_S),
+        settings={"EXPORTER_TRACE_DETAIL": "summary", "EXPORTER_OUTBOX_LIMIT": "1MiB"},
+    )
+    world.backend.before.append(lambda _: Unavailable("away"))
+
+    async def script(_: World) -> None:
+        await world.sleep(2 * MINUTE_S)
+        assert total(world, "conduit_exporter_outbox_bytes") < 1.2 * 2**20
+        world.backend.before.clear()
+        await settle(world, within_s=HOUR_S)
+
+    world.run(script)
