@@ -95,6 +95,7 @@ class Exporter:
             clock=clock,
             time=self.time,
             poll_interval_s=settings.poll_interval_s,
+            outbox_limit_bytes=settings.outbox_limit_bytes,
         )
         self.sync = SyncService(
             client=self.client,
@@ -107,7 +108,6 @@ class Exporter:
                 time=self.time,
                 rng=rng,
                 poll_interval_s=settings.poll_interval_s,
-                outbox_limit_bytes=settings.outbox_limit_bytes,
                 once=once,
             ),
             workspaces=settings.workspaces,
