@@ -116,7 +116,7 @@ class Conduit:
             self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
-        async with serve(self._simulated, clock=self._clock) as base_url:
+        async with serve(self._simulated) as base_url:
             self.base_url = base_url
             self._ready.set()
             await self._stop.wait()
