@@ -32,7 +32,7 @@ def serving(conduit: SimulatedConduit) -> Iterator[str]:
 
     async def session() -> None:
         told = asyncio.Event()
-        async with serve(conduit, clock=SystemClock()) as url:
+        async with serve(conduit) as url:
             started.put((url, asyncio.get_running_loop(), told))
             await told.wait()
 
