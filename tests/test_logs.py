@@ -149,13 +149,13 @@ def test_the_whole_process_logs_one_way(style: Literal["text", "json"]) -> None:
     logs.configure(style=style, stream=first)
     logs.configure(style=style, stream=stream, secrets=[SECRET])
     logging.getLogger("exporter.sync").info("read %s", SECRET)
-    logging.getLogger("uvicorn.error").warning("from elsewhere")
+    logging.getLogger("asyncio").warning("from elsewhere")
     lines = written(stream)
     assert first.getvalue() == ""
     assert len(lines) == 2
     assert MASK in lines[0]
     if style == "json":
-        assert [json.loads(line)["logger"] for line in lines] == ["sync", "uvicorn.error"]
+        assert [json.loads(line)["logger"] for line in lines] == ["sync", "asyncio"]
 
 
 def test_the_level_decides_and_libraries_stay_quiet() -> None:

@@ -19,11 +19,11 @@ ENV = Path("/usr/bin/env")
 DURATION = "is no duration; allowed: a number and a unit, such as 500ms, 15s, 5m, 24h or 7d"
 NO_ID = "is no id; allowed: ids, separated by commas"
 NO_RUN = "is no run; allowed: agent_id/run_id, separated by commas"
-LISTEN = "allowed: host:port, such as 0.0.0.0:10464, 127.0.0.1:10464 or [::]:10464"
-NO_ADDRESS = f"is no address to listen on; {LISTEN}"
-SQLITE = "allowed: sqlite:///PATH, with a fourth slash before a full path"
-NO_LEDGER = f"is no ledger's address; {SQLITE}"
-NO_FILE_NAMED = f"names no file, and a ledger must last; {SQLITE}"
+NO_ADDRESS = (
+    "is no address to listen on; "
+    "allowed: host:port, such as 0.0.0.0:10464, 127.0.0.1:10464 or [::]:10464"
+)
+NO_LEDGER = "is no file's address; allowed: sqlite:///PATH, with a fourth slash before a full path"
 NO_LINK = "is no link to a trace; allowed: an http(s) URL that holds {trace_id}"
 AMOUNTS = "allowed: workspace_id=amount, separated by commas, or one amount such as 250.00"
 ALWAYS = (
@@ -123,21 +123,21 @@ BAD: dict[str, dict[str, str]] = {
     },
     "CONDUIT_PROXY": {"socks5://me:hunter2@proxy": NO_URL, "proxy:3128": NO_URL},
     "CONDUIT_WORKSPACES": {
-        "*": "`*` is no id; leave this setting out for all",
-        ",": "',' names none; allowed: ids, separated by commas",
+        "*": f"'*' {NO_ID}",
+        ",": "',' names nothing; allowed: ids, separated by commas",
         "ws/1": f"'ws/1' {NO_ID}",
         "'ws1','ws2": f"\"'ws1'\" {NO_ID}",
         "w" * 257: f"'{'w' * 60}'... {NO_ID}",
     },
     "CONDUIT_AGENTS": {
         "ag 1": f"'ag 1' {NO_ID}",
-        "ag1,*": "`*` stands for all agents and only alone; allowed: `*`, or agent ids",
+        "ag1,*": f"'*' {NO_ID}",
     },
     "CONDUIT_RUNS": {
         "ar1": f"'ar1' {NO_RUN}",
         "/ar1": f"'/ar1' {NO_RUN}",
         "a/b/c": f"'a/b/c' {NO_RUN}",
-        ",": "',' names no run; allowed: agent_id/run_id, separated by commas",
+        ",": "',' names nothing; allowed: agent_id/run_id, separated by commas",
     },
     "CONDUIT_REQUESTS_PER_MINUTE": {
         "many": f"{NO_NUMBER} 90",
@@ -158,8 +158,7 @@ BAD: dict[str, dict[str, str]] = {
     },
     "EXPORTER_LEDGER": {
         **dict.fromkeys(("ledger.db", "sqlite://a.db", "mysql://u:hunter2@h/d"), NO_LEDGER),
-        **dict.fromkeys(("sqlite:///", "sqlite:///:memory:", "sqlite:///a?x=1"), NO_FILE_NAMED),
-        "postgresql://h/d": f"is a PostgreSQL database, which is not supported; {SQLITE}",
+        **dict.fromkeys(("sqlite:///", "sqlite:///:memory:", "sqlite:///a?x=1"), NO_LEDGER),
     },
     "EXPORTER_OUTBOX_LIMIT": {
         "1KB": "input should be greater than or equal to 1048576; such as 1GiB",
@@ -191,7 +190,7 @@ BAD: dict[str, dict[str, str]] = {
         "::1:80": f"'::1:80' {NO_ADDRESS}",
         "[no]:1": f"'[no]:1' {NO_ADDRESS}",
         "http://x:1": f"'http://x:1' {NO_ADDRESS}",
-        "h:65536": f"'h:65536' has a port above 65535; {LISTEN}",
+        "h:65536": f"'h:65536' {NO_ADDRESS}",
     },
     "EXPORTER_MONTHLY_BUDGET_USD": {
         **{
