@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from exporter.ledger.database import Database
+
 from bench.figures import Figure, at_most
 from bench.ledgers import LedgerPlan, write_ledger
-from exporter.ledger.database import Database
 from exporter.ledger.ledger import Ledger
 from exporter.sync.state import PAGE_MOST
 

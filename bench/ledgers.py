@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from exporter.demo.answers import content_fields, json_object, summary_fields
+from exporter.demo.generator import GeneratedRuns
 from exporter.ledger.database import Database
 from exporter.ledger.outbox import Settlement
 from exporter.ledger.schema import TraceState, Urgency
@@ -19,13 +21,11 @@ from bench.conduit_server import five_calls
 from bench.worlds import WORKSPACE, Agents, agent_id_of
 from exporter.conduit import models
 from exporter.conduit.decoding import decode_json
+from exporter.conduit.models import Agent, RunDetail, Unreadable, Workspace
 from exporter.convert.otlp import encode_trace
 from exporter.convert.trace import ConvertOptions, run_to_trace
-from exporter.demo.answers import content_fields, json_object, summary_fields
-from exporter.demo.generator import GeneratedRuns
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import Coverage, EncodedTrace, Sighting
-from exporter.conduit.models import Agent, RunDetail, Unreadable, Workspace
 
 _OWN: Final = 5_000
 _PAGE: Final = 100

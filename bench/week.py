@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from exporter.ledger.schema import RunState
 from exporter.simulator.answers import Failure
 
 from bench.figures import Figure, at_most
 from bench.worlds import HOUR_S
+from exporter.conduit.models import TERMINAL_STATUSES
 from exporter.convert.ids import trace_id_of
 from exporter.delivery.outcome import Outcome, Unavailable
 from exporter.ledger import families
 from exporter.ledger.ledger import Ledger
-from exporter.ledger.schema import RunState
-from exporter.conduit.models import TERMINAL_STATUSES
 from exporter.simulator import faults
 from exporter.simulator.runs import SimRun
 from exporter.simulator.scenario import DEMO_TOKEN, busy_week

@@ -16,7 +16,7 @@ from exporter.app.demo import DemoOptions
 from exporter.cli.commands import cli
 from exporter.errors import ConfigError, LedgerLocked, SourceUnauthorized
 from exporter.settings.model import Settings
-from tests.cli_support import OURS, invoke, plain_process  # noqa: F401 - the fixture of every test
+from tests.cli_support import invoke
 
 TOKEN = "cdt_hunter2"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"

@@ -14,17 +14,11 @@ from exporter.delivery.endpoint import OtlpEndpoint, Protocol
 from exporter.delivery.outcome import Accepted, Outcome, Refused, Unavailable
 from exporter.delivery.senders import open_sender
 from exporter.errors import DeliveryError
-from tests.delivery_support import LIMIT_S, Certificates, backend, make_certificates
+from tests.delivery_support import LIMIT_S, Certificates, backend
 from tests.test_delivery_grpc import accept, trace_service
 
 PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
 both = pytest.mark.parametrize("protocol", PROTOCOLS)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Made once: openssl takes a moment."""
-    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @asynccontextmanager

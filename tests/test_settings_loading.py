@@ -215,16 +215,12 @@ def test_faults_of_the_file_are_told_by_line(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    """Absent, a folder, no text, or no settings file at all."""
-    absent, binary, huge = tmp_path / "absent", tmp_path / "binary", tmp_path / "huge"
+    """Absent, a folder, or no text."""
+    absent, binary = tmp_path / "absent", tmp_path / "binary"
     binary.write_bytes(b"EXPORTER_LISTEN=:1\n\xff\xfe\n")
-    huge.write_bytes(b"#" * ((1 << 20) + 1))
     assert problems_of(TOKEN, absent) == [f"{absent}: cannot be read: No such file or directory"]
     assert problems_of(TOKEN, tmp_path) == [f"{tmp_path}: cannot be read: Is a directory"]
     assert problems_of(TOKEN, binary) == [f"{binary}: is not UTF-8 text"]
-    assert problems_of(TOKEN, huge) == [
-        f"{huge}: is larger than 1 MiB; a settings file is a few lines"
-    ]
 
 
 def test_no_text_of_the_settings_shows_a_secret() -> None:

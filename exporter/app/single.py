@@ -130,7 +130,7 @@ async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
     if show is not None:
         show(_progress(exporter))
     logger.info(
-        "%d runs were counted, %d traces delivered",
+        "runs counted: %d, traces delivered: %d",
         _counted(exporter) - counted,
         exporter.traces_acknowledged,
     )

@@ -138,7 +138,7 @@ class Discovery:
             await self._retire_missing(state)
             if not state.discovered:
                 logger.info(
-                    "workspace %s (%s): %d agents are listed",
+                    "workspace %s (%s), agents listed: %d",
                     state.id,
                     quote(state.name),
                     sum(agent.listed for agent in state.agents.values()),

@@ -6,6 +6,7 @@ into the state from what the ledger answers. Raises SourceError and LedgerError.
 
 import logging
 from dataclasses import replace
+from enum import StrEnum
 from typing import Final, Protocol
 
 from exporter.clock import Clock
@@ -39,9 +40,18 @@ from exporter.sync.plan import (
     sweep_statuses,
 )
 from exporter.sync.policy import RunPolicy
-from exporter.sync.state import PAGE_MAX, AgentState, Reread, Slot, Sweep
+from exporter.sync.state import PAGE_MAX, AgentState, Reread, Sweep
 
 logger = logging.getLogger("exporter.sync")
+
+
+class GivenUp(StrEnum):
+    """Why a run has no trace although its rows can be read: values of a metric's label."""
+
+    CONVERSION = "conversion"
+    GONE = "gone"
+    UNAVAILABLE = "unavailable"
+
 
 # A second reading begins so long after the last one and goes back so far before it: rows may become
 # visible late. Once a day it goes back to the floor.
@@ -145,6 +155,7 @@ class AgentReader:
             frontier_ns=record.frontier_ns,
             known=await self._known(agent, page),
             present_ns=self._time.now_ns(),
+            gaps=agent.progress.gaps,
         )
         if first:
             # What is read now is read a second time, whole, when it has settled.
@@ -196,7 +207,7 @@ class AgentReader:
             floor_ns=min(gap.lower_ns, agent.progress.agent.floor_ns),
         )
         if coverage.closed_gap is None:
-            self._note_restart(agent, Slot.GAP, pager, step)
+            self._note_restart(agent, gap, pager, step)
 
     async def _restart_gap(self, agent: AgentState, gap: Gap, pager: Pager, step: Step) -> None:
         restarted = replace(gap, cursor=None, restarts=pager.restarts)
@@ -206,9 +217,9 @@ class AgentReader:
             return ledger.runs.progress(agent.no)
 
         agent.update(await self._gate.transact(work))
-        self._note_restart(agent, Slot.GAP, pager, step)
+        self._note_restart(agent, gap, pager, step)
 
-    def _note_restart(self, agent: AgentState, slot: Slot, pager: Pager, step: Step) -> None:
+    def _note_restart(self, agent: AgentState, gap: Gap, pager: Pager, step: Step) -> None:
         """Say that a list is read from the head again, and let it rest where that is of no use."""
         if step not in (Step.RESTART, Step.REST):
             return
@@ -218,7 +229,7 @@ class AgentReader:
         if step is Step.REST:
             attempts = pager.restarts
             rest_s = CURSOR_REST_S[min(attempts - 3, len(CURSOR_REST_S) - 1)]
-            agent.page_retries[slot] = Retry(0, self._clock.monotonic_s() + rest_s)
+            agent.page_retries[gap.no] = Retry(0, self._clock.monotonic_s() + rest_s)
 
     async def _sweep(self, workspace_id: str, agent: AgentState) -> None:
         """Read pages of one status: runs that no page of a complete sweep shows have ended."""
@@ -468,7 +479,7 @@ class AgentReader:
                     logger.exception(
                         "run %s of agent %s could not be converted", record.run.id, agent.id
                     )
-                    quarantine = "conversion"
+                    quarantine = GivenUp.CONVERSION
             recorded = ledger.runs.record_detail(
                 agent.no, record, trace=trace, now_ns=now_ns, quarantine=quarantine
             )
@@ -497,6 +508,8 @@ class AgentReader:
         now_ns = self._time.now_ns()
         for record in recorded.counted:
             agent.lost.pop(record.run.id, None)
+            # Whatever was asked about it in flight: its detail is another matter.
+            agent.run_retries.pop(record.run.id, None)
             completed_ns = record.run.completed_ns
             if record.priority <= Priority.FRESH and completed_ns is not None:
                 self._observer.counted(max(0.0, (now_ns - completed_ns) / 1e9))
