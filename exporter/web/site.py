@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -29,6 +30,8 @@ from exporter.web.protocol import WebLimits
 # Below this a packet is saved at best.
 _GZIP_MIN_BYTES: Final = 1400
 _GZIP_LEVEL: Final = 5
+# The path of a run holds that of its agent and its own.
+_RUN_IDS: Final = 2
 _NO_RUN: Final = "No such run: it has not ended, was never counted, or retention has let go of it"
 
 Page = Mapping[str, Any]
@@ -84,7 +87,7 @@ def new_site(
 
     async def show_run(request: Request) -> Response:
         try:
-            page = await run(request.path_params["agent_id"], request.path_params["run_id"])
+            page = await run(*ids) if len(ids := _ids_of(request)) == _RUN_IDS else None
         except LedgerError as error:
             return render_refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         if page is None:
@@ -99,7 +102,7 @@ def new_site(
         routes=[
             Route("/", show_status),
             Route("/runs", show_runs),
-            Route("/runs/{agent_id}/{run_id:path}", show_run),
+            Route("/runs/{ids:path}", show_run),
             Route("/metrics", show_metrics),
             Route("/-/healthy", show_health),
             Route("/-/ready", show_readiness),
@@ -114,6 +117,12 @@ def new_site(
     # A redirect would trust the Host header.
     app.router.redirect_slashes = False
     return app
+
+
+def _ids_of(request: Request) -> list[str]:
+    """The ids at the end of a path, as they were before they were quoted: they may hold a slash."""
+    raw_path: bytes = request.scope["raw_path"]
+    return [unquote(part) for part in raw_path.decode("ascii").split("/")[2:]]
 
 
 class _Scrapes:
