@@ -31,11 +31,12 @@ run: $(ENV_FILE) $(VENV)/.runtime ## Run the daemon with the settings of config.
 test: $(VENV)/.dev ## Run the tests (ARGS="tests/test_ledger.py -k torn")
 	@$(python) -m pytest $(ARGS)
 
-lint: $(VENV)/.dev ## Check format, lint, types and the direction of imports
+lint: $(VENV)/.dev ## Check format, lint, types, the direction of imports and declared dependencies
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/deptry .
 
 check: lint ## Check everything, as CI does: lint, then the tests with their branch coverage
 	@$(python) -m pytest --cov --cov-report=term

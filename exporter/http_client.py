@@ -2,7 +2,7 @@
 
 One call is one exchange with an end: a deadline for all of it, a bound on its body. It follows no
 redirect, keeps no cookie, takes no proxy from the environment, always verifies TLS, and repeats no
-request, but for the one that met a connection which the server had closed while it was idle.
+request, but for one that met connections which the server had closed while they were idle.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import math
 import os
 import ssl
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -73,7 +74,7 @@ class HttpClient:
     Otherwise the authorities of `ca_file` alone are trusted, or the system's. The TLS files are
     read again when they have changed; one that cannot be used then leaves the last ones in force,
     with a warning. An injected `transport` replaces the network, and is closed with the client.
-    Raises ConfigError for TLS files and proxy URLs that cannot be used.
+    Raises ConfigError for TLS files that cannot be used.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class HttpClient:
         self._timeout_s = timeout_s
         self._connect_s = min(_MAX_CONNECT_S, _CONNECT_SHARE * timeout_s)
         self._max_connections = max_connections
-        self._proxy = _parse_proxy(proxy)
+        self._proxy = None if proxy is None else httpx.URL(proxy)
         self._secure = secure
         self._tls_files = {
             "ca_file": ca_file,
@@ -100,10 +101,9 @@ class HttpClient:
         }
         self._tls_file_states = self._read_tls_file_states()
         self._transport = transport
-        self._pool = self._open_pool()
-        # Replaced, but with requests under way.
-        self._retired: set[_Pool] = set()
-        self._is_closed = False
+        self._client = self._open_client()
+        # Requests under way, also those of a client that was replaced meanwhile.
+        self._under_way: Counter[httpx.AsyncClient] = Counter()
 
     async def request(
         self,
@@ -123,26 +123,24 @@ class HttpClient:
         truncated instead. Raises HttpUnreachable, HttpNoAnswer, HttpMalformed and HttpError.
         """
         await self._renew_for_new_files()
-        attempt = _Attempt(max_body_bytes, truncate=truncate)
-        arguments = {
+        request = {
             "method": method,
             "url": url,
             "params": params,
             "headers": headers,
             "content": content,
         }
+        attempt = _Attempt(max_body_bytes, truncate=truncate)
         try:
             async with asyncio.timeout(self._timeout_s):
-                pool = self._pool
-                try:
-                    return await self._send(attempt, pool, arguments)
-                except _CLOSED:
-                    if not attempt.met_closed_connection:
-                        raise
-                    if pool is self._pool:
-                        await self._renew(self._open_pool())
+                while True:
+                    try:
+                        return await self._send(attempt, request)
+                    except _CLOSED:
+                        if not attempt.met_closed_connection:
+                            raise
+                    # That connection is gone: at the latest after all idle ones comes a new one.
                     attempt = _Attempt(max_body_bytes, truncate=truncate)
-                    return await self._send(attempt, self._pool, arguments)
         except _FOREIGN as exc:  # asyncio's TimeoutError is an OSError
             if attempt.refusal is not None:
                 return attempt.refusal
@@ -150,47 +148,43 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """Close the connections; requests under way fail."""
-        self._is_closed = True
-        for pool in (self._pool, *self._retired):
-            await pool.client.aclose()
-        self._retired.clear()
+        for client in {self._client, *self._under_way}:
+            await client.aclose()
 
-    async def _send(self, attempt: "_Attempt", pool: "_Pool", arguments: Any) -> HttpAnswer:
-        if self._is_closed:
+    async def _send(self, attempt: "_Attempt", request: Any) -> HttpAnswer:
+        client = self._client
+        if client.is_closed:
             raise HttpUnreachable("the connections were closed")
-        pool.in_use += 1
+        self._under_way[client] += 1
         try:
             extensions = {"trace": attempt.trace}
-            async with pool.client.stream(**arguments, extensions=extensions) as response:
+            async with client.stream(**request, extensions=extensions) as response:
                 return await attempt.read(response)
         finally:
-            pool.in_use -= 1
-            if pool in self._retired and not pool.in_use:
-                self._retired.discard(pool)
-                await pool.client.aclose()
+            self._under_way[client] -= 1
+            await self._close_if_replaced(client)
 
     async def _renew_for_new_files(self) -> None:
+        """Use new connections once a TLS file has changed; the old ones serve what is under way."""
         states = self._read_tls_file_states()
         if states == self._tls_file_states or self._transport is not None:
             return
         self._tls_file_states = states
+        old = self._client
         try:
-            pool = self._open_pool()
+            self._client = self._open_client()
         except ConfigError as exc:
             _logger.warning("%s; the last usable one stays in force", exc)
             return
-        await self._renew(pool)
+        await self._close_if_replaced(old)
 
-    async def _renew(self, pool: "_Pool") -> None:
-        """Use new connections from here on; the old ones end with the requests under way."""
-        old, self._pool = self._pool, pool
-        if old.in_use:
-            self._retired.add(old)
-        else:
-            await old.client.aclose()
+    async def _close_if_replaced(self, client: httpx.AsyncClient) -> None:
+        if not self._under_way[client] and client is not self._client:
+            del self._under_way[client]
+            await client.aclose()
 
-    def _open_pool(self) -> "_Pool":
-        client = httpx.AsyncClient(
+    def _open_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
             transport=self._transport or self._open_transport(),
             trust_env=False,
             follow_redirects=False,
@@ -201,7 +195,6 @@ class HttpClient:
                 "accept-encoding": "gzip",
             },
         )
-        return _Pool(client)
 
     def _open_transport(self) -> httpx.AsyncHTTPTransport:
         over_tls = self._proxy is not None and self._proxy.scheme == "https"
@@ -279,12 +272,6 @@ def parse_retry_after(headers: httpx.Headers, *, now_ns: int) -> float | None:
             except ValueError:
                 continue
     return max((seconds for seconds in asked if not math.isnan(seconds)), default=None)
-
-
-@dataclass(slots=True, eq=False)
-class _Pool:
-    client: httpx.AsyncClient
-    in_use: int = 0
 
 
 class _Attempt:
@@ -386,19 +373,6 @@ class _Gzip:
             self.is_inside = bool(chunk) and not self._member.eof
             chunk = self._member.unused_data
         return bytes(decoded)
-
-
-def _parse_proxy(proxy: str | None) -> httpx.URL | None:
-    if proxy is None:
-        return None
-    try:
-        url = httpx.URL(proxy)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    # Its text may hold a password.
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigError(["The proxy is not an http or https URL"])
-    return url
 
 
 def _system_trusts() -> bool:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
-from typing import Any, Final, Literal, TextIO
+from typing import Final, Literal, TextIO
 from urllib.parse import quote
 
 MASK: Final = "[secret]"
@@ -28,15 +28,11 @@ _LIBRARY_LEVELS: Final = {
     "uvicorn": logging.WARNING,
     "uvicorn.access": logging.CRITICAL,
 }
-_STANDARD_FIELDS: Final = frozenset(
-    (*vars(logging.makeLogRecord({})), "message", "asctime", "taskName")
-)
 # Control characters, line separators of Unicode, marks that turn the direction of text, and halves
 # of characters that no stream can encode.
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-_BARE: Final = re.compile(r"[^\s\"'=\\]+")
 _CREDENTIALS: Final = re.compile(
     r"(?i)\b(bearer|authorization\W{1,8}basic)(\s+|%20)[\w.~+/=%-]{8,}"
 )
@@ -46,13 +42,15 @@ class Redactor:
     """Masks known secrets, and whatever stands where a header has its credentials."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        plain = [
-            one for text in secrets if text for one in (text, repr(text)[1:-1], quote(text, ""))
-        ]
-        quoted = [spell(one)[1:-1] for one in plain for spell in (json.dumps, _to_json)]
+        forms = {
+            form
+            for text in secrets
+            if text
+            for form in (text, repr(text)[1:-1], json.dumps(text)[1:-1], quote(text, ""))
+        }
         # The longest first: one secret may be the beginning of another.
-        forms = sorted({*plain, *quoted}, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, forms)) or r"(?!)")
+        alternatives = map(re.escape, sorted(forms, key=len, reverse=True))
+        self._known = re.compile("|".join(alternatives) or r"(?!)")
 
     def __repr__(self) -> str:
         return "Redactor()"
@@ -62,17 +60,35 @@ class Redactor:
 
 
 class LineFormatter(logging.Formatter):
-    """`2026-11-24T01:02:03.456Z INFO  sync      message key=value`, or the same as JSON."""
+    """`2026-11-24T01:02:03.456Z INFO  sync      message`, or the same as JSON."""
 
     def __init__(self, redactor: Redactor, *, style: Literal["text", "json"]) -> None:
         super().__init__()
         self._redactor = redactor
-        self._write = _record_to_json if style == "json" else _record_to_text
+        self._as_json = style == "json"
 
     def format(self, record: logging.LogRecord) -> str:
-        trace = [self.formatException(record.exc_info)] if record.exc_info else []
-        trace += [record.stack_info] if record.stack_info else []
-        return self._redactor.mask(self._write(record, "\n".join(trace)))
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - a wrong placeholder must not lose the line
+            message = f"{record.msg} (its values could not be filled in)"
+        message = self._redactor.mask(message)
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        trace = self._redactor.mask(trace)
+        moment = datetime.fromtimestamp(record.created, UTC)
+        time = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        logger = record.name.removeprefix("exporter.")
+        if self._as_json:
+            fields = {
+                "time": time,
+                "level": record.levelname.lower(),
+                "logger": logger,
+                "message": message,
+            }
+            return json.dumps(fields | ({"exception": trace} if trace else {}))
+        level = _LEVELS.get(record.levelname, record.levelname)
+        line = f"{time} {level:<5} {escape(logger):<9} {escape(message)}"
+        return "\n    ".join([line, *map(escape, trace.splitlines())])
 
 
 class _Writer(QueueListener):
@@ -164,49 +180,3 @@ def flush() -> None:
 def escape(text: str) -> str:
     """The text on one line, with every character that a terminal would obey written out."""
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
-
-
-def _record_to_text(record: logging.LogRecord, trace: str) -> str:
-    fields = _fields_of(record)
-    level = _LEVELS.get(record.levelname, record.levelname)
-    head = f"{fields.pop('time')} {level:<5} {escape(fields.pop('logger')):<9}"
-    message = escape(fields.pop("message"))
-    del fields["level"]
-    extra = [f"{escape(key)}={_bare_or_quoted(value)}" for key, value in fields.items()]
-    return "\n    ".join([" ".join([head, message, *extra]), *map(escape, trace.splitlines())])
-
-
-def _record_to_json(record: logging.LogRecord, trace: str) -> str:
-    fields = _fields_of(record) | ({"exception": trace} if trace else {})
-    try:
-        return json.dumps(fields, default=str, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        return json.dumps({key: str(value) for key, value in fields.items()})
-
-
-def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Time, level, logger and message, then the record's own; a name of ours gets an underscore."""
-    moment = datetime.fromtimestamp(record.created, UTC)
-    try:
-        message = record.getMessage()
-    except Exception:  # noqa: BLE001 - a wrong placeholder must not lose the line
-        message = f"{record.msg} (its values could not be filled in)"
-    fields: dict[str, Any] = {
-        "time": f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z",
-        "level": record.levelname.lower(),
-        "logger": record.name.removeprefix("exporter."),
-        "message": message,
-    }
-    for key, value in vars(record).items():
-        if key not in _STANDARD_FIELDS:
-            fields[f"{key}_" if key in (*fields, "exception") else key] = value
-    return fields
-
-
-def _bare_or_quoted(value: Any) -> str:
-    return escape(text if _BARE.fullmatch(text := str(value)) else _to_json(text))
-
-
-def _to_json(text: str) -> str:
-    """Quotes and backslashes by JSON's rules, but other alphabets left readable."""
-    return json.dumps(text, ensure_ascii=False)

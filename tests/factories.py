@@ -48,6 +48,9 @@ def make_record(run: Run | None = None, **over: Any) -> RunRecord:
 def make_trace(**over: Any) -> EncodedTrace:
     """An encoded trace of two spans."""
     trace = EncodedTrace(
-        trace_id=b"\x01" * 16, payload=b"payload" * 20, spans=2, tools=(("get_reservation", False),)
+        trace_id=b"\x01" * 16,
+        payload=b"payload" * 20,
+        spans=2,
+        tools={("get_reservation", False): 1},
     )
     return replace(trace, **over)

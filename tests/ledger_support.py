@@ -27,7 +27,8 @@ def add_agent(ledger: Ledger, agent_id: str = "ag1", *, floor_ns: int = 0) -> in
         one.agents.put_workspace(Workspace("ws1", "Harbor Hotels"))
         return one.agents.put_agent(Agent(agent_id, "ws1", "Guest messaging"), floor_ns=floor_ns).no
 
-    return do(ledger, work)
+    number: int = do(ledger, work)
+    return number
 
 
 def do(ledger: Ledger, work: Callable[[Ledger], Any]) -> Any:

@@ -247,14 +247,6 @@ def test_trace_id_of_no_run_is_an_error(environ: dict[str, str]) -> None:
         )
 
 
-def test_settings_may_stand_in_a_file(environ: dict[str, str], tmp_path: Path) -> None:
-    """`--env-file` before the command does for all of them."""
-    file = tmp_path / "config.env"
-    file.write_text("".join(f"{name}={text}\n" for name, text in environ.items()))
-    result = call("--env-file", str(file), "trace-id", AG1, "ar770")
-    assert (result.exit_code, result.stdout) == (0, f"{1:032x}\n")
-
-
 def test_check_reads_the_web_config_file(environ: dict[str, str], tmp_path: Path) -> None:
     """What the daemon would refuse at its start is said before."""
     web = tmp_path / "web.yml"

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Timer
+from queue import SimpleQueue
+from threading import Thread, Timer
 
 import httpx
 import pytest
@@ -27,6 +28,7 @@ class Process:
     def __init__(self, *arguments: str, cwd: Path, **environ: str) -> None:
         plain = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
         self.lines: list[str] = []
+        self._coming: SimpleQueue[str | None] = SimpleQueue()
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=cwd,
@@ -35,33 +37,42 @@ class Process:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        # What is not read would fill the pipe, and traces on stdout then wait.
+        self._reader = Thread(target=self._read)
+        self._reader.start()
         self._killer = Timer(DEADLINE_S, self._process.kill)
         self._killer.start()
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first line, from here on, that the pattern is found in."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.lines.append(line.rstrip("\n"))
+        while (line := self._coming.get()) is not None:
             if found := re.search(pattern, line):
                 return found
         pytest.fail(f"it ended without {pattern!r}:\n" + "\n".join(self.lines))
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Tell it to end, and hear it to its last line; the exit code."""
+        """Tell it to end, and read it to its last line; the exit code."""
         self._process.send_signal(number)
         return self.finish()
 
     def finish(self) -> int:
-        rest, _ = self._process.communicate(timeout=DEADLINE_S)
+        self._reader.join()
         self._killer.cancel()
-        self.lines += rest.splitlines()
-        return self._process.returncode
+        return self._process.wait(timeout=DEADLINE_S)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as stdout:
+            for line in stdout:
+                self.lines.append(line.rstrip("\n"))
+                self._coming.put(line)
+        self._coming.put(None)
 
     def abandon(self) -> None:
         self._killer.cancel()
         self._process.kill()
-        self._process.communicate(timeout=DEADLINE_S)
+        self._process.wait(timeout=DEADLINE_S)
+        self._reader.join()
 
 
 @contextlib.contextmanager
@@ -101,26 +112,6 @@ def test_the_demo_shows_all_of_it(tmp_path: Path) -> None:
     assert DEMO_TOKEN not in said
     assert list(scratch.iterdir()) == []
     assert list(tmp_path.iterdir()) == [scratch]
-
-
-def test_the_demo_ends_by_itself_after_its_duration(tmp_path: Path) -> None:
-    """`--duration` is for those who only look; its exit code is 0."""
-    command = ("-m", "exporter", "demo", "--listen", "127.0.0.1:0", "--duration", "1s")
-    with started(*command, cwd=tmp_path) as demo:
-        assert demo.finish() == 0
-    assert "Traceback" not in "\n".join(demo.lines)
-
-
-def test_a_taken_port_is_told_in_words(tmp_path: Path) -> None:
-    """The setting, the address and why; exit code 2."""
-    with started("-m", "exporter", "demo", "--listen", "127.0.0.1:0", cwd=tmp_path) as first:
-        taken = first.wait_for(r"Metrics +http://(127\.0\.0\.1:\d+)/metrics")[1]
-        with started("-m", "exporter", "demo", "--listen", taken, cwd=tmp_path) as second:
-            assert second.finish() == 2
-        assert first.end() == 0
-    said = "\n".join(second.lines)
-    assert f"error: EXPORTER_LISTEN: {taken} cannot be used: Address already in use" in said
-    assert "Traceback" not in said
 
 
 def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:

@@ -1,11 +1,8 @@
 """`healthcheck`: one question to the daemon on this machine, one line, one exit code."""
 
 import contextlib
-import os
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,8 +12,6 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from exporter.cli import probe
-from exporter.settings.model import Settings
 from tests.cli_support import invoke, plain_process  # noqa: F401 - the fixture of every test
 from tests.delivery_support import make_certificates
 
@@ -110,11 +105,6 @@ def test_a_daemon_that_listens_everywhere_is_asked_on_the_loopback(everywhere: s
     assert result.stdout.startswith(f"http://127.0.0.1:{port}/")
 
 
-def test_the_default_is_the_daemon_s() -> None:
-    """The probe knows one default by itself, so that it need not load every setting."""
-    assert Settings.model_fields["listen"].default == probe._DEFAULT_LISTEN
-
-
 def test_tls_is_spoken_where_the_daemon_speaks_it(tmp_path: Path) -> None:
     """The web config file says so; on a loopback the certificate need not be made out to it."""
     web = tmp_path / "web.yml"
@@ -124,15 +114,6 @@ def test_tls_is_spoken_where_the_daemon_speaks_it(tmp_path: Path) -> None:
         result = healthcheck(listen, EXPORTER_WEB_CONFIG_FILE=str(web))
     assert result.exit_code == 0, result.output
     assert result.stdout == f"https://{listen}/-/healthy answers 200: Healthy.\n"
-
-
-@pytest.mark.parametrize("text", ["", "basic_auth_users: {}\n", "- a list\n"])
-def test_a_web_config_without_tls_is_plain(tmp_path: Path, text: str) -> None:
-    """Users alone change nothing about how it is asked."""
-    web = tmp_path / "web.yml"
-    web.write_text(text)
-    with answering(200, b"Healthy.\n") as (listen, _):
-        assert healthcheck(listen, EXPORTER_WEB_CONFIG_FILE=str(web)).exit_code == 0
 
 
 def test_settings_that_cannot_be_used_are_2(tmp_path: Path) -> None:
@@ -166,28 +147,3 @@ def test_the_address_may_stand_in_the_settings_file(tmp_path: Path) -> None:
         file.write_text(f"EXPORTER_LISTEN={listen}\nEXPORTER_NONSENSE=1\n")
         result = invoke("--env-file", str(file), "healthcheck")
     assert result.exit_code == 0, result.output
-
-
-def test_it_starts_without_the_exporter() -> None:
-    """As a process it loads neither the settings model nor a library of HTTP: it runs often."""
-    heavy = ("pydantic", "sqlalchemy", "httpx", "grpc", "yaml", "prometheus_client")
-    script = (
-        "import sys\n"
-        "from exporter.cli.commands import cli\n"
-        "try:\n"
-        "    cli(['healthcheck'])\n"
-        "finally:\n"
-        f"    print([name for name in {heavy} if name in sys.modules])\n"
-    )
-    with answering(200, b"Healthy.\n") as (listen, _):
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            env={"PATH": os.environ["PATH"], "EXPORTER_LISTEN": listen},
-            cwd=Path(__file__).parent.parent,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[1:] == ["[]"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.conduit.client import ConduitClient, Endpoint
+from exporter.conduit.client import Endpoint
 from exporter.conduit.models import (
     Agent,
     Page,
@@ -42,13 +42,10 @@ from tests.conduit_support import (
     as_json,
     converse,
     documented_run,
-    http_answer,
     json_answer,
     page_of,
-    raw_server,
     run_call,
 )
-from tests.delivery_support import make_certificates
 from tests.fakes import FakeClock
 
 DATE = "Fri, 03 Apr 2026 03:04:15 GMT"
@@ -256,16 +253,6 @@ def test_a_status_means_one_error(status: int, kind: type[SourceError]) -> None:
     assert len(str(error)) < 340
 
 
-def test_an_error_of_another_shape_leaves_the_status() -> None:
-    """The body of a refusal is welcome, not needed."""
-    bodies: tuple[Any, ...] = ({"error": None}, {"error": {"code": 1}}, [], "x")
-    for body in bodies:
-        assert isinstance(_fail(json_answer(body, 404)), SourceNotFound)
-    stream = httpx.ByteStream(b"no gzip")
-    damaged = httpx.Response(503, stream=stream, headers={"content-encoding": "gzip"})
-    assert isinstance(_fail(damaged), SourceUnavailable)
-
-
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
@@ -368,34 +355,6 @@ def test_no_answer_is_no_connection_or_no_answer(
     assert said in str(error)
 
 
-def test_a_client_reads_over_tls_and_discards_what_is_cut_or_too_large(tmp_path: Path) -> None:
-    """Over real sockets, with an authority of the house."""
-    certificates = make_certificates(tmp_path)
-    body = as_json(page_of({"id": "ws1", "name": "Hotel"}))
-
-    async def scenario() -> None:
-        answers = (
-            http_answer(body),
-            http_answer(body + b" " * 100),
-            http_answer(body, f"Content-Length: {len(body) + 1}"),
-        )
-        async with raw_server(*answers, tls=certificates.server_context()) as server:
-            client = converse(
-                base_url=server.url,
-                transport=None,
-                ca_file=certificates.ca,
-                max_body_bytes=len(body) + 50,
-            ).client
-            page = await client.workspaces_page()
-            assert page.rows == (Workspace("ws1", "Hotel"),)
-            for problem in ("larger than", "cut short"):
-                with pytest.raises(SourceMalformed, match=problem):
-                    await client.workspaces_page()
-            await client.aclose()
-
-    asyncio.run(scenario())
-
-
 # --- the token -------------------------------------------------------------------------------
 
 
@@ -414,14 +373,6 @@ def test_a_401_reads_the_token_file_again(tmp_path: Path) -> None:
     asyncio.run(talk.client.workspaces_page())
     sent = [one.headers["authorization"] for one in talk.requests]
     assert sent == ["Bearer tok_old", "Bearer tok_new"]
-
-
-def test_a_missing_token_costs_no_request(tmp_path: Path) -> None:
-    """There is nothing to ask with."""
-    talk = converse(token=TokenSource(path=tmp_path / "absent"))
-    with pytest.raises(SourceUnauthorized, match="cannot be read"):
-        asyncio.run(talk.client.workspaces_page())
-    assert (talk.requests, talk.observed) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -482,19 +433,6 @@ def test_a_failed_call_is_one_request_and_one_observation(
     assert [(what, status) for what, status, _ in talk.observed] == [(endpoint, code)]
 
 
-def test_an_observation_times_the_request() -> None:
-    """On the monotonic clock that was handed in."""
-    clock = FakeClock()
-
-    def answer(_: httpx.Request) -> httpx.Response:
-        clock.advance(1.25)
-        return json_answer(page_of())
-
-    talk = converse(answer, clock=clock)
-    asyncio.run(talk.client.workspaces_page())
-    assert talk.observed == [(Endpoint.WORKSPACES, "200", 1.25)]
-
-
 def test_a_cancelled_request_is_observed() -> None:
     """It may have cost a request of the budget."""
     under_way = asyncio.Event()
@@ -516,21 +454,6 @@ def test_a_cancelled_request_is_observed() -> None:
     talk = converse(transport=Silent())
     asyncio.run(scenario())
     assert [status for _, status, _ in talk.observed] == ["cancelled"]
-
-
-def test_closing_closes_the_transport_and_ends_all_requests() -> None:
-    """The client owns what it was given; a request that runs into a shutdown fails like others."""
-    closed: list[bool] = []
-
-    class Transport(httpx.MockTransport):
-        async def aclose(self) -> None:
-            closed.append(True)
-
-    client: ConduitClient = converse(transport=Transport(lambda _: httpx.Response(500))).client
-    asyncio.run(client.aclose())
-    assert closed == [True]
-    with pytest.raises(SourceUnreachable):
-        asyncio.run(client.workspaces_page())
 
 
 any_json = st.recursive(

@@ -5,24 +5,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.convert.content import content_json, content_text, output_messages
 from exporter.convert.text import CUT_MARK, MAX_BYTES, cut, is_tag, one_line, storable
-from tests.convert_support import ANY_JSON, ANY_TEXT
+from tests.convert_support import ANY_JSON
 
 
 def as_json(value: Any) -> str:
     return content_json(value, patterns=())
-
-
-def test_strings_stay_below_2000_bytes() -> None:
-    """The limit is below that of Tempo, which cuts within a character."""
-    assert MAX_BYTES < 2_000
-    assert cut("x" * MAX_BYTES) == "x" * MAX_BYTES
-    assert len(cut("x" * (MAX_BYTES + 1)).encode()) == MAX_BYTES
-    assert cut("x" * (MAX_BYTES + 1)).endswith("x" + CUT_MARK)
 
 
 @pytest.mark.parametrize("char", ["é", "€", "🏨"])
@@ -66,13 +58,8 @@ def test_tags(text: str, *, tag: bool) -> None:
         (7, "7"),
         (Decimal("0.0121"), "0.0121"),
         (0.5, "0.5"),
-        (float("nan"), '"[float]"'),
-        (Decimal("Infinity"), '"[Decimal]"'),
-        (2**5000, f'"{CUT_MARK}"'),
-        (b"raw", '"[bytes]"'),
         ({}, "{}"),
         ([], "[]"),
-        ((1, "é"), '[1,"é"]'),
         ({"a": [1, {"b": None}]}, '{"a":[1,{"b":null}]}'),
         ('{"q": 1.50, "r": [true]}', '{"q":1.5,"r":[true]}'),
         (Decimal("1e999"), '"1E+999"'),
@@ -80,7 +67,6 @@ def test_tags(text: str, *, tag: bool) -> None:
         ('{"q": 1', '"{\\"q\\": 1"'),
         ("[" * 60_000, None),
         ("plain", '"plain"'),
-        ({7: "jane@example.com"}, '{"7":"[email]"}'),
         ({"jane@example.com": 1, "joe@example.com": 2}, '{"[email]":1,"[email] 1":2}'),
         ([4111111111111111, 17], '["[card]",17]'),
     ],
@@ -117,14 +103,6 @@ def test_long_json_is_cut_and_still_json(value: Any) -> None:
     assert len(written.encode()) <= MAX_BYTES
 
 
-def test_what_fits_is_not_cut() -> None:
-    """A text that is just short enough stays whole, and little room is wasted on a longer one."""
-    assert as_json("x" * (MAX_BYTES - 2)) == f'"{"x" * (MAX_BYTES - 2)}"'
-    for longer in ("x" * (MAX_BYTES - 1), ["x" * MAX_BYTES], {"k": "x" * MAX_BYTES}):
-        assert CUT_MARK in as_json(longer)
-        assert len(as_json(longer).encode()) > MAX_BYTES - 64
-
-
 def test_deep_values_end_with_a_mark() -> None:
     """Nesting is written so far, then marked, however deep it goes."""
     lists: Any = 1
@@ -147,7 +125,6 @@ def test_output_messages_keep_their_form_when_cut() -> None:
     assert (message["role"], message["finish_reason"]) == ("assistant", "stop")
 
 
-@settings(deadline=None)
 @given(value=ANY_JSON, padding=st.integers(0, 2_100))
 def test_any_value_becomes_bounded_json(value: Any, padding: int) -> None:
     """Never raises, always JSON, always below the limit, the same each time."""
@@ -157,11 +134,3 @@ def test_any_value_becomes_bounded_json(value: Any, padding: int) -> None:
     json.loads(written)
     assert len(written.encode()) <= MAX_BYTES
     assert as_json(padded) == written
-
-
-@given(text=ANY_TEXT)
-def test_any_text_is_bounded_utf_8(text: str) -> None:
-    """Text of any kind is valid, without NUL, below the limit."""
-    for written in (content_text(text * 200, patterns=()), cut(storable(text * 200))):
-        assert len(written.encode()) <= MAX_BYTES
-        assert "\0" not in written

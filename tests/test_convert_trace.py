@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -189,14 +189,12 @@ _HIDDEN = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(items=st.lists(_HIDDEN, max_size=4))
 def test_nothing_that_a_guest_wrote_leaves_whatever_the_shape(items: list[Any]) -> None:
     """Under any key but that of a name, in any nesting: with content off the secret stays."""
     assert "Jane" not in texts_of(secret_trace(SECRET, items))
 
 
-@settings(deadline=None)
 @given(items=st.lists(ANY_JSON, max_size=5), trace_id=st.none() | st.text(max_size=40))
 def test_any_run_is_one_tree(items: list[Any], trace_id: str | None) -> None:
     """Ids are never zero and never the same, every parent is there, and nothing runs backwards."""
@@ -316,13 +314,6 @@ def test_zero_is_a_value() -> None:
     assert attributes["gen_ai.usage.output_tokens"] == 0
     assert attributes["conduit.run.cost_usd"] == 0.0
     assert attributes["conduit.run.duration_ms"] == 0.0
-
-
-def test_usage_and_cost_stand_on_the_root_only() -> None:
-    """Nobody can add them up twice."""
-    _, *tools = trace_of({"name": "a"}, {"name": "b"}).spans
-
-    assert not [name for tool in tools for name in said(tool) if "usage" in name or "cost" in name]
 
 
 def test_the_base_url_is_the_server() -> None:
@@ -520,13 +511,3 @@ def test_measured_tools_are_where_they_say() -> None:
     assert second.start_time == second.end_time == START_NS + 3 * SECOND_NS
     assert said(second)["conduit.tool.time_clamped"] is True
     assert said(second)["gen_ai.tool.call.id"] == "call_1"
-
-
-def test_slices_are_still_marked() -> None:
-    """Equal slices fill the run, and say that they are drawn."""
-    options = ConvertOptions(tool_timing="slices")
-    root, first, second = trace_of({"name": "a"}, {"name": "b"}, options=options).spans
-
-    assert (first.start_time, first.end_time) == (START_NS, START_NS + 2 * SECOND_NS)
-    assert (second.start_time, second.end_time) == (first.end_time, root.end_time)
-    assert {said(tool)["conduit.tool.timing"] for tool in (first, second)} == {"synthetic"}

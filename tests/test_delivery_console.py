@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.delivery.outcome import Accepted, Invalid, Outcome, Unavailable
+from exporter.delivery.outcome import Accepted, Outcome, Unavailable
 from exporter.delivery.senders import open_console
 from tests.delivery_support import encode_trace
 
@@ -25,13 +25,6 @@ def test_every_trace_is_a_line_of_its_own() -> None:
     spans = [json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0] for line in lines]
     assert [span["traceId"] for span in spans] == [f"{1:032x}", f"{2:032x}"]
     assert spans[1]["name"] == "Grüße\n\u2028\x1b[31m"
-
-
-def test_an_empty_request_writes_nothing() -> None:
-    """The check of a backend sends one."""
-    lines: list[str] = []
-    assert send(lines.append, b"") == Accepted()
-    assert lines == []
 
 
 @pytest.mark.parametrize(
@@ -60,8 +53,3 @@ def test_a_stream_that_fails_is_an_outage(fault: Exception) -> None:
     assert outcome.reason.startswith("nothing can be written: ")
     assert asyncio.run(sender.send(payload)) == Accepted()
     assert lines == [lines[0], lines[0], lines[2]]
-
-
-def test_what_is_no_request_is_told_as_such() -> None:
-    """It is set aside, and does not end delivery."""
-    assert send(lambda _: None, b"\xff") == Invalid("these bytes are no OTLP request")

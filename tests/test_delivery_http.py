@@ -1,7 +1,6 @@
 """OTLP over HTTP against real sockets: what leaves, and what every way of failing comes to."""
 
 import asyncio
-import gzip
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -12,18 +11,15 @@ import pytest
 from exporter import __version__
 from exporter.clock import SystemClock
 from exporter.delivery.endpoint import OtlpEndpoint
-from exporter.delivery.http_sender import MAX_ANSWER_BYTES, HttpSender
+from exporter.delivery.http_sender import HttpSender
 from exporter.delivery.outcome import Accepted, Outcome, Refused, Unavailable
 from tests.delivery_support import (
     ACCEPT,
     DROP,
     LIMIT_S,
-    PROTOBUF,
     Backend,
     Serve,
     backend,
-    http_answer,
-    partial_success,
     serving,
 )
 from tests.fakes import FakeClock
@@ -104,66 +100,11 @@ def test_a_compressed_request_is_the_same_bytes_each_time() -> None:
     assert first.body == second.body
 
 
-def test_a_connection_is_used_again() -> None:
-    """One connection for many requests, and no cookie is kept."""
-    answer = http_answer(b"", PROTOBUF, "Set-Cookie: session=1")
-    outcomes, server = send(answer, answer, answer, times=3)
-    assert outcomes == [Accepted()] * 3
-    assert server.connections == 1
-    assert all("cookie" not in request.headers for request in server.requests)
-
-
 def test_a_connection_that_the_server_closed_meanwhile_is_no_outage() -> None:
     """The request goes again at once on a new one, byte for byte."""
     outcomes, server = send(ACCEPT, DROP, ACCEPT, times=2)
     assert outcomes == [Accepted()] * 2
     assert [request.body for request in server.requests] == [PAYLOAD] * 3
-
-
-def test_a_partial_success_is_told() -> None:
-    """However the body is framed or compressed."""
-    body = partial_success(2, "too old")
-    chunked = b"HTTP/1.1 200 OK\r\n%s\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
-    outcomes, _ = send(
-        http_answer(body, PROTOBUF),
-        http_answer(gzip.compress(body), PROTOBUF, "Content-Encoding: gzip"),
-        chunked % (PROTOBUF.encode(), len(body), body),
-        b"HTTP/1.1 200 OK\r\n%s\r\nConnection: close\r\n\r\n%s" % (PROTOBUF.encode(), body),
-        times=4,
-    )
-    assert outcomes == [Accepted(2, "too old")] * 4
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        http_answer(partial_success(1, "x" * 70_000), PROTOBUF),
-        http_answer(gzip.compress(bytes(10_000_000)), PROTOBUF, "Content-Encoding: gzip"),
-        http_answer(gzip.compress(b"x")[:-2], PROTOBUF, "Content-Encoding: gzip"),
-        http_answer(b"x", PROTOBUF, "Content-Encoding: br"),
-    ],
-    ids=["large", "bomb", "cut short", "unknown encoding"],
-)
-def test_a_success_that_cannot_be_read_is_one(answer: bytes) -> None:
-    """The request was taken; it is said that more is not known."""
-    outcome = outcome_of(answer)
-    assert isinstance(outcome, Accepted)
-    assert "could not be read" in outcome.message
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (http_answer(b"OK", "Content-Type: text/plain"), Accepted),
-        (http_answer(b"", status="202 Accepted"), Accepted),
-        (http_answer(b"{}"), Accepted),
-        (http_answer(b"<!doctype html>" + b"x" * 70_000, "Content-Type: text/html"), Refused),
-    ],
-    ids=["text", "202", "untyped", "page"],
-)
-def test_backends_answer_in_forms_of_their_own(answer: bytes, expected: type[Outcome]) -> None:
-    """Accepted, unless it is a web page."""
-    assert type(outcome_of(answer)) is expected
 
 
 def test_an_endless_answer_is_not_read_to_its_end() -> None:
@@ -178,44 +119,6 @@ def test_an_endless_answer_is_not_read_to_its_end() -> None:
                 await writer.drain()
 
     assert isinstance(send_raw(serve, timeout_s=LIMIT_S), Accepted)
-
-
-def test_informational_answers_without_end_are_an_outage() -> None:
-    """`100 Continue` for ever ends with the timeout."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while True:
-                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
-                await writer.drain()
-                await asyncio.sleep(0)
-
-    assert isinstance(send_raw(serve, timeout_s=0.3), Unavailable)
-
-
-def test_the_status_of_an_error_is_enough() -> None:
-    """A large body, or one that never comes, does not hide a Retry-After."""
-    large = http_answer(
-        bytes(MAX_ANSWER_BYTES + 1), "Retry-After: 9", status="429 Too Many Requests"
-    )
-    assert outcome_of(large) == Unavailable("429 Too Many Requests", 9.0)
-    stuck = b"HTTP/1.1 503 Busy\r\nRetry-After: 9\r\nContent-Length: 9\r\n\r\nx"
-    assert outcome_of(stuck, timeout_s=0.2) == Unavailable("503 Service Unavailable", 9.0)
-
-
-def test_a_redirect_is_not_followed() -> None:
-    """Traces and tokens go where the operator said."""
-    (outcome,), server = send(http_answer(b"", "Location: /login", status="302 Found"))
-    assert isinstance(outcome, Refused)
-    assert len(server.requests) == 1
-
-
-def test_no_proxy_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The destination is what the settings say, and nothing else."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-        monkeypatch.setenv(name.lower(), "http://127.0.0.1:1")
-    assert outcome_of(ACCEPT) == Accepted()
 
 
 @pytest.mark.parametrize(
@@ -265,25 +168,6 @@ def test_a_destination_without_anybody_was_never_reached() -> None:
     assert isinstance(outcome, Unavailable)
     assert not outcome.answered
     assert outcome.reason.startswith("no connection: ")
-
-
-def test_a_cancelled_request_leaves_the_sender_usable() -> None:
-    """A drain that is out of time cancels; nothing else is swallowed or broken by it."""
-
-    async def scenario() -> Outcome:
-        async with asyncio.timeout(LIMIT_S), backend(None, ACCEPT) as server:
-            sender = sender_to(server.port)
-            sending = asyncio.create_task(sender.send(PAYLOAD))
-            await server.asked.wait()
-            sending.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await sending
-            try:
-                return await sender.send(PAYLOAD)
-            finally:
-                await sender.aclose()
-
-    assert asyncio.run(scenario()) == Accepted()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from exporter.delivery.endpoint import OtlpEndpoint, Protocol
 from exporter.delivery.outcome import Accepted, Outcome, Refused, Unavailable
 from exporter.delivery.senders import open_sender
 from exporter.errors import DeliveryError
-from tests.delivery_support import LIMIT_S, Certificates, backend, make_certificates, serving
+from tests.delivery_support import LIMIT_S, Certificates, backend, make_certificates
 from tests.test_delivery_grpc import accept, trace_service
 
 PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
@@ -120,38 +120,6 @@ def test_a_client_shows_its_certificate(protocol: Protocol, certificates: Certif
 
 
 @both
-def test_a_client_without_a_certificate_is_not_let_in(
-    protocol: Protocol, certificates: Certificates
-) -> None:
-    """Nothing is delivered and nothing is lost."""
-    outcome = outcome_of(protocol, certificates, mutual=True, ca_file=certificates.ca)
-    assert isinstance(outcome, Refused | Unavailable), outcome
-
-
-@both
-def test_tls_to_a_plain_port_is_refused(protocol: Protocol, certificates: Certificates) -> None:
-    """A wrong scheme or port does not mend itself."""
-
-    async def scenario() -> Outcome:
-        async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read(1)
-            writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
-            await writer.drain()
-
-        async with asyncio.timeout(LIMIT_S), serving(plain) as port:
-            endpoint = endpoint_at(protocol, port, ca_file=certificates.ca)
-            sender = open_sender(endpoint, clock=SystemClock())
-            try:
-                return await sender.send(b"")
-            finally:
-                await sender.aclose()
-
-    outcome = asyncio.run(scenario())
-    assert isinstance(outcome, Refused)
-    assert "whether the endpoint speaks TLS" in outcome.reason
-
-
-@both
 @pytest.mark.parametrize(
     ("over", "said"),
     [
@@ -175,15 +143,6 @@ def test_an_unusable_file_is_told_at_the_start(
     with pytest.raises(DeliveryError, match=said) as caught:
         asyncio.run(scenario())
     assert "OTEL_EXPORTER_OTLP_CERTIFICATE" in str(caught.value)
-
-
-@both
-def test_without_an_authority_named_the_systems_are_trusted(
-    protocol: Protocol, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SSL_CERT_FILE moves them, as everywhere."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.ca))
-    assert outcome_of(protocol, certificates) == Accepted()
 
 
 @both

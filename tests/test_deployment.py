@@ -2,20 +2,17 @@
 
 import re
 import runpy
-import shlex
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from exporter.simulator.__main__ import main as simulated_conduit
-from exporter.simulator.scenario import DEMO_TOKEN
 
 import exporter
 from exporter.settings.loading import load
+from exporter.simulator.__main__ import main as simulated_conduit
+from exporter.simulator.scenario import DEMO_TOKEN
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -307,52 +304,3 @@ def test_kubernetes_rules_are_those_of_prometheus() -> None:
         text = made["prometheus_rule"](name)
         assert (KUBERNETES / "components/rules" / name).read_text() == text, "run make.py"
         assert yaml.safe_load(text)["spec"] == document(f"prometheus/{name}")
-
-
-OPERATIONS = ("OPERATING.md", "PRIVACY.md", "SECURITY.md")
-
-
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_operating_documents_name_files_that_exist(name: str) -> None:
-    """Every path of this repository in the operating documents is there."""
-    text = (ROOT / "docs" / name).read_text()
-    named = set(re.findall(r"(?<![\w/.-])(?:deploy|docs|tests|bench)/[\w./-]*\w", text))
-
-    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
-
-
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_operating_documents_use_names_that_exist(name: str) -> None:
-    """Every setting, metric and alert of the operating documents exists."""
-    text = (ROOT / "docs" / name).read_text()
-    settings = set(re.findall(r"\b(?:CONDUIT|EXPORTER|OTEL)_[A-Z_]*[A-Z]\b", text))
-    metrics = set(re.findall(r"\bconduit_[a-z_]*[a-z]\b", text))
-
-    known = (ROOT / "config.example.env").read_text()
-    assert [setting for setting in sorted(settings) if f"{setting}=" not in known] == []
-    alerts = (DEPLOY / "prometheus/conduit-exporter.alerts.yaml").read_text()
-    named = set(re.findall(r"`(Conduit[A-Z]\w+)`", text))
-    assert [alert for alert in sorted(named) if f"alert: {alert}\n" not in alerts] == []
-    catalogue = (ROOT / "docs/METRICS.md").read_text()
-    assert [metric for metric in sorted(metrics) if f"`{metric}`" not in catalogue] == []
-
-
-def documented_commands() -> list[str]:
-    """What the operating documents give to `conduit-exporter`, call by call."""
-    texts = [(ROOT / "docs" / name).read_text() for name in OPERATIONS]
-    calls = re.findall(r"^ *conduit-exporter (.+)$", "\n".join(texts), re.MULTILINE)
-    return sorted(set(calls))
-
-
-@pytest.mark.parametrize("arguments", documented_commands())
-def test_documented_commands_are_understood(arguments: str) -> None:
-    """Command and options of each documented call exist."""
-    result = subprocess.run(
-        [sys.executable, "-m", "exporter", *shlex.split(arguments), "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert result.returncode == 0, result.stderr

@@ -3,13 +3,11 @@
 import asyncio
 import gzip
 import inspect
-import shutil
 import ssl
 import tracemalloc
 import zlib
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -153,13 +151,6 @@ def test_a_body_beyond_the_limit_raises_or_is_truncated_as_the_caller_chose(answ
     assert found.body == b"x" * min(len(found.body), 64)
 
 
-def test_a_body_of_exactly_the_limit_is_read() -> None:
-    """The limit is inclusive, whichever way the body comes."""
-    for answer in (http_answer(b"x" * 1000), _gzip(gzip.compress(b"x" * 1000))):
-        found, _ = _ask(answer, max_body_bytes=1000)
-        assert (len(found.body), found.truncated) == (1000, False)
-
-
 def test_a_gzip_bomb_is_stopped_at_the_limit() -> None:
     """64 KiB that want to become 64 MiB become one; measured by the interpreter's own count."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
@@ -234,12 +225,6 @@ def test_headers_without_end_are_no_answer() -> None:
     head = b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * (2 * MIB)
     with pytest.raises(HttpNoAnswer, match="broke"):
         _ask(head)
-
-
-def test_silence_ends_at_the_deadline() -> None:
-    """A server that takes the request and says nothing."""
-    with pytest.raises(HttpNoAnswer, match=r"no answer within 0\.\d s"):
-        _ask(b"", hold_open=True, timeout_s=0.2)
 
 
 def test_an_error_whose_body_never_ends_is_still_its_status() -> None:
@@ -407,21 +392,6 @@ def test_an_answer_that_broke_off_is_not_asked_for_again() -> None:
     assert server.connections == 1
 
 
-def test_a_body_that_was_sent_is_sent_again() -> None:
-    """As OTLP's POST, whose repetition changes nothing."""
-    server = _Closing()
-
-    async def scenario() -> None:
-        async with serving(server) as url:
-            client = _client()
-            for _ in range(2):
-                await client.request("POST", url, content=b"\r\n\r\n", max_body_bytes=MIB)
-            await client.aclose()
-
-    _run(scenario())
-    assert [b"content-length: 4" in one.lower() for one in server.requests] == [True] * 2
-
-
 def test_a_redirect_is_not_followed() -> None:
     """What a request carries goes nowhere but where it was sent, wherever the answer points."""
     for location in ("http://127.0.0.1:9/x", "http://[", "//"):
@@ -499,14 +469,6 @@ def test_a_proxy_that_refuses_is_no_connection(certificates: Certificates) -> No
     assert "s3cr3t" not in str(caught.value)
 
 
-@pytest.mark.parametrize("proxy", ["", "proxy:3128", "socks5://u:s3cr3t@a", "http://[u:s3cr3t"])
-def test_an_unusable_proxy_is_a_setting_at_fault(proxy: str) -> None:
-    """It is found at the start, and a password in it not repeated."""
-    with pytest.raises(ConfigError, match="proxy") as caught:
-        _client(proxy=proxy)
-    assert "s3cr3t" not in str(caught.value)
-
-
 # --- TLS -------------------------------------------------------------------------------------
 
 
@@ -537,122 +499,6 @@ def test_a_given_authority_is_trusted_and_no_other(certificates: Certificates) -
     for tls, ca_file in ((server, None), (server, certificates.stranger), (other, certificates.ca)):
         with pytest.raises(HttpUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
             _over_tls(tls, ca_file=ca_file)
-
-
-def test_without_authorities_https_fails(certificates: Certificates) -> None:
-    """For plain http none are loaded, which trusts nobody instead of everybody."""
-    with pytest.raises(HttpUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
-        _over_tls(certificates.server_context(), secure=False, ca_file=certificates.ca)
-
-
-def _copied(certificates: Certificates, folder: Path) -> dict[str, Any]:
-    paths: dict[str, Any] = {
-        "ca_file": folder / "ca",
-        "client_certificate_file": folder / "crt",
-        "client_key_file": folder / "key",
-    }
-    sources = (certificates.ca, certificates.certificate("client"), certificates.key("client"))
-    for path, source in zip(paths.values(), sources, strict=True):
-        shutil.copy(source, path)
-    return paths
-
-
-def test_a_client_certificate_is_shown(certificates: Certificates, tmp_path: Path) -> None:
-    """To a server that asks for one."""
-    mutual = certificates.server_context(mutual=True)
-    _over_tls(mutual, **_copied(certificates, tmp_path))
-    with pytest.raises(HttpError):
-        _over_tls(mutual, ca_file=certificates.ca)
-
-
-@pytest.mark.parametrize("name", ["ca_file", "client_certificate_file"])
-def test_a_tls_file_that_was_replaced_serves_the_next_connection(
-    certificates: Certificates, tmp_path: Path, name: str
-) -> None:
-    """No restart is needed; the connection that was opened with the old file is not used again."""
-    paths = _copied(certificates, tmp_path)
-
-    def change() -> None:
-        other = tmp_path / "new"
-        other.write_bytes(paths[name].read_bytes() + b"\n")
-        other.rename(paths[name])
-
-    server = _over_tls(certificates.server_context(mutual=True), change, **paths)
-    assert server.connections == 2
-
-
-def test_an_authority_that_was_replaced_is_trusted_no_more(
-    certificates: Certificates, tmp_path: Path
-) -> None:
-    """The new file alone counts."""
-    paths = _copied(certificates, tmp_path)
-    with pytest.raises(HttpUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
-        _over_tls(
-            certificates.server_context(mutual=True),
-            lambda: paths["ca_file"].write_bytes(certificates.stranger.read_bytes()),
-            **paths,
-        )
-
-
-def test_a_broken_replacement_leaves_the_last_files_in_force(
-    certificates: Certificates, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It may be half written; a warning names it."""
-    paths = _copied(certificates, tmp_path)
-    server = _over_tls(
-        certificates.server_context(mutual=True),
-        lambda: paths["ca_file"].write_text("half a certif"),
-        **paths,
-    )
-    assert server.connections == 1
-    assert [str(paths["ca_file"]) in one for one in caplog.messages] == [True]
-
-
-def test_requests_under_way_survive_a_replaced_file(
-    certificates: Certificates, tmp_path: Path
-) -> None:
-    """They end on the connections that they began on."""
-    paths = _copied(certificates, tmp_path)
-    asked, going_on = asyncio.Event(), asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        if not asked.is_set():
-            asked.set()
-            await going_on.wait()
-        writer.write(OK)
-        await writer.drain()
-
-    async def scenario() -> None:
-        async with serving(serve, tls=certificates.server_context(mutual=True)) as url:
-            client = _client(**paths)
-            first = asyncio.create_task(_get(client, url))
-            await asked.wait()
-            paths["ca_file"].write_bytes(certificates.ca.read_bytes() + b"\n")
-            assert (await _get(client, url)).body == BODY
-            going_on.set()
-            assert (await first).body == BODY
-            await client.aclose()
-
-    _run(scenario())
-
-
-@pytest.mark.parametrize("option", ["ca_file", "client_certificate_file"])
-def test_an_unusable_tls_file_is_a_setting_at_fault(tmp_path: Path, option: str) -> None:
-    """Absent, or something else than certificates."""
-    (tmp_path / "text").write_text("no certificate")
-    for name in ("absent", "text"):
-        with pytest.raises(ConfigError, match=str(tmp_path / name)):
-            _client(**{option: tmp_path / name})
-
-
-def test_a_locked_key_fails_instead_of_asking_a_terminal(certificates: Certificates) -> None:
-    """Nobody sits there."""
-    with pytest.raises(ConfigError, match=r"client\.crt"):
-        _client(
-            client_certificate_file=certificates.certificate("client"),
-            client_key_file=certificates.key("locked"),
-        )
 
 
 # --- foreign exceptions ----------------------------------------------------------------------

@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, ProcessCollector
 
-from exporter.metrics.catalogue import BY_NAME, CATALOGUE, PROCESS, RUN_DURATION, Kind, Metric
+from exporter.metrics.catalogue import CATALOGUE, RUN_DURATION, Kind, Metric
 from tests.metrics_page import catalogue_to_markdown
 
 # The contract with dashboards and alerts, written out once more on purpose.
@@ -70,7 +69,6 @@ def test_names_and_labels_are_the_contract() -> None:
     assert {metric.name: metric.labels for metric in CATALOGUE} == {
         name: tuple(labels) for name, *labels in lines
     }
-    assert len(BY_NAME) == len(CATALOGUE)
 
 
 @pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
@@ -96,13 +94,6 @@ def test_metric_follows_the_naming_conventions(metric: Metric) -> None:
 def test_a_bucket_includes_its_upper_bound(seconds: float, bound: str) -> None:
     """A value that equals a bound belongs to that bucket, as `le` says."""
     assert RUN_DURATION.bucket_of(seconds) == bound
-
-
-def test_the_metrics_of_the_process_are_those_of_the_library() -> None:
-    """Their names and types are what prometheus-client shows."""
-    families = list(ProcessCollector(registry=CollectorRegistry()).collect())
-    names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
-    assert {metric.name for metric in PROCESS} == names
 
 
 def test_the_page_is_made_of_the_catalogue() -> None:

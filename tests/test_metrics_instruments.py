@@ -76,14 +76,3 @@ def test_what_is_reported_is_shown() -> None:
         "conduit_exporter_trace_delay_seconds_sum 4.0",
         'conduit_exporter_label_overflow_total{label="tool"} 1.0',
     } <= shown.lines()
-
-
-def test_a_forgotten_workspace_is_shown_no_more() -> None:
-    """A workspace that is no longer read leaves no stale series, and others stay."""
-    instruments, shown = started()
-    for workspace in ("ws_1", "ws_2"):
-        instruments.expect_workspace(workspace)
-    instruments.forget_workspace("ws_1")
-    instruments.forget_workspace("ws_3")
-    assert '"ws_1"' not in shown.text()
-    assert shown.values(BUDGET_REQUESTS.name) == [0.0] * len(PURPOSES)

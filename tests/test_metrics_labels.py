@@ -66,9 +66,3 @@ def test_known_values_stay_even_above_a_lowered_limit() -> None:
     """Series that exist go on after a restart with a smaller limit; new ones are other."""
     limiter = LabelLimiter(1, known=[(1, "a"), (1, "b"), (1, OTHER)], on_overflow=lambda: None)
     assert [limiter(1, value) for value in ("a", "b", "c")] == ["a", "b", OTHER]
-
-
-def test_a_million_names_are_the_first_ones_and_other() -> None:
-    """What is shown and remembered does not grow with the number of names."""
-    limiter = LabelLimiter(100, on_overflow=lambda: None)
-    assert len({limiter(1, f"tool-{number}") for number in range(20_000)}) == 101

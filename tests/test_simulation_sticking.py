@@ -19,6 +19,7 @@ from tests.simulation.promises import (
     settle,
     total,
     truth_of,
+    unfinished,
 )
 from tests.simulation.scenarios import DAY_S, HOUR_S, MINUTE_S, agent_id, agents, workspace_id
 from tests.simulation.world import World
@@ -39,12 +40,6 @@ def up(world: World) -> dict[tuple[str, ...], float]:
     return counted(world, "conduit_up", "workspace_id")
 
 
-def untraced_run(world: World) -> str:
-    """The newest run that has no trace yet."""
-    ids = world.conduit.data.run_ids(agent_id())
-    return next(run_id for run_id in ids if run_id not in world.backend.traced)
-
-
 # One run
 
 
@@ -53,19 +48,19 @@ def test_a_run_whose_detail_stays_broken_holds_up_no_other(fault: Fault) -> None
     """It is counted all the same, asked for seldom, and Conduit counts as up."""
     world = World(scenario=agents(1, per_hour=70))
 
-    async def script(_: World) -> str:
+    broken = faults.FirstRun()
+
+    async def script(_: World) -> None:
         await world.sleep(10 * MINUTE_S)
-        broken = untraced_run(world)
-        world.conduit.faults.place(fault, when=faults.of_run(broken))
+        world.conduit.faults.place(fault, when=broken)
         await world.sleep(2 * HOUR_S)
         assert up(world) == HEALTHY
-        await settle(world, untraced=[broken])
-        return broken
+        await settle(world, untraced=[str(broken.run_id)])
 
-    broken = world.run(script)
-    assert broken not in world.backend.traced
-    assert_asked_seldom(world, faults.of_run(broken))
-    assert_no_detail_twice(world, but=[broken])
+    world.run(script)
+    assert broken.run_id not in world.backend.traced
+    assert_asked_seldom(world, broken)
+    assert_no_detail_twice(world, but=[str(broken.run_id)])
     assert_within_budget(world)
 
 
@@ -73,19 +68,19 @@ def test_a_detail_that_stays_broken_is_given_up_after_a_day() -> None:
     """From then on it is not asked for, over a restart as well."""
     world = World(scenario=agents(1, per_hour=70))
 
-    async def script(_: World) -> str:
+    broken = faults.FirstRun()
+    world.conduit.faults.place(faults.refused(500), when=broken)
+
+    async def script(_: World) -> None:
         await world.sleep(10 * MINUTE_S)
-        broken = untraced_run(world)
-        world.conduit.faults.place(faults.refused(500), when=faults.of_run(broken))
         world.conduit.data.stop_arrivals()
         await world.sleep(DAY_S + 2 * HOUR_S)
-        return broken
 
-    broken = world.run(script)
-    asked = world.conduit.asked.runs_asked[broken]
+    world.run(script)
+    asked = world.conduit.asked.runs_asked[str(broken.run_id)]
     assert 10 < asked <= 40
     world.run_for(3 * HOUR_S)
-    assert world.conduit.asked.runs_asked[broken] == asked
+    assert world.conduit.asked.runs_asked[str(broken.run_id)] == asked
 
 
 @broken_somehow
@@ -95,7 +90,7 @@ def test_a_detail_that_is_mended_within_a_day_is_traced(fault: Fault) -> None:
 
     async def script(_: World) -> None:
         await world.sleep(10 * MINUTE_S)
-        world.conduit.faults.place(fault, when=faults.of_run(untraced_run(world)))
+        world.conduit.faults.place(fault, when=faults.FirstRun())
         await world.sleep(3 * HOUR_S)
 
     world.run(script)
@@ -110,12 +105,35 @@ def test_once_ends_and_does_the_rest_where_a_detail_stays_broken(fault: Fault) -
     broken = world.conduit.data.run_ids(agent_id())[20]
     world.conduit.faults.place(fault, when=faults.of_run(broken))
     world.conduit.data.stop_arrivals()
+    world.wait(5 * MINUTE_S)
 
     for _ in range(2):
         assert world.run_once(within_s=HOUR_S) == 1
         assert_exact(world, untraced=[broken])
     assert world.conduit.asked.runs_asked[broken] <= 40
     assert_no_detail_twice(world, but=[broken])
+
+
+def test_a_run_whose_detail_is_gone_while_in_flight_is_counted_when_it_ends() -> None:
+    """Off the first page its get-run answers 404; a list shows its end, and that counts."""
+    world = World(scenario=agents(1, per_hour=240))
+    data = world.conduit.data
+    gone = faults.of_run("ar77gone")
+    world.conduit.faults.place(faults.refused(404), when=gone)
+
+    async def script(_: World) -> None:
+        await world.sleep(10 * MINUTE_S)
+        now_ns = world.clock.true_ns()
+        run = data.run(data.run_ids(agent_id())[5])
+        ends_ns = now_ns + round(2 * HOUR_S * 1e9)
+        data.add_run(
+            run._replace(id="ar77gone", created_ns=now_ns, running_ns=now_ns, completed_ns=ends_ns)
+        )
+        await world.sleep(2.5 * HOUR_S)
+        await settle(world, untraced=["ar77gone"], within_s=1.5 * HOUR_S)
+
+    world.run(script)
+    assert_asked_seldom(world, gone)
 
 
 # One cursor
@@ -322,6 +340,45 @@ def test_one_answer_without_agents_blinds_nobody() -> None:
     assert world.requests.max_gap_s(faults.of_list(agent_id())) < 75
 
 
+# Many agents
+
+
+@pytest.mark.parametrize("idle", [100, 990], ids=["110", "1,000"])
+def test_many_idle_agents_starve_neither_look_back_nor_details(idle: int) -> None:
+    """Ten busy agents and a look-back of hours are counted and traced beside them."""
+    world = World(
+        scenario=agents(10, per_hour=60, idle=idle, idle_per_hour=0.2, history_s=3 * HOUR_S)
+    )
+
+    async def script(_: World) -> None:
+        await world.sleep(HOUR_S)
+        # An idle agent of a thousand is looked at about every twenty minutes.
+        await settle(world, within_s=40 * MINUTE_S, every_s=120)
+        assert world.ready()
+
+    world.run(script)
+    assert_no_detail_twice(world)
+    assert_within_budget(world)
+
+
+def test_many_idle_agents_leave_the_look_back_its_share_for_metrics_alone() -> None:
+    """Where no detail is ever asked for, 110 agents' first pages are not all that is read."""
+    world = World(
+        scenario=agents(6, per_hour=60, idle=104, idle_per_hour=0.2, history_s=6 * HOUR_S),
+        settings={"OTEL_TRACES_EXPORTER": "none"},
+    )
+
+    async def script(_: World) -> None:
+        await world.sleep(HOUR_S)
+        world.conduit.data.stop_arrivals()
+        await world.sleep(10 * MINUTE_S)
+        truth = truth_of(world).run_ids
+        assert unfinished(world, untraced=truth) == ""
+        assert world.ready()
+
+    world.run(script)
+
+
 # Pages and rows that are odd
 
 
@@ -484,7 +541,8 @@ def test_an_agent_that_moves_to_another_workspace_is_not_counted_again(*, return
     assert_no_detail_twice(world)
 
 
-def test_runs_asked_for_by_name_are_counted_once_over_retention_and_restarts() -> None:
+@pytest.mark.parametrize("others", ["", "*"], ids=["alone", "beside all others"])
+def test_runs_asked_for_by_name_are_counted_once_over_retention_and_restarts(others: str) -> None:
     """CONDUIT_RUNS names a finished run and one in flight; three lives of hours, one trace each."""
     world = World(
         scenario=agents(1, per_hour=60, history_s=HOUR_S),
@@ -493,11 +551,15 @@ def test_runs_asked_for_by_name_are_counted_once_over_retention_and_restarts() -
     data = world.conduit.data
     named = data.run_ids(agent_id())[:2]
     world.environ["CONDUIT_RUNS"] = ",".join(f"{agent_id()}/{one}" for one in named)
+    if others:
+        world.environ["CONDUIT_AGENTS"] = others
+    data.stop_arrivals()
 
     for _ in range(3):
-        world.run_for(3 * HOUR_S)
-        assert total(world, "conduit_runs_total") == 2
-    assert world.backend.traced == set(named)
+        world.run_for(30 * HOUR_S)
+        wanted = truth_of(world).run_ids if others else set(named)
+        assert total(world, "conduit_runs_total") == len(wanted)
+    assert world.backend.traced == wanted
     assert_no_detail_twice(world)
 
 
@@ -505,19 +567,19 @@ def test_runs_asked_for_by_name_are_counted_once_over_retention_and_restarts() -
 
 
 def test_runs_that_fell_off_the_head_in_an_outage_are_settled_within_minutes() -> None:
-    """They were in flight when it began and have ended below the first page when it ends."""
-    world = World(scenario=agents(2, per_hour=240, duration_s=(60.0, 240.0, 600.0)))
+    """They were in flight when it began and have ended far below the first page when it ends."""
+    disorder = Disorder(long_ratio=0.05, long_s=(1200, 3600))
+    world = World(scenario=agents(2, per_hour=240, disorder=disorder))
 
     async def script(_: World) -> None:
-        await world.sleep(30 * MINUTE_S)
+        await world.sleep(HOUR_S)
         start_ns = world.clock.true_ns()
         end_ns = start_ns + round(45 * MINUTE_S * 1e9)
         world.conduit.faults.place(faults.unreachable, when=faults.between(start_ns, end_ns))
         await world.sleep(45 * MINUTE_S)
-        ended = truth_of(world).run_ids
         await world.sleep(5 * MINUTE_S)
-        counted_now = total(world, "conduit_runs_total")
-        assert counted_now >= len(ended)
+        missing = len(truth_of(world).run_ids) - total(world, "conduit_runs_total")
+        assert missing <= 8  # what ended within the last minute
         await settle(world, within_s=30 * MINUTE_S)
 
     world.run(script)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from decimal import Decimal
 from random import Random
 
 import httpx
@@ -12,7 +11,7 @@ from exporter.clock import SystemClock
 from exporter.simulator import faults
 from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.content import PRIVATE_MARKS
-from exporter.simulator.messages import Endpoint, Failure
+from exporter.simulator.messages import Failure
 from exporter.simulator.runs import SECOND_NS
 from exporter.simulator.scenario import DEMO_TOKEN, hospitality
 from exporter.simulator.server import serve
@@ -27,7 +26,6 @@ from tests.simulator_support import (
     ask,
     documented_answer,
     documented_row,
-    ids_of,
     parsed,
     runs_path,
     sim_run,
@@ -66,25 +64,6 @@ def test_every_run_of_the_hotel_group_is_of_the_published_schema() -> None:
     assert marked > seen / 2
 
 
-def test_a_run_is_accepted_then_running_then_ended() -> None:
-    """What only the end decides is null until then."""
-    clock = FakeClock()
-    run = sim_run(
-        created_ns=START_NS, running_ns=START_NS + SECOND_NS, completed_ns=START_NS + 4 * SECOND_NS
-    )
-    conduit = small_conduit(clock, run)
-    shown = []
-    for _ in range(3):
-        row = parsed(ask(conduit, runs_path()))["data"][0]
-        shown.append((row["status"], row["total_cost"], row["completed_at"]))
-        clock.advance(2)
-    assert shown == [
-        ("accepted", None, None),
-        ("running", None, None),
-        ("completed", Decimal("0.01"), "2026-04-03T03:04:19.000Z"),
-    ]
-
-
 @pytest.mark.parametrize("steady", [False, True])
 @pytest.mark.parametrize("kind", ["offset", "keyset"])
 def test_pages_lead_through_the_whole_list(kind: str, *, steady: bool) -> None:
@@ -97,17 +76,6 @@ def test_pages_lead_through_the_whole_list(kind: str, *, steady: bool) -> None:
     for status, expected in (("completed", ids), ("running", ["ar77run"])):
         pages = walk(conduit, runs_path(), status=status)
         assert [run_id for page in pages for run_id in page] == expected
-
-
-def test_rows_shift_under_an_offset_and_not_under_a_key() -> None:
-    """A run that arrives between two pages makes an offset show a row again."""
-    for kind, repeated in (("offset", 1), ("keyset", 0)):
-        conduit = small_conduit(FakeClock(), cursors=kind)
-        placed(conduit, 40)
-        pages = walk(conduit, runs_path())
-        first = next(pages)
-        conduit.data.add_run(sim_run("ar77new", created_ns=START_NS))
-        assert len(set(first) & set(next(pages))) == repeated
 
 
 @pytest.mark.parametrize("status", [400, 404, 410])
@@ -156,63 +124,6 @@ def test_a_workspace_is_limited_to_its_requests_a_minute() -> None:
     assert ask(conduit, runs_path(AG3)).status == 200
     clock.advance(60)
     assert ask(conduit, runs_path()).status == 200
-
-
-def test_late_deleted_moved_and_returning_rows() -> None:
-    """Orders change what is listed, at once or at their time."""
-    clock = FakeClock()
-    conduit = small_conduit(clock)
-    data = conduit.data
-    data.add_run(sim_run("ar77late"), visible_ns=START_NS + 60 * SECOND_NS)
-    data.add_run(sim_run("ar77ahead", ahead_ns=3600 * SECOND_NS))
-    data.add_run(sim_run("ar77gone"))
-    data.delete_run("ar77gone")
-    assert ids_of(ask(conduit, runs_path())) == ["ar77ahead"]
-    clock.advance(60)
-    assert ids_of(ask(conduit, runs_path())) == ["ar77ahead", "ar77late"]
-    data.move_agent(AG1, WS2)
-    assert ask(conduit, runs_path(), f"workspace_id={WS1}").status == 404
-    assert parsed(ask(conduit, runs_path()))["data"][0]["workspace_id"] == WS2
-    data.delete_agent(AG1)
-    assert ask(conduit, runs_path()).status == 404
-    data.restore_agent(AG1)
-    assert len(ids_of(ask(conduit, runs_path()))) == 2
-
-
-@pytest.mark.parametrize(
-    ("fault", "expected"),
-    [
-        (faults.cursor_to_itself, ["n0 n1", "n0 n1", "n0 n1"]),
-        (faults.cursor_circle(), ["n0 n1", "n2 n3", "n0 n1", "n2 n3"]),
-        (faults.empty_pages(2), ["n0 n1", "", "", "n2 n3", "", "", "n4 n5"]),
-        (faults.more_without_cursor, ["n0 n1"]),
-        (faults.no_rows, [""]),
-    ],
-    ids=["to itself", "circle", "empty pages", "no cursor", "no rows"],
-)
-def test_cursors_can_be_led_astray(fault: faults.Fault, expected: list[str]) -> None:
-    """A fault that sticks to a list shows the pages that its name says."""
-    conduit = small_conduit(FakeClock())
-    placed(conduit, 10)
-    conduit.faults.place(fault, when=faults.of_list(AG1))
-    shown = []
-    pages = walk(conduit, runs_path(), limit=2)
-    for page, _ in zip(pages, expected, strict=False):
-        shown.append(" ".join(run_id.replace("ar77n000", "n") for run_id in page))
-    assert shown == expected
-
-
-def test_a_fault_strikes_only_what_it_is_bound_to() -> None:
-    """One run, one cursor, one workspace; every other request is answered."""
-    conduit = small_conduit(FakeClock(), sim_run("ar77a"), sim_run("ar77b"))
-    conduit.faults.place(faults.refused(500), when=faults.of_run("ar77a"))
-    conduit.faults.place(faults.refused(400), when=faults.first_cursor())
-    statuses = [ask(conduit, f"{runs_path()}/{one}").status for one in ("ar77a", "ar77b")]
-    assert statuses == [500, 200]
-    assert ask(conduit, runs_path(), "cursor=one").status == 400
-    assert parsed(ask(conduit, runs_path(), "cursor=one"))["error"] == "Something went wrong"
-    assert parsed(ask(conduit, runs_path(), "cursor=two"))["error"] == "Invalid cursor"
-    assert conduit.asked.answers[Endpoint.RUN, 500] == 1
 
 
 @pytest.mark.parametrize("front", ["transport", "server"])

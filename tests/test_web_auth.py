@@ -10,7 +10,6 @@ import bcrypt
 import httpx
 import pytest
 
-from exporter.web.auth import BasicAuthBackend
 from tests.web_support import (
     HASHED,
     HASHED_ANOTHER,
@@ -130,11 +129,3 @@ def test_a_flood_of_guesses_keeps_no_scraper_out(served: Served, checks: Checks)
     assert len(busy) == 12
     assert {one.headers["retry-after"] for one in busy} == {"1"}
     assert sum(one.status_code == 401 for one in answers) == 8
-
-
-def test_a_password_is_known_by_a_digest_that_names_nobody(served: Served) -> None:
-    """Neither as it is nor in a form that could be tried elsewhere."""
-    backends = [BasicAuthBackend(lambda: {"alice": HASHED}) for _ in range(2)]
-    one, two = (backend._digest(PASSWORD.encode(), HASHED) for backend in backends)
-    assert one != two
-    assert PASSWORD.encode() not in one

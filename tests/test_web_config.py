@@ -1,7 +1,6 @@
 """The web config file: what is supported, what is refused, how a change is taken over, TLS."""
 
 import logging
-import os
 import shutil
 import ssl
 from pathlib import Path
@@ -106,25 +105,6 @@ def test_what_is_not_supported_is_refused(text: str, problem: str) -> None:
     assert HASHED not in "\n".join(problems)
 
 
-def test_every_problem_is_told_at_once() -> None:
-    """One start, one list."""
-    found = problems_of(f"""
-tls_server_config: {{client_auth_type: no}}
-http_server_config: {{http2: true, tls: 1}}
-basic_auth_users: {{alice: {SECRET}}}
-other: 1
-""")
-    assert [one.partition(":")[0] for one in found] == [
-        "tls_server_config.cert_file",
-        "tls_server_config.key_file",
-        "tls_server_config.client_auth_type",
-        "http_server_config.http2",
-        "http_server_config.tls",
-        "basic_auth_users.alice",
-        "other",
-    ]
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -142,31 +122,6 @@ other: 1
 def test_a_value_is_never_repeated(text: str) -> None:
     """Not even of a file that is not YAML: what stands there may be a hash or a key."""
     assert SECRET not in "\n".join(problems_of(text))
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"), [(b"\xff\xfe", "is not UTF-8"), (b"one: 1\n", "one: is not supported")]
-)
-def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
-    """Each problem with the path of the file."""
-    path = tmp_path / "web.yml"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError) as caught:
-        WebConfigFile(path)
-    assert caught.value.problems[0].startswith(f"{path}: {problem}")
-
-
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    """A folder, a pipe that nobody writes to, a device without an end, nothing at all."""
-    os.mkfifo(tmp_path / "pipe")
-    for path, words in (
-        (tmp_path, "is no regular file"),
-        (tmp_path / "pipe", "is no regular file"),
-        (Path("/dev/zero"), "is no regular file"),
-        (tmp_path / "x", "cannot be read: No such file or directory"),
-    ):
-        with pytest.raises(ConfigError, match=f"{path}: {words}"):
-            WebConfigFile(path)
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -211,13 +166,6 @@ def test_a_wrong_file_leaves_the_former_in_use(
     assert mended == "The web config file was reloaded"
     assert "hunter" not in caplog.text
     assert all(record.exc_info is None for record in caplog.records)
-
-
-def test_no_file_is_an_empty_file() -> None:
-    """And says nothing of reloads."""
-    config_file = WebConfigFile(None)
-    config_file.refresh()
-    assert (config_file.context, config_file.users, config_file.reloaded) == (None, {}, None)
 
 
 @pytest.fixture(scope="module")
@@ -321,19 +269,6 @@ def test_changed_certificates_are_those_of_the_next_connection(certificates: Cer
         assert is_let_in(served, stranger)
         stranger.maximum_version = ssl.TLSVersion.TLSv1_2
         assert not is_let_in(served, stranger)
-
-
-def test_a_spoilt_certificate_leaves_the_former_in_use(
-    certificates: Certificates, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A renewal that went wrong is told and shown, and closes the door to nobody."""
-    config_file = configured(certificates)
-    with serving(config_file=config_file) as served:
-        certificates.certificate("server").write_text("half of it")
-        config_file.refresh()
-        assert is_let_in(served, client_context(certificates))
-    assert config_file.reloaded is False
-    assert "cannot be loaded" in caplog.text
 
 
 @pytest.mark.parametrize("before", ["tls", "plain"])

@@ -3,36 +3,52 @@
 import asyncio
 import contextlib
 import logging
+import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from exporter.app.assembly import Exporter
 from exporter.app.website import Website, open_website
 from exporter.errors import ConfigError
 from exporter.metrics.catalogue import WEB_CONFIG_RELOADED
-from exporter.metrics.collector import new_registry
 from exporter.settings.loading import load
-from tests.fakes import FakeClock
-from tests.web_support import HASHED, make_status
+from tests.fakes import FakeClock, inline
+from tests.web_support import HASHED
 
+Make = Callable[..., Website]
 TOKEN = "tok_s3cr3t_9f81"
 
 
-def make_website(**settings: str) -> Website:
-    """A website of these settings; of a free port on loopback unless they name another."""
-    registry, collector = new_registry()
-    given = {"CONDUIT_API_TOKEN": TOKEN, "EXPORTER_LISTEN": "127.0.0.1:0", **settings}
-    return open_website(
-        load(given),
-        clock=FakeClock(),
-        registry=registry,
-        collector=collector,
-        not_ready=tuple,
-        status=make_status,
-    )
+@pytest.fixture
+def make_website(tmp_path: Path) -> Iterator[Make]:
+    """Makes the website of an exporter; at a free port on loopback unless settings say another."""
+    exporters: list[Exporter] = []
+
+    def make(**settings: str) -> Website:
+        given = {
+            "CONDUIT_API_TOKEN": TOKEN,
+            "EXPORTER_LISTEN": "127.0.0.1:0",
+            "EXPORTER_LEDGER": f"sqlite:///{tmp_path}/{len(exporters)}.db",
+            **settings,
+        }
+        exporters.append(
+            Exporter(
+                load(given),
+                clock=FakeClock(),
+                rng=random.Random(1),
+                sender=None,
+                executor=inline,
+            )
+        )
+        return open_website(exporters[-1])
+
+    yield make
+    for exporter in exporters:
+        asyncio.run(exporter.close())
 
 
 async def scrape(website: Website) -> httpx.Response:
@@ -49,7 +65,7 @@ def config_error() -> Iterator[list[str]]:
     problems += caught.value.problems
 
 
-def test_it_serves_until_it_is_stopped() -> None:
+def test_it_serves_until_it_is_stopped(make_website: Make) -> None:
     """A port of 0 becomes a real one; whoever waits for its end learns of it."""
 
     async def scenario() -> tuple[str, int]:
@@ -68,7 +84,7 @@ def test_it_serves_until_it_is_stopped() -> None:
     assert status == 200
 
 
-def test_stopping_twice_is_stopping_once() -> None:
+def test_stopping_twice_is_stopping_once(make_website: Make) -> None:
     """Also before anything was started."""
 
     async def scenario() -> None:
@@ -82,7 +98,7 @@ def test_stopping_twice_is_stopping_once() -> None:
     asyncio.run(scenario())
 
 
-def test_a_port_in_use_is_an_error_that_names_the_setting() -> None:
+def test_a_port_in_use_is_an_error_that_names_the_setting(make_website: Make) -> None:
     """And the address, and what the system says."""
     with socket.create_server(("127.0.0.1", 0)) as taken, config_error() as problems:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -95,14 +111,18 @@ def test_a_port_in_use_is_an_error_that_names_the_setting() -> None:
     ("listen", "words"),
     [("192.0.2.1:0", "Cannot assign requested address"), ("no-such-host.invalid:0", "")],
 )
-def test_an_address_of_somebody_else_is_an_error(listen: str, words: str) -> None:
+def test_an_address_of_somebody_else_is_an_error(
+    make_website: Make, listen: str, words: str
+) -> None:
     """Whether it is a number or a name that nobody knows."""
     with config_error() as problems:
         asyncio.run(make_website(EXPORTER_LISTEN=listen).start())
     assert problems[0].startswith(f"EXPORTER_LISTEN: {listen} cannot be used: {words}")
 
 
-def test_a_wrong_web_config_file_is_an_error_that_names_the_setting(tmp_path: Path) -> None:
+def test_a_wrong_web_config_file_is_an_error_that_names_the_setting(
+    make_website: Make, tmp_path: Path
+) -> None:
     """Before anything listens, and without what the file holds."""
     path = tmp_path / "web.yml"
     path.write_text("basic_auth_users: {alice: hunter2}\nother: 1\n")
@@ -115,7 +135,7 @@ def test_a_wrong_web_config_file_is_an_error_that_names_the_setting(tmp_path: Pa
 
 
 def test_the_state_of_the_web_config_file_is_a_metric(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make_website: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """1 while the file is the one in use, 0 while an older one is kept."""
     path = tmp_path / "web.yml"
@@ -136,7 +156,7 @@ def test_the_state_of_the_web_config_file_is_a_metric(
         assert f"\n{WEB_CONFIG_RELOADED.name} 0.0\n" in asyncio.run(scenario())
 
 
-def test_users_of_the_file_are_asked_for_their_password(tmp_path: Path) -> None:
+def test_users_of_the_file_are_asked_for_their_password(make_website: Make, tmp_path: Path) -> None:
     """The file that the setting names is the one that is honoured; without one, nobody is asked."""
     path = tmp_path / "web.yml"
     path.write_text(f"basic_auth_users: {{alice: {HASHED}}}")

@@ -3,27 +3,15 @@
 from functools import partial
 
 from exporter.clock import Clock
-from exporter.delivery.endpoint import OtlpEndpoint, resolve_endpoint
+from exporter.delivery.endpoint import OtlpEndpoint
 from exporter.delivery.senders import Sender, open_console, open_sender
 from exporter.settings.model import Settings
-
-
-def endpoint_of(settings: Settings) -> OtlpEndpoint:
-    """The OTLP destination. Raises ConfigError where its settings make no sense together."""
-    return resolve_endpoint(settings.otlp_environment())
-
-
-def warnings_of(settings: Settings) -> tuple[str, ...]:
-    """What works, but should be known at every start."""
-    if settings.traces_exporter != "otlp":
-        return settings.warnings
-    return settings.warnings + endpoint_of(settings).warnings
 
 
 def open_backend(settings: Settings, *, clock: Clock) -> Sender | None:
     """A sender, inside the loop that will use it; None where no traces are wanted.
 
-    Raises ConfigError and DeliveryError for settings that cannot work.
+    Raises DeliveryError for certificates that cannot be used.
     """
     if settings.traces_exporter == "none":
         return None
@@ -31,3 +19,20 @@ def open_backend(settings: Settings, *, clock: Clock) -> Sender | None:
         # Flushed line by line: what is acknowledged must not lie in a buffer.
         return open_console(partial(print, end="", flush=True))
     return open_sender(endpoint_of(settings), clock=clock)
+
+
+def endpoint_of(settings: Settings) -> OtlpEndpoint:
+    """The destination of traces by OTLP."""
+    target = settings.otlp_target
+    return OtlpEndpoint(
+        protocol=settings.otlp_protocol,
+        target=target.address.get_secret_value(),
+        destination=target.destination,
+        secure=target.secure,
+        headers=tuple((name, text.get_secret_value()) for name, text in settings.otlp_headers),
+        timeout_s=settings.otlp_timeout_ms / 1000,
+        gzip=settings.otlp_compression == "gzip",
+        ca_file=settings.otlp_certificate,
+        client_certificate_file=settings.otlp_client_certificate,
+        client_key_file=settings.otlp_client_key,
+    )

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from exporter.app.assembly import open_client
-from exporter.app.backend import open_backend, warnings_of
+from exporter.app.backend import open_backend
 from exporter.clock import SystemClock
 from exporter.conduit.models import Page
 from exporter.conduit.pager import Pager, Step
@@ -38,7 +38,7 @@ class CheckLine:
 async def check_all(settings: Settings) -> list[CheckLine]:
     """Look at everything that a start needs; changes nothing and sends no trace."""
     lines = [CheckLine("settings", "all settings can be used")]
-    lines += [CheckLine("settings", warning) for warning in warnings_of(settings)]
+    lines += [CheckLine("settings", warning) for warning in settings.warnings]
     lines += _check_web_config(settings)
     lines += [line async for line in _check_conduit(settings)]
     lines.append(await asyncio.to_thread(_check_ledger, settings))

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 from exporter.app.assembly import Exporter
-from exporter.app.backend import open_backend, warnings_of
+from exporter.app.backend import open_backend
 from exporter.app.website import open_website
 from exporter.clock import SystemClock, system_rng
 from exporter.delivery.senders import Sender
@@ -83,7 +83,7 @@ async def opened(
 ) -> AsyncIterator[Exporter]:
     """An exporter on the real world, closed at the end whatever happens."""
     clock = SystemClock()
-    for warning in warnings_of(settings):
+    for warning in settings.warnings:
         logger.warning("%s", warning)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as pool:
         exporter = Exporter(

@@ -16,7 +16,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from exporter.app.daemon import serve
 from exporter.clock import SystemClock
 from exporter.convert.otlp import attributes_of, payload_to_spans
-from exporter.delivery.endpoint import resolve_endpoint
 from exporter.delivery.outcome import Accepted, Outcome
 from exporter.settings.addresses import ListenAddress
 from exporter.settings.loading import load
@@ -67,7 +66,7 @@ async def run_demo(options: DemoOptions, *, write: Print, stop: asyncio.Event) -
                 settings,
                 stop=stop,
                 sender=None if options.otlp else TraceLines(write),
-                on_started=lambda url: write(_welcome(options, base_url, url)),
+                on_started=lambda url: write(_welcome(settings, url, otlp=bool(options.otlp))),
             )
 
 
@@ -81,19 +80,19 @@ def _settings(options: DemoOptions, base_url: str, folder: Path) -> Settings:
             "EXPORTER_LEDGER": f"sqlite:///{folder / 'demo.db'}",
             "EXPORTER_POLL_INTERVAL": _POLL_INTERVAL,
             **options.otlp,
-        },
-        check_otlp=resolve_endpoint,
+        }
     )
 
 
-def _welcome(options: DemoOptions, base_url: str, url: str) -> str:
-    if options.otlp:
-        traces = resolve_endpoint(options.otlp).destination
+def _welcome(settings: Settings, url: str, *, otlp: bool) -> str:
+    if otlp:
+        traces = settings.otlp_target.destination
     else:
         traces = "printed here; --otlp-endpoint http://localhost:4318 sends them to a backend"
     return (
         "\n"
-        f"  A hotel group at work: 2 workspaces, 5 agents, a simulated Conduit at {base_url}\n"
+        "  A hotel group at work: 2 workspaces, 5 agents, "
+        f"a simulated Conduit at {settings.base_url}\n"
         "\n"
         f"  Metrics   {url}/metrics\n"
         f"  Status    {url}/\n"

@@ -14,7 +14,7 @@ from datetime import date
 from typing import Final
 
 from exporter.app.assembly import open_ledger
-from exporter.app.backend import open_backend, warnings_of
+from exporter.app.backend import open_backend
 from exporter.app.daemon import in_thread
 from exporter.app.outbox import ReplayOutbox
 from exporter.app.single import PassProgress, Show, drain_while_moving
@@ -46,7 +46,7 @@ async def run_replay(
     Raises ConfigError, LedgerError and DeliveryError.
     """
     clock = SystemClock()
-    for warning in warnings_of(settings):
+    for warning in settings.warnings:
         logger.warning("%s", warning)
     sender = open_backend(settings, clock=clock)
     if sender is None:

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 def load_settings(env_file: Path | None) -> "Settings":
     """Read and check the settings, and set up the log. Raises ConfigError."""
-    from exporter.delivery.endpoint import resolve_endpoint
     from exporter.settings.loading import load
 
-    settings = load(os.environ, env_file, check_otlp=resolve_endpoint)
+    settings = load(os.environ, env_file)
     logs.configure(level=settings.log_level, style=settings.log_format, secrets=settings.secrets())
     return settings

@@ -1,6 +1,7 @@
 """What goes into the ledger and comes out of it, as plain values."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from exporter.conduit.models import Run
@@ -72,12 +73,15 @@ class AgentRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedTrace:
-    """A converted run: the encoded OTLP request of its trace alone, and what it called."""
+    """A converted run: the encoded OTLP request of its trace alone, and what it called.
+
+    `tools` counts the calls by the tool's name and whether they failed.
+    """
 
     trace_id: bytes
     payload: bytes
     spans: int
-    tools: tuple[tuple[str, bool], ...] = ()
+    tools: Mapping[tuple[str, bool], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ It opens the settings file and nothing else, and no problem that it reports show
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,46 +21,28 @@ _PREFIXES: Final = ("CONDUIT_", "EXPORTER_")
 # What Kubernetes injects for each service of a namespace, should one be called `conduit-...`.
 _SERVICE_LINK: Final = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT|_PORT$|_PORT_")
 
-# Takes the OTEL_EXPORTER_OTLP_ settings by name; raises ConfigError where they make no sense.
-OtlpCheck = Callable[[Mapping[str, str]], object]
 
-
-def load(
-    environ: Mapping[str, str],
-    env_file: Path | None = None,
-    *,
-    check_otlp: OtlpCheck | None = None,
-) -> Settings:
+def load(environ: Mapping[str, str], env_file: Path | None = None) -> Settings:
     """The settings; the environment stands above the file.
 
-    `check_otlp` has its say where traces go by OTLP, so that its problems are reported along with
-    the rest. Raises ConfigError with every problem, each under the name as typed.
+    Raises ConfigError with every problem, each under the name as typed.
     """
     texts, problems = read_texts(environ, env_file)
     problems += _unknown(texts, from_file=texts.keys() - environ.keys())
-    otlp = {name: text for name, text in texts.items() if name.startswith(OTLP)}
     if not _wants_otlp(texts):
         # Meant for other programs of the same environment; nothing in them is ours to judge.
-        texts = {name: text for name, text in texts.items() if name not in otlp}
-        check_otlp = None
+        texts = {name: text for name, text in texts.items() if not name.startswith(OTLP)}
     if "CONDUIT_RUNS" in texts:
         texts.setdefault("CONDUIT_AGENTS", "")
     source = EnvSettingsSource(Settings)
     # What is handed in, in place of what this process was started with.
     source.env_vars = texts
     settings = None
-    invalid: dict[str, str] = {}
     try:
         # BaseSettings' own argument, which the signature of a model hides.
         settings = Settings(_build_sources=((source,), {}))  # type: ignore[call-arg]
     except ValidationError as exc:
-        invalid = dict(_invalid(exc, texts))
-        problems += [f"{name}: {problem}" for name, problem in invalid.items()]
-    if check_otlp is not None:
-        try:
-            check_otlp(otlp)
-        except ConfigError as exc:
-            problems += [one for one in exc.problems if re.split("[: ]", one)[0] not in invalid]
+        problems += _invalid(exc, texts)
     if settings is None or problems:
         # Raised out here and without a cause: pydantic's own error carries the values.
         raise ConfigError(sorted(dict.fromkeys(problems)))
@@ -85,21 +67,21 @@ def _unknown(texts: Iterable[str], *, from_file: Iterable[str]) -> Iterator[str]
         yield f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _invalid(error: ValidationError, texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The name as typed, and what is wrong with its value."""
+def _invalid(error: ValidationError, texts: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with each value, under the name as typed."""
     by_name = {names_of(field)[0]: field for field in Settings.model_fields.values()}
     for flaw in error.errors(include_url=False, include_input=False):
         # pydantic tells the first name of a field, and of one that was not given the field itself.
         place = str(flaw["loc"][0])
         field = by_name.get(place) or Settings.model_fields[place]
-        name = next((one for one in names_of(field) if one in texts), names_of(field)[0])
+        name = next((one for one in names_of(field) if one in texts), names_of(field)[-1])
         if flaw["type"] == "value_error":
             # The parsers' own sentence; pydantic's message puts words before it.
-            yield name, str(flaw["ctx"]["error"])
+            yield f"{name}: {flaw['ctx']['error']}"
         else:
             lists_all = flaw["type"] == "literal_error"
             example = "" if lists_all or not field.default else f"; such as {field.default}"
-            yield name, f"{flaw['msg'][0].lower()}{flaw['msg'][1:]}{example}"
+            yield f"{name}: {flaw['msg'][0].lower()}{flaw['msg'][1:]}{example}"
 
 
 def _wants_otlp(texts: Mapping[str, str]) -> bool:

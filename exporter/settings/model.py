@@ -5,12 +5,12 @@ values. No text of it shows a secret.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import tzinfo
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
-from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -19,13 +19,11 @@ from pydantic import (
     BeforeValidator,
     ByteSize,
     Field,
-    HttpUrl,
     NonNegativeInt,
     PlainValidator,
     PositiveFloat,
     PositiveInt,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
@@ -36,11 +34,23 @@ from exporter.conduit.token import TokenSource
 from exporter.convert.redaction import Pattern
 from exporter.errors import ConfigError
 from exporter.settings import addresses, values
+from exporter.settings.endpoints import (
+    OtlpTarget,
+    parse_base_url,
+    parse_headers,
+    parse_otlp_target,
+    parse_url,
+)
 
 OTLP: Final = "OTEL_EXPORTER_OTLP_"
 OTLP_TRACES: Final = "OTEL_EXPORTER_OTLP_TRACES_"
 
-_URL_FORM: Final = "http(s)://host[:port][/path]"
+_DEFAULT_ENDPOINTS: Final = {
+    "http/protobuf": "http://localhost:4318",
+    "grpc": "http://localhost:4317",
+}
+_USUAL_PORTS: Final[dict[int | None, str]] = {4317: "grpc", 4318: "http/protobuf"}
+
 _MIN_SECRET_CHARS: Final = 6
 _MEBIBYTE: Final = 1 << 20
 
@@ -65,33 +75,17 @@ def _parse_token(text: str) -> str:
         raise ValueError(exc.problems[0].removeprefix("The token ")) from None
 
 
-def _parse_headers(text: str) -> str:
-    return values.unquoted_values(values.parse_text(text))
-
-
-def _parse_url(text: str) -> HttpUrl:
-    try:
-        return HttpUrl(text)
-    except ValidationError:
-        # Its own text would repeat the URL, and with it a password.
-        raise ValueError(f"is no URL of the web; allowed: {_URL_FORM}") from None
-
-
-def _parse_base_url(text: str) -> str:
-    """The API's address in one form for each address, since the ledger is tied to it."""
-    url = _parse_url(text)
-    if url.username or url.password:
-        raise ValueError("holds a user or password; the token has a setting of its own")
-    if url.query is not None or url.fragment is not None:
-        raise ValueError(f"holds a query or a fragment; allowed: {_URL_FORM}")
-    base_url = str(url).rstrip("/")
-    if base_url.endswith("/v1"):
-        raise ValueError(f"{values.shown(base_url)} ends in /v1, which the exporter adds itself")
-    return base_url
+def _parse_target(text: str, info: ValidationInfo) -> OtlpTarget:
+    return parse_otlp_target(
+        text,
+        protocol=info.data.get("otlp_protocol", "http/protobuf"),
+        insecure=info.data.get("otlp_insecure", False),
+        is_base=info.field_name == "otlp_endpoint",
+    )
 
 
 _File = Annotated[Path, PlainValidator(values.parse_file)]
-_Secret = Annotated[SecretStr, _secret(values.parse_text)]
+_Target = Annotated[OtlpTarget, PlainValidator(_parse_target)]
 _Duration = Annotated[float, PlainValidator(values.parse_duration_s)]
 
 
@@ -129,10 +123,10 @@ class Settings(BaseSettings):
         None,
         "Token of the Conduit API; either this or CONDUIT_API_TOKEN_FILE is required",
     )
-    base_url: Annotated[str, PlainValidator(_parse_base_url)] = _setting(
+    base_url: Annotated[str, PlainValidator(parse_base_url)] = _setting(
         "CONDUIT_BASE_URL", "https://api.conduit.ai", "Address of the Conduit API, without /v1"
     )
-    proxy: Annotated[SecretStr, _secret(_parse_url)] | None = _setting(
+    proxy: Annotated[SecretStr, _secret(parse_url)] | None = _setting(
         "CONDUIT_PROXY", None, "URL of the proxy to the Conduit API; HTTPS_PROXY is not followed"
     )
     ca_file: _File | None = _setting(
@@ -206,7 +200,7 @@ class Settings(BaseSettings):
         "OTEL_SERVICE_NAME", None, "service.name of every trace"
     )
     otel_resource_attributes: Annotated[
-        tuple[tuple[str, str], ...], PlainValidator(values.parse_resource_attributes)
+        tuple[tuple[str, str], ...], PlainValidator(values.parse_pairs)
     ] = _setting(
         "OTEL_RESOURCE_ATTRIBUTES",
         "",
@@ -255,17 +249,20 @@ class Settings(BaseSettings):
     )
 
     # --- Trace backend, by OpenTelemetry's own names ---
-    otlp_endpoint: _Secret | None = _setting(
-        f"{OTLP}ENDPOINT", None, "Address of the trace backend; over HTTP, /v1/traces is added"
-    )
-    otlp_traces_endpoint: _Secret | None = _setting(
-        f"{OTLP_TRACES}ENDPOINT", None, "Address for traces alone, used exactly as it is"
-    )
     otlp_protocol: Annotated[Literal["http/protobuf", "grpc"], _LOWER] = _otlp(
         "PROTOCOL", "http/protobuf", "http/protobuf or grpc"
     )
-    otlp_headers: Annotated[SecretStr, _secret(_parse_headers)] | None = _otlp(
-        "HEADERS", None, "Headers sent along, name=value separated by commas, percent-encoded"
+    otlp_insecure: bool = _otlp(
+        "INSECURE", "false", "With grpc and an endpoint without a scheme: true for no TLS"
+    )
+    otlp_endpoint: _Target | None = _setting(
+        f"{OTLP}ENDPOINT", None, "Address of the trace backend; over HTTP, /v1/traces is added"
+    )
+    otlp_traces_endpoint: _Target | None = _setting(
+        f"{OTLP_TRACES}ENDPOINT", None, "Address for traces alone, used exactly as it is"
+    )
+    otlp_headers: Annotated[tuple[tuple[str, SecretStr], ...], PlainValidator(parse_headers)] = (
+        _otlp("HEADERS", "", "Headers sent along, name=value separated by commas, percent-encoded")
     )
     otlp_timeout_ms: Annotated[int, Field(ge=100, le=600_000)] = _otlp(
         "TIMEOUT", "10000", "How long one request may take, in milliseconds"
@@ -281,9 +278,6 @@ class Settings(BaseSettings):
     )
     otlp_client_certificate: _File | None = _otlp(
         "CLIENT_CERTIFICATE", None, "PEM file of the client's certificate"
-    )
-    otlp_insecure: bool = _otlp(
-        "INSECURE", "false", "With grpc and an endpoint without a scheme: true for no TLS"
     )
 
     # --- Metrics and pages ---
@@ -310,7 +304,7 @@ class Settings(BaseSettings):
         "Dollars a month, to be compared with the cost: workspace_id=amount separated by commas, "
         "or one amount for each workspace",
     )
-    timezone: Annotated[ZoneInfo, PlainValidator(values.parse_timezone)] = _setting(
+    timezone: Annotated[tzinfo, PlainValidator(values.parse_timezone)] = _setting(
         "EXPORTER_TIMEZONE", "UTC", "Time zone of the calendar days and months of cost"
     )
     trace_link: Annotated[str, AfterValidator(addresses.parse_trace_link)] | None = _setting(
@@ -353,6 +347,19 @@ class Settings(BaseSettings):
             raise ValueError(f"is {shard}, but EXPORTER_TOTAL_SHARDS is {total}; the first is 0")
         return shard
 
+    @field_validator("otlp_client_certificate")
+    @classmethod
+    def _check_key_beside_certificate(
+        cls, certificate: Path | None, info: ValidationInfo
+    ) -> Path | None:
+        key = info.data.get("otlp_client_key", certificate)
+        if (certificate is None) != (key is None):
+            raise ValueError(
+                f"a client certificate and its key ({OTLP}CLIENT_KEY) go together; "
+                f"{'this' if key else 'the key'} is missing"
+            )
+        return certificate
+
     @field_validator("traces_exporter")
     @classmethod
     def _disable_traces(cls, chosen: str, info: ValidationInfo) -> str:
@@ -376,6 +383,13 @@ class Settings(BaseSettings):
         return url.hostname or "", url.port
 
     @property
+    def otlp_target(self) -> OtlpTarget:
+        """Where traces are sent; the form for traces goes before the general one."""
+        named = self.otlp_traces_endpoint or self.otlp_endpoint
+        default = _DEFAULT_ENDPOINTS[self.otlp_protocol]
+        return named or parse_otlp_target(default, protocol=self.otlp_protocol)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What works, but should be known at every start."""
         found = []
@@ -388,43 +402,30 @@ class Settings(BaseSettings):
             found.append("HTTPS_PROXY is set but not followed: a proxy is named by CONDUIT_PROXY")
         if self.sdk_disabled:
             found.append("OTEL_SDK_DISABLED is true: no traces are made, metrics alone")
+        destination = self.otlp_target.destination
+        url = urlsplit(destination) if destination.startswith("http") else urlsplit("")
+        if _USUAL_PORTS.get(url.port, self.otlp_protocol) != self.otlp_protocol:
+            found.append(
+                f"{destination}: {url.port} is usually the port of {_USUAL_PORTS[url.port]}, "
+                f"but {OTLP}PROTOCOL is {self.otlp_protocol}"
+            )
+        if (
+            self.otlp_headers
+            and url.scheme == "http"
+            and not addresses.is_loopback(url.hostname or "")
+        ):
+            found.append(f"the headers for {destination} are sent unencrypted: use https")
         return tuple(found)
-
-    def otlp_environment(self) -> dict[str, str]:
-        """The trace backend's settings by their general names; holds secrets in the clear."""
-        given = {
-            f"{OTLP}ENDPOINT": self.otlp_endpoint,
-            f"{OTLP_TRACES}ENDPOINT": self.otlp_traces_endpoint,
-            f"{OTLP}PROTOCOL": self.otlp_protocol,
-            f"{OTLP}HEADERS": self.otlp_headers,
-            f"{OTLP}TIMEOUT": self.otlp_timeout_ms,
-            f"{OTLP}COMPRESSION": self.otlp_compression,
-            f"{OTLP}CERTIFICATE": self.otlp_certificate,
-            f"{OTLP}CLIENT_KEY": self.otlp_client_key,
-            f"{OTLP}CLIENT_CERTIFICATE": self.otlp_client_certificate,
-            f"{OTLP}INSECURE": str(self.otlp_insecure).lower(),
-        }
-        return {name: _plain(value) for name, value in given.items() if value is not None}
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret among the settings, for logs to mask; the token file is not read."""
-        found = [_plain(self.api_token or "")]
-        for url in (self.proxy, self.otlp_endpoint, self.otlp_traces_endpoint):
-            found += _password(_plain(url or ""))
-        for header in _plain(self.otlp_headers or "").split(","):
-            encoded = header.partition("=")[2].strip()
-            found += (encoded, unquote(encoded))
+        found = [_plain(self.api_token)]
+        password = urlsplit(_plain(self.proxy)).password or ""
+        found += [password, unquote(password)]
+        found += [_plain(value) for _, value in self.otlp_headers]
         # Shorter ones are words ("true", "gzip") that would tear holes into every line.
         return tuple(dict.fromkeys(one for one in found if len(one) >= _MIN_SECRET_CHARS))
 
 
-def _plain(value: object) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-
-
-def _password(url: str) -> tuple[str, ...]:
-    try:
-        password = urlsplit(url).password
-    except ValueError:
-        return ()
-    return (password, unquote(password)) if password else ()
+def _plain(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()

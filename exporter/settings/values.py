@@ -7,6 +7,7 @@ two settings with these parsers alone.
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -37,12 +38,6 @@ def unquoted(text: str) -> str:
     quote = text[:1]
     whole = quote in ("'", '"') and len(text) > 1 and text.endswith(quote)
     return text[1:-1] if whole and f"{quote}\n" not in text[1:-1] else text
-
-
-def unquoted_values(text: str) -> str:
-    """`key=value,...` without the pair of quotes around a value."""
-    items = (item.partition("=") for item in text.split(","))
-    return ",".join(f"{key}{equals}{unquoted(value.strip())}" for key, equals, value in items)
 
 
 def shown(text: str) -> str:
@@ -83,8 +78,10 @@ def parse_duration_s(text: str, *, min_s: float = 0.0) -> float:
     return seconds
 
 
-def parse_timezone(text: str) -> ZoneInfo:
-    """A time zone by its name in the IANA database."""
+def parse_timezone(text: str) -> tzinfo:
+    """A time zone by its name in the IANA database; `UTC` needs no database."""
+    if text == "UTC":
+        return UTC
     try:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -170,17 +167,20 @@ def parse_patterns(text: str) -> "tuple[Pattern, ...]":
     return tuple(patterns)
 
 
-def parse_resource_attributes(text: str) -> tuple[tuple[str, str], ...]:
-    """OTEL_RESOURCE_ATTRIBUTES: `key=value,...`, percent-encoded; the last of a key wins."""
-    attributes: dict[str, str] = {}
-    for number, item in enumerate(unquoted_values(text).split(","), start=1):
+def parse_pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """`key=value,...` as OpenTelemetry writes it, percent-encoded; the last of a key wins.
+
+    A pair of quotes around a value is none of it.
+    """
+    pairs: dict[str, str] = {}
+    for number, item in enumerate(text.split(","), start=1):
         if not item.strip():
             continue
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise ValueError(f"item {number} is not key=value; allowed: key=value, by commas")
-        attributes[unquote(key.strip())] = unquote(value.strip())
-    return tuple(attributes.items())
+        pairs[unquote(key).strip()] = unquote(unquoted(value.strip()))
+    return tuple(pairs.items())
 
 
 def _listed(text: str) -> list[str]:

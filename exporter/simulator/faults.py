@@ -114,6 +114,19 @@ def first_cursor(when: When = later_pages) -> When:
     return holds
 
 
+class FirstRun:
+    """Get-runs of the first run that is asked for where `when` holds; all others are spared."""
+
+    def __init__(self, when: When = always) -> None:
+        self._when = when
+        self.run_id: str | None = None
+
+    def __call__(self, request: SimRequest) -> bool:
+        if self.run_id is None and self._when(request):
+            self.run_id = request.run_id
+        return request.run_id is not None and request.run_id == self.run_id
+
+
 def between(start_ns: int, end_ns: int) -> When:
     """Requests from `start_ns` on, before `end_ns`."""
     return lambda request: start_ns <= request.now_ns < end_ns

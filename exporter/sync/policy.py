@@ -3,6 +3,7 @@
 No I/O and no clock: the settings' plain values in, values for the ledger out.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -101,13 +102,14 @@ class RunPolicy:
         )
 
     def _encoded(self, trace: Trace, agent_no: int) -> EncodedTrace:
+        tools: Counter[tuple[str, bool]] = Counter()
+        for call, count in trace.tools.items():
+            tools[self._limit_tool(agent_no, call.name), call.failed] += count
         return EncodedTrace(
             trace_id=trace.trace_id,
             payload=encode_trace(trace),
             spans=len(trace.spans),
-            tools=tuple(
-                (self._limit_tool(agent_no, one.name), one.failed) for one in trace.tools.elements()
-            ),
+            tools=tools,
         )
 
     def _is_traced(self, run: Run) -> bool:

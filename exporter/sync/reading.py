@@ -10,9 +10,9 @@ from typing import Final, Protocol
 
 from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
-from exporter.conduit.models import Page, Run, Unreadable
+from exporter.conduit.models import Page, Run, RunDetail, Unreadable
 from exporter.conduit.pager import Pager, Step
-from exporter.errors import SourceError
+from exporter.errors import SourceError, SourceRejected
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import (
@@ -147,9 +147,7 @@ class AgentReader:
             present_ns=self._time.now_ns(),
         )
         if first:
-            # What is read now is read a second time when it has settled.
-            now_ns = self._time.now_ns()
-            coverage = replace(coverage, reread_ns=now_ns, full_reread_ns=now_ns)
+            # What is read now is read a second time, whole, when it has settled.
             agent.reread_due_s = started_s + REREAD_INTERVAL_S
         priority = Priority.BACKLOG if first else Priority.FRESH
         recorded = await self.record(agent, page, priority=priority, coverage=coverage)
@@ -390,6 +388,10 @@ class AgentReader:
             await self.give_up(agent, run_id, answer.reason)
             return
         run = answer.run
+        awaited = agent.awaits_detail(run_id)
+        if awaited and not run.terminal:
+            # A list has shown its end, so this answer is at fault: asked again like any other.
+            raise SourceRejected("The run is shown as going on, and its list shows it as ended")
         record = self._policy.record(
             run,
             priority=request.priority,
@@ -398,20 +400,15 @@ class AgentReader:
         )
         record = replace(record, trace=None)
         if not run.terminal:
-            # Listed as ended and yet going on, or asked for by name: ask again later.
+            # Off the head of its list, or asked for by name: ask again later.
             await self._record_detail(agent, record, None)
             agent.lost.pop(run_id, None)
             agent.missed.pop(run_id, None)
             agent.run_retries[run_id] = self._look_again(agent, run)
             return
-        trace, quarantine = None, None
-        if record.traced or request.priority is Priority.BACKFILL:
-            try:
-                trace = self._policy.encode(answer, agent.progress.agent)
-            except Exception:  # a fault of ours with one run must not stop the rest
-                logger.exception("run %s of agent %s could not be converted", run_id, agent.id)
-                quarantine = "conversion"
-        await self._record_detail(agent, record, trace, quarantine)
+        # What the ledger awaits is wanted, whatever sampling says by now: else it waits for ever.
+        is_wanted = record.traced or awaited
+        trace = await self._record_detail(agent, record, answer if is_wanted else None)
         agent.settle(run_id)
         if trace is not None:
             self._observer.traced(agent.no, run, trace.trace_id)
@@ -452,18 +449,34 @@ class AgentReader:
         self,
         agent: AgentState,
         record: RunRecord,
-        trace: EncodedTrace | None,
-        quarantine: str | None = None,
-    ) -> None:
+        detail: RunDetail | None,
+    ) -> EncodedTrace | None:
+        """Record a run, and the trace that its detail becomes.
+
+        The conversion is part of the ledger's work, which keeps it off the event loop: that of
+        half a million tool calls takes seconds.
+        """
         now_ns = self._clock.now_ns()
-        self._learn(
-            agent,
-            await self._gate.transact(
-                lambda ledger: ledger.runs.record_detail(
-                    agent.no, record, trace=trace, now_ns=now_ns, quarantine=quarantine
-                )
-            ),
-        )
+        known = agent.progress.agent
+
+        def work(ledger: Ledger) -> tuple[EncodedTrace | None, Recorded]:
+            trace, quarantine = None, None
+            if detail is not None:
+                try:
+                    trace = self._policy.encode(detail, known)
+                except Exception:  # a fault of ours with one run must not stop the rest
+                    logger.exception(
+                        "run %s of agent %s could not be converted", record.run.id, agent.id
+                    )
+                    quarantine = "conversion"
+            recorded = ledger.runs.record_detail(
+                agent.no, record, trace=trace, now_ns=now_ns, quarantine=quarantine
+            )
+            return trace, recorded
+
+        trace, recorded = await self._gate.transact(work)
+        self._learn(agent, recorded)
+        return trace
 
     def _look_again(self, agent: AgentState, run: Run) -> Retry:
         retry = agent.run_retries.get(run.id)

@@ -78,7 +78,9 @@ class AgentState:
 
     busy: set[Slot] = field(default_factory=set)
     fetching: set[str] = field(default_factory=set)
+    # When anything, and when runs in flight off its head, were last asked for.
     served_s: float = _NEVER
+    in_flight_s: float = _NEVER
     # One complete list of agents did not show it.
     missed_once: bool = False
 
@@ -163,6 +165,11 @@ class AgentState:
             for run in self.progress.in_flight
             if run.created_ns < oldest and run.id not in self.lost
         ]
+
+    def awaits_detail(self, run_id: str) -> bool:
+        """Whether the ledger waits for a run's detail, and its turn has come."""
+        waiting = (*self.progress.awaiting, *self.progress.retrying)
+        return any(run.id == run_id for run in waiting)
 
     def pager_of(self, gap: Gap) -> Pager:
         """The reading of a gap, begun where the ledger says."""

@@ -27,7 +27,8 @@ class Prometheus:
     """Scrapes `targets` (host:port) each second under the job name `test`.
 
     `scrape_options` are added to the scrape configuration (`basic_auth`, `scheme`,
-    `metrics_path`...); `rule_files` are evaluated each second.
+    `metrics_path`...); `rule_files` are evaluated each second, and their alerts sent to
+    `alertmanagers` (host:port).
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class Prometheus:
         targets: Sequence[str],
         rule_files: Sequence[Path] = (),
         scrape_options: Mapping[str, Any] | None = None,
+        alertmanagers: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.url = f"http://127.0.0.1:{free_port()}"
         self._targets = list(targets)
         self._rule_files = [str(path.resolve()) for path in rule_files]
         self._scrape_options = dict(scrape_options or {})
+        self._alertmanagers = list(alertmanagers)
         self._client = loopback_client(self.url)
         self._process: Process | None = None
 
@@ -130,6 +133,7 @@ class Prometheus:
                 "evaluation_interval": "1s",
             },
             "rule_files": self._rule_files,
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": self._alertmanagers}]}]},
             "scrape_configs": [
                 {
                     "job_name": JOB,
@@ -140,13 +144,15 @@ class Prometheus:
         }
 
 
-def promtool(*args: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def promtool(
+    *args: str | Path, stdin: str = "", timeout_s: float = 60.0
+) -> subprocess.CompletedProcess[str]:
     """Run promtool; a failure is the caller's to judge by `returncode`."""
     return subprocess.run(
         [parts.require("promtool"), *args],
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout_s,
         check=False,
     )

@@ -1,11 +1,10 @@
 """The disk under the ledger: each commit in order, a fault or a death placed at any of them."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Callable
 from typing import TypeVar
 
 from exporter.errors import LedgerUnavailable
-from tests.fakes import inline
-from tests.simulation.loop import Killed
 
 R = TypeVar("R")
 
@@ -30,20 +29,23 @@ class SimulatedDisk:
         self.after: list[Fault] = []
         self.killed_before: int | None = None
         self.killed_after: int | None = None
+        # Ends the process that is at work.
+        self.kill: Callable[[], object] = bool
 
-    def __call__(self, call: Callable[[], R], /) -> Awaitable[R]:
-        return inline(lambda: self._run(call))
-
-    def _run(self, call: Callable[[], R]) -> R:
+    async def __call__(self, call: Callable[[], R], /) -> R:
         self.calls += 1
         if self.calls == self.killed_before:
-            raise Killed
+            await self._die()
         self._strike(self.before, "no space left on device")
         result = call()
         if self.calls == self.killed_after:
-            raise Killed
+            await self._die()
         self._strike(self.after, "input/output error")
         return result
+
+    async def _die(self) -> None:
+        self.kill()
+        await asyncio.get_running_loop().create_future()  # nobody is left to go on
 
     def _strike(self, faults: list[Fault], reason: str) -> None:
         if not self.is_honest and any(fault(self.calls) for fault in faults):

@@ -74,8 +74,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._shuffle = random.Random(seed)
         self.steps = 0
         self._steps_at_this_moment = 0
+        self._is_killed = False
         # The step at which the process is killed; None: never.
         self.killed_at: int | None = None
+
+    def kill(self) -> None:
+        """Let the process end with the callback that is running."""
+        self._is_killed = True
 
     def time(self) -> float:
         return self._jumping.now_s
@@ -113,6 +118,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             handle = ready.popleft()
             if not handle.cancelled():
                 handle._run()
+            if self._is_killed:
+                self._is_killed = False
+                raise Killed
 
 
 class VirtualClock:

@@ -20,7 +20,7 @@ from exporter.simulator import faults
 from exporter.simulator.conduit import CursorKind
 from exporter.simulator.faults import Fault, When
 from exporter.simulator.generator import Disorder
-from exporter.simulator.messages import Endpoint, Failure, SimRequest
+from exporter.simulator.messages import Endpoint, Failure
 from tests.simulation.promises import (
     assert_asked_seldom,
     assert_no_detail_twice,
@@ -242,8 +242,7 @@ class _Story:
 
     def __init__(self, drawn: Draw) -> None:
         self.drawn = drawn
-        self.untraced: set[str] = set()
-        self._broken_runs: dict[str, list[str]] = {}
+        self._broken_runs: dict[Sticking, faults.FirstRun] = {}
         self.world = World(
             scenario=agents(
                 drawn.busy,
@@ -283,6 +282,12 @@ class _Story:
         for _pass in range(drawn.once):
             world.run_once(within_s=12 * HOUR_S)
         world.run(self._to_the_end)
+
+    @property
+    def untraced(self) -> set[str]:
+        """The runs whose details stay broken for good."""
+        broken = self._broken_runs.items()
+        return {when.run_id for one, when in broken if one.for_good and when.run_id is not None}
 
     async def _pass(self, _: World) -> None:
         for _minute in range(round(self.drawn.length_s / MINUTE_S)):
@@ -353,8 +358,9 @@ class _Story:
     def _target_of(self, one: Sticking) -> When:
         agent = agent_id(one.number)
         later = faults.both(faults.of_list(agent), faults.later_pages)
+        if one.target == "run":
+            return self._broken_runs.setdefault(one, faults.FirstRun(faults.of_agent(agent)))
         targets: dict[str, When] = {
-            "run": self._one_run(agent, for_good=one.for_good),
             "pages": faults.of_list(agent) if one.kind == "A to B to A" else later,
             "cursor": faults.first_cursor(later),
             "list": faults.of_list(agent),
@@ -363,21 +369,6 @@ class _Story:
             "workspace": faults.of_workspace(workspace_id(one.number)),
         }
         return targets[one.target]
-
-    def _one_run(self, agent: str, *, for_good: bool) -> When:
-        """The first run of an agent whose detail is asked for."""
-        chosen = self._broken_runs.setdefault(agent, [])
-
-        def holds(request: SimRequest) -> bool:
-            if request.agent_id != agent or request.run_id is None:
-                return False
-            if not chosen:
-                chosen.append(request.run_id)
-                if for_good:
-                    self.untraced.add(request.run_id)
-            return request.run_id == chosen[0]
-
-        return holds
 
     def _place_passing(self) -> None:
         """Faults that are drawn anew at each request or commit."""
