@@ -1,5 +1,6 @@
 """Exporters for the tests of pages: nobody runs them, what they know is put into their ledgers."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from decimal import Decimal
@@ -54,6 +55,10 @@ class Deployment:
             load(given), clock=self.clock, rng=random.Random(1), sender=_NoBackend(), executor=inline
         )
         self.exporter.sync.discovered = True
+
+    def close(self) -> None:
+        """Give the ledger's file back."""
+        asyncio.run(self.exporter.close())
 
     def site(self) -> Starlette:
         """The application that the daemon would serve."""
