@@ -24,7 +24,9 @@ from tests.fakes import START_NS, FakeClock, inline
 SECOND_NS: Final = 1_000_000_000
 HOUR_NS: Final = 3600 * SECOND_NS
 TOKEN: Final = "tok_s3cr3t_9f81"
-HOSTILE: Final = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7*7 }}{% raw %}&amp;"""
+HOSTILE: Final = (
+    """<script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7*7 }}{% raw %}&amp;"""
+)
 RTL: Final = "\u0641\u0646\u062f\u0642 \u0627\u0644\u0645\u0631\u0633\u0649 \u202ecba"
 TOOLS: Final = ("get_reservation", "search_rooms", "send_message")
 
@@ -52,7 +54,11 @@ class Deployment:
         }
         self.clock = FakeClock()
         self.exporter = Exporter(
-            load(given), clock=self.clock, rng=random.Random(1), sender=_NoBackend(), executor=inline
+            load(given),
+            clock=self.clock,
+            rng=random.Random(1),
+            sender=_NoBackend(),
+            executor=inline,
         )
         self.exporter.sync.discovered = True
 
@@ -112,8 +118,9 @@ class Deployment:
         detail = RunDetail(run=run, tool_trace=tools, response=response)
 
         def work(one: Ledger) -> AgentProgress:
-            times = {"floor_ns": 0, "now_ns": START_NS}
-            one.runs.record_page(agent.no, [run], decide=lambda _: record, **times)
+            one.runs.record_page(
+                agent.no, [run], decide=lambda _: record, floor_ns=0, now_ns=START_NS
+            )
             if not run.terminal or trace in (None, TraceState.AWAITING_DETAIL):
                 return one.runs.progress(agent.no)
             if trace is TraceState.DEAD:
@@ -156,7 +163,10 @@ def one_run(folder: Path) -> Deployment:
     """One agent, one run, tools without times."""
     deployment = Deployment(folder)
     tools = tuple(tool(name) for name in TOOLS)
-    ended = {"created_ns": START_NS - 64 * SECOND_NS, "completed_ns": START_NS - 60 * SECOND_NS}
+    ended: dict[str, Any] = {
+        "created_ns": START_NS - 64 * SECOND_NS,
+        "completed_ns": START_NS - 60 * SECOND_NS,
+    }
     deployment.run(deployment.agent(), tools=tools, conversation_id="cv1", **ended)
     return deployment
 
@@ -210,7 +220,7 @@ def busy(folder: Path, *, failing: bool = False) -> Deployment:
             **states,
         )
     for no in range(3):
-        running = {"status": "running", "disposition": None, "completed_ns": None}
+        running: dict[str, Any] = {"status": "running", "disposition": None, "completed_ns": None}
         at_ns = START_NS - 40 * (no + 1) * SECOND_NS
         deployment.run(agents[no], f"ar_live{no}", created_ns=at_ns, **running)
     for purpose, requests in (("head", 41), ("detail", 30), ("in_flight", 4), ("agents", 1)):
@@ -242,7 +252,12 @@ def named(folder: Path, text: str) -> Deployment:
     workspace = deployment.workspace(text, text)
     workspace.last_error, workspace.last_error_ns = text, START_NS
     agent = deployment.agent(text, text, text)
-    texts = {"conversation_id": text, "error": text, "status": "failed", "disposition": text}
+    texts: dict[str, Any] = {
+        "conversation_id": text,
+        "error": text,
+        "status": "failed",
+        "disposition": text,
+    }
     for run_id in (text, "ar2"):
         deployment.run(agent, run_id, tools=(tool(text, error=text),), response=text, **texts)
     deployment.run(agent, "ar3", trace=TraceState.REJECTED, reason=text)

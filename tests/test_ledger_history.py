@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_what_ended_today_is_counted_within_today_alone(ledger: Ledger) -> None:
 def test_outcomes_are_those_of_the_stretch_of_time_alone(ledger: Ledger) -> None:
     """From its first nanosecond on, without its end; runs in flight are none."""
     ends = {"before": 9, "first": 10, "failed": 15, "last": 19, "after": 20}
-    over = {
+    over: dict[str, dict[str, Any]] = {
         "failed": {"status": "failed", "disposition": None},
         "first": {"disposition": "escalated"},
         "last": {"disposition": "escalation_and_answer"},

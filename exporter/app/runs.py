@@ -128,12 +128,14 @@ def run_row(run: RunSummary, *, trace_link: str | None) -> dict[str, Any]:
     del row["no"]
     parked = run.trace is TraceState.PENDING and run.parked_until_ns is not None
     trace_id = None if run.trace_id is None else run.trace_id.hex()
-    linked = trace_link is not None and run.trace is TraceState.DELIVERED and trace_id
+    delivered = run.trace is TraceState.DELIVERED
     return {
         **row,
         "trace": "parked" if parked else run.trace.name.lower(),
         "trace_id": trace_id,
-        "trace_url": trace_link.replace("{trace_id}", trace_id) if linked else None,
+        "trace_url": trace_link.replace("{trace_id}", trace_id)
+        if delivered and trace_link is not None and trace_id is not None
+        else None,
     }
 
 

@@ -3,7 +3,7 @@
 Answers whatever the ledger's disk does: what only the file knows is then left out. Shows no secret.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -138,25 +138,21 @@ def effective_settings(settings: Settings) -> Iterator[dict[str, Any]]:
 
 def _setting(field: str, value: Any) -> str | None:
     """A value as text; None where there is none."""
-    if value is None or value in ("", (), {}):
-        return None
+    text = "" if value is None else str(value)
     if isinstance(value, SecretStr):
-        return "set, not shown"
-    if field == "redact_patterns":
-        return f"{len(value)} patterns"
-    if field.endswith("_s"):
-        return f"{value:g} s"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={one}" if key else str(one) for key, one in value.items())
-    if isinstance(value, frozenset):
-        return ", ".join(sorted(value))
-    if field == "runs":
-        return ", ".join("/".join(one) for one in value)
-    if field == "otel_resource_attributes":
-        return ", ".join("=".join(one) for one in value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ", ".join(map(str, value)) if type(value) is tuple else str(value)
+        text = "set, not shown"
+    elif isinstance(value, bool):
+        text = text.lower()
+    elif field.endswith("_s"):
+        text = f"{value:g} s"
+    elif field == "redact_patterns":
+        text = f"{len(value)} patterns" if value else ""
+    elif isinstance(value, Mapping):
+        text = ", ".join(f"{key}={one}" if key else str(one) for key, one in value.items())
+    elif isinstance(value, frozenset) or type(value) is tuple:
+        inner = "/" if field == "runs" else "="
+        text = ", ".join(sorted(one if isinstance(one, str) else inner.join(one) for one in value))
+    return text or None
 
 
 def _today(exporter: Exporter) -> tuple[int, int]:

@@ -21,7 +21,7 @@ SELECT no,
     (SELECT count(*) FROM run WHERE {_WITHIN}
         AND disposition IN ('escalated', 'escalation_and_answer'))
 FROM agent
-"""
+"""  # noqa: S608 - constants
 
 
 class Outcomes(NamedTuple):

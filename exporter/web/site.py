@@ -30,8 +30,6 @@ from exporter.web.protocol import WebLimits
 # Below this a packet is saved at best.
 _GZIP_MIN_BYTES: Final = 1400
 _GZIP_LEVEL: Final = 5
-# The path of a run holds that of its agent and its own.
-_RUN_IDS: Final = 2
 _NO_RUN: Final = "No such run: it has not ended, was never counted, or retention has let go of it"
 
 Page = Mapping[str, Any]
@@ -78,21 +76,10 @@ def new_site(
         return render_page(request, "status.html", await status())
 
     async def show_runs(request: Request) -> Response:
-        try:
-            return render_page(request, "runs.html", await runs(request.query_params))
-        except ValueError as error:
-            return render_refusal(request, HTTPStatus.BAD_REQUEST, str(error))
-        except LedgerError as error:
-            return render_refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        return await _answer(request, "runs.html", runs(request.query_params))
 
     async def show_run(request: Request) -> Response:
-        try:
-            page = await run(*ids) if len(ids := _ids_of(request)) == _RUN_IDS else None
-        except LedgerError as error:
-            return render_refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        if page is None:
-            return render_refusal(request, HTTPStatus.NOT_FOUND, _NO_RUN)
-        return render_page(request, "run.html", page)
+        return await _answer(request, "run.html", run(*_ids_of(request)))
 
     async def show_style(_: Request) -> Response:
         return Response(style, media_type="text/css")
@@ -119,10 +106,24 @@ def new_site(
     return app
 
 
-def _ids_of(request: Request) -> list[str]:
-    """The ids at the end of a path, as they were before they were quoted: they may hold a slash."""
+async def _answer(request: Request, template: str, asked: Awaitable[Page | None]) -> Response:
+    """A page, or why there is none."""
+    try:
+        page = await asked
+    except ValueError as error:
+        return render_refusal(request, HTTPStatus.BAD_REQUEST, str(error))
+    except LedgerError as error:
+        return render_refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    if page is None:
+        return render_refusal(request, HTTPStatus.NOT_FOUND, _NO_RUN)
+    return render_page(request, template, page)
+
+
+def _ids_of(request: Request) -> tuple[str, str]:
+    """Agent and run of a path, as they were before they were quoted: an id may hold a slash."""
     raw_path: bytes = request.scope["raw_path"]
-    return [unquote(part) for part in raw_path.decode("ascii").split("/")[2:]]
+    agent_id, _, run_id = raw_path.decode("ascii").removeprefix("/runs/").partition("/")
+    return unquote(agent_id), unquote(run_id)
 
 
 class _Scrapes:
