@@ -165,7 +165,11 @@ def test_no_name_can_do_anything(text: str, tmp_path: Path, serve: Serve) -> Non
 
 def test_no_page_shows_a_secret(tmp_path: Path, serve: Serve) -> None:
     """Settings are shown by their names, secrets as set."""
-    served = serve(one_run(tmp_path))
+    otlp = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/?key=k3y"}
+    proxy = {"CONDUIT_PROXY": "http://me:passw0rd@proxy:3128"}
+    deployment = Deployment(tmp_path, **otlp, **proxy, EXPORTER_REDACT="secret-[0-9]+")
+    deployment.run(deployment.agent())
+    served = serve(deployment)
     settings = {one["name"]: one for one in values(served, "/")["settings"]}
     assert settings["CONDUIT_API_TOKEN"]["value"] == "set, not shown"
     assert settings["EXPORTER_LOOKBACK"]["value"] == "86400 s"
@@ -173,10 +177,11 @@ def test_no_page_shows_a_secret(tmp_path: Path, serve: Serve) -> None:
         False,
         True,
     )
+    assert settings["OTEL_EXPORTER_OTLP_HEADERS"]["value"] == "x-key=..."
     for path in ("/", "/?format=json", "/runs", run_path(served)):
         text = served.ask(path).text
-        assert TOKEN not in text
-        assert "h3ader" not in text
+        for secret in (TOKEN, "h3ader", "passw0rd", "k3y", "secret-["):
+            assert secret not in text
 
 
 def test_links_lead_to_the_root_from_everywhere(tmp_path: Path, serve: Serve) -> None:

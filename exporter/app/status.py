@@ -21,6 +21,7 @@ from exporter.ledger.records import RunSummary
 from exporter.ledger.totals import Family
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
+from exporter.settings.endpoints import OtlpTarget
 from exporter.settings.model import Settings
 from exporter.sync.budget import Purpose
 from exporter.sync.state import AgentState, WorkspaceState
@@ -141,6 +142,8 @@ def _setting(field: str, value: Any) -> str | None:
     text = "" if value is None else str(value)
     if isinstance(value, SecretStr):
         text = "set, not shown"
+    elif isinstance(value, OtlpTarget):
+        text = value.destination
     elif isinstance(value, bool):
         text = text.lower()
     elif field.endswith("_s"):
@@ -150,9 +153,14 @@ def _setting(field: str, value: Any) -> str | None:
     elif isinstance(value, Mapping):
         text = ", ".join(f"{key}={one}" if key else str(one) for key, one in value.items())
     elif isinstance(value, frozenset) or type(value) is tuple:
-        inner = "/" if field == "runs" else "="
-        text = ", ".join(sorted(one if isinstance(one, str) else inner.join(one) for one in value))
+        text = ", ".join(sorted(_item(one) for one in value))
     return text or None
+
+
+def _item(value: str | tuple[str, str | SecretStr]) -> str:
+    if isinstance(value, str):
+        return value
+    return "=".join("..." if isinstance(part, SecretStr) else part for part in value)
 
 
 def _today(exporter: Exporter) -> tuple[int, int]:
