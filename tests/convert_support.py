@@ -41,8 +41,8 @@ _SCALARS = (
     st.none()
     | st.booleans()
     | st.integers()
-    | st.floats()
-    | st.decimals(allow_nan=None)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.decimals(allow_nan=False, allow_infinity=False)
     | ANY_TEXT
     | st.sampled_from(("jane@example.com", "4111 1111 1111 1111", "2026-04-03T03:14:16Z", "tool"))
 )

@@ -1,9 +1,8 @@
 """The catalogue as docs/METRICS.md; `python -m tests.metrics_page > docs/METRICS.md` writes it."""
 
 import sys
-from collections.abc import Iterable
 
-from exporter.metrics.catalogue import CATALOGUE, PROCESS, Metric
+from exporter.metrics.catalogue import CATALOGUE
 
 HEAD = """\
 # Metrics
@@ -29,13 +28,12 @@ keeps with `--enable-feature=exemplar-storage`.
 | histogram | bounds |
 | --- | --- |
 """
-PROCESS_HEAD = """
+TAIL = """
 ## The process
 
-Shown by prometheus-client where there is a `/proc`.
+Where there is a `/proc`, prometheus-client shows its own metrics of the process, from
+`process_resident_memory_bytes` to `process_open_fds`.
 
-"""
-TAIL = """
 ## Label values
 
 At most 128 characters long. Control characters are replaced, `<` and `>` are shown as `\u2039` and
@@ -50,16 +48,16 @@ def catalogue_to_markdown() -> str:
         for metric in CATALOGUE
         if metric.buckets
     )
-    return "".join((HEAD, table(CATALOGUE), BUCKETS, buckets, PROCESS_HEAD, table(PROCESS), TAIL))
+    return f"{HEAD}{table()}{BUCKETS}{buckets}{TAIL}"
 
 
-def table(metrics: Iterable[Metric]) -> str:
+def table() -> str:
     rows = [
         (
             f"| `{metric.name}` | {metric.kind.value} "
             f"| {', '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |\n"
         )
-        for metric in metrics
+        for metric in CATALOGUE
     ]
     return "".join(("| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n", *rows))
 

@@ -47,6 +47,26 @@ def attributes_of(span: dict[str, Any]) -> dict[str, Any]:
     return {one["key"]: next(iter(one["value"].values())) for one in span["attributes"]}
 
 
+def test_the_documented_run_is_shown_as_a_tree() -> None:
+    """Id, times, tokens, cost and the one tool call, as an operator reads them."""
+    result = convert(str(EXAMPLE))
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    lines = [
+        " ".join(line.strip("\u2502\u2514\u2500 ").split()) for line in result.stdout.splitlines()
+    ]
+    assert lines[:2] == [f"trace {TRACE_ID}", "invoke_agent"]
+    assert "time 2026-04-03 03:14:15.000000000 UTC, 4.213000000 s" in lines
+    assert "gen_ai.usage.input_tokens 1820" in lines
+    assert "gen_ai.usage.output_tokens 342" in lines
+    assert "conduit.run.cost_usd 0.0121" in lines
+    assert [line for line in lines if line.startswith("execute_tool")] == [
+        "execute_tool get_reservation"
+    ]
+    assert "reservation is confirmed" not in result.stdout
+    assert "res_123" not in result.stdout
+
+
 def test_the_documented_run_is_an_export_request() -> None:
     """The same as OTLP's JSON: a root and one child, in nanoseconds."""
     result = convert("--format", "otlp-json", str(EXAMPLE))
@@ -132,6 +152,14 @@ def test_one_unreadable_run_does_not_hide_the_others() -> None:
     assert result.exit_code == 1
     assert len(spans_of(result)) == 2
     assert result.stderr.startswith("error: run ar-bad: ")
+
+
+def test_what_a_terminal_would_obey_is_shown() -> None:
+    """A name from outside cannot draw on the operator's screen."""
+    run = {**example(), "tool_trace": [{"name": "\x1b[2Jevil\r\n", "input": {}}]}
+    result = convert("-", stdin=json.dumps(run))
+    assert "\x1b" not in result.stdout
+    assert "\r" not in result.stdout
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from exporter.convert.spans import ToolCall
 from exporter.convert.tools import MAX_SPANS, Tool, ToolCalls, read_tool_trace
-from tests.convert_support import ANY_JSON, FIXTURES, said, trace_of
+from exporter.convert.trace import ConvertOptions
+from tests.convert_support import ANY_JSON, CONTENT, FIXTURES, OPTIONS, said, trace_of
 from tests.factories import SECOND_NS
 
 T_NS = 1_775_185_455 * SECOND_NS
@@ -306,3 +307,15 @@ def test_any_items_are_read(items: list[Any]) -> None:
 
     assert calls.counted.total() == len(calls.shown)
     assert repr(read(*items)) == repr(calls)
+
+
+@pytest.mark.parametrize("options", [OPTIONS, CONTENT], ids=["bare", "content"])
+@pytest.mark.parametrize("key", [None, "error", "output", "parts", "message", "tool_calls", "data"])
+def test_a_trace_as_deep_as_json_is_read_is_converted(
+    key: str | None, options: ConvertOptions
+) -> None:
+    """Nobody walks to the bottom, so the depth of a decoder is no matter here."""
+    value: Any = 1
+    for _ in range(900):
+        value = [value] if key is None else {key: value}
+    assert len(trace_of(value, {"name": "x", "error": value}, options=options).spans) == 3

@@ -8,9 +8,8 @@ from tests.factories import make_run
 
 DOCUMENTED = """\
 trace 00000000000000000f9c2b1d8a7e4f36
-  id from Conduit's 0f9c2b1d8a7e4f36, padded
 invoke_agent Front desk
-│    time                            2026-04-03 03:14:15.000 to 03:14:19.213 UTC, 4.213 s (measured)
+│    time                            2026-04-03 03:14:15.000000000 UTC, 4.213000000 s
 │    kind                            client
 │    status                          unset
 │    gen_ai.operation.name           invoke_agent
@@ -22,34 +21,25 @@ def tree_of(*items: object, **run: object) -> list[str]:
 
 
 def test_the_documented_run_reads_well() -> None:
-    """Its id and where it comes from, its time with day and length, then what is known."""
+    """Its id, its time with day and length, then what is known."""
     tree = render_tree(convert_json({"data": example()}, agent_name="Front desk"))
 
     assert tree.startswith(DOCUMENTED)
     assert "└─ execute_tool get_reservation\n     time" in tree
-    assert "an instant (synthetic: drawn, not measured)" in tree
+    assert "\n     conduit.tool.timing     synthetic" in tree
     assert "\n│    conduit.run.cost_usd            0.0121\n" in tree
 
 
-def test_where_the_trace_id_comes_from_is_said() -> None:
-    """Given, padded, or derived and why."""
-    whole = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
-    assert tree_of(trace_id=whole)[1] == "  id as Conduit gives it"
-    assert tree_of(trace_id="0f9c2b1d8a7e4f36")[1] == "  id from Conduit's 0f9c2b1d8a7e4f36, padded"
-    assert tree_of(trace_id="run 7")[1] == (
-        "  id derived from workspace and run: Conduit's run 7 is none"
-    )
-    assert tree_of(trace_id=None)[1] == "  id derived from workspace and run: Conduit gives none"
+def test_branches_hold_their_lines_together() -> None:
+    """All but the last child are followed by the trunk."""
+    lines = tree_of({"name": "first"}, {"name": "second"})
 
-
-def test_a_measured_tool_is_read_against_its_run() -> None:
-    """From when to when without the day, unless it is another one."""
-    item = {"name": "pay", "started_at": "2026-04-03T03:04:16Z", "duration_ms": 1500.25}
-    line = next(line for line in tree_of(item) if "(measured)" in line and "03:04:16" in line)
-
-    assert (
-        line.split("  ")[-1].strip() == "03:04:16.000 to 03:04:17.500250 UTC, 1.500250 s (measured)"
-    )
+    assert "├─ execute_tool first" in lines
+    assert "└─ execute_tool second" in lines
+    first, second = lines.index("├─ execute_tool first"), lines.index("└─ execute_tool second")
+    assert all(line.startswith("│    ") for line in lines[first + 1 : second])
+    assert all(line.startswith("     ") for line in lines[second + 1 :])
+    assert all(line.startswith("     ") for line in tree_of()[2:])
 
 
 def test_a_failure_says_why() -> None:
@@ -60,17 +50,17 @@ def test_a_failure_says_why() -> None:
     assert any(line.strip().split() == ["status", "error"] for line in lines)
 
 
-def test_what_a_terminal_would_obey_is_shown() -> None:
-    """An id with an escape in it neither colours nor turns the line."""
-    tree = render_tree(trace_of(run=make_run(conversation_id="a\x1b[31m\u202eb\nc")))
-
-    assert "\x1b" not in tree
-    assert r"a\x1b[31m\u202eb\nc" in tree
-
-
 def test_numbers_and_truths_are_written_for_people() -> None:
     """A cost is never 1e-07, a truth is true."""
     lines = tree_of(cost_usd=Decimal("1e-7"), time_adjusted=True)
 
     assert any(line.endswith("  0.0000001") for line in lines)
     assert any("conduit.time_adjusted" in line and line.endswith("  true") for line in lines)
+
+
+def test_what_a_terminal_would_obey_is_shown() -> None:
+    """An id with an escape in it neither colours nor turns the line."""
+    tree = render_tree(trace_of(run=make_run(conversation_id="a\x1b[31m\u202eb\nc")))
+
+    assert "\x1b" not in tree
+    assert r"a\x1b[31m\u202eb\nc" in tree

@@ -2,9 +2,6 @@
 
 import re
 import runpy
-import shlex
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,18 +86,6 @@ def test_compose_names_resolve() -> None:
                 assert source in document("compose.yaml")["volumes"]
         if build := service.get("build"):
             assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
-
-
-@pytest.mark.parametrize("name", ["exporter", "demo"])
-def test_compose_starts_everything_that_shows_something(name: str) -> None:
-    """`up exporter` and `up demo` bring along Jaeger, Prometheus, Alertmanager and Grafana."""
-    started, waiting = set(), [name]
-    while waiting:
-        service = waiting.pop()
-        started.add(service)
-        waiting += SERVICES[service].get("depends_on", [])
-
-    assert {"jaeger", "prometheus", "alertmanager", "grafana"} <= started
 
 
 def test_compose_runs_the_tested_versions() -> None:
@@ -233,46 +218,6 @@ def test_kubernetes_has_one_writer_a_ledger(workload: str) -> None:
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] >= 25
 
 
-def test_kubernetes_probes_ask_the_process_alone() -> None:
-    """Nothing restarts the exporter or holds an application back for Conduit or the backend."""
-    paths = {
-        name: {
-            probe: container_of(workload)[probe]["httpGet"]["path"]
-            for probe in ("startupProbe", "livenessProbe", "readinessProbe")
-            if probe in container_of(workload)
-        }
-        for name, workload in WORKLOADS.items()
-    }
-
-    healthy = {"startupProbe": "/-/healthy", "livenessProbe": "/-/healthy"}
-    assert paths == {
-        "standalone": healthy | {"readinessProbe": "/-/ready"},
-        "sidecar": healthy,
-    }
-    # Native: it starts before the application, restarts by itself and ends after it.
-    assert [one["restartPolicy"] for one in pod_of(WORKLOADS["sidecar"])["initContainers"]] == [
-        "Always"
-    ]
-
-
-@EACH_WORKLOAD
-def test_kubernetes_ports_have_one_name_everywhere(workload: str) -> None:
-    """Container, probes, Service, PodMonitor and NetworkPolicy mean the port by its name."""
-    container = container_of(workload)
-    monitor = document("kubernetes/components/podmonitor/podmonitor.yaml")["spec"]
-    policy = document("kubernetes/components/networkpolicy/networkpolicy.yaml")["spec"]
-    [service_port] = document("kubernetes/base/service.yaml")["spec"]["ports"]
-
-    assert container["ports"] == [{"name": "metrics", "containerPort": PORT}]
-    probes = [probe for name, probe in container.items() if name.endswith("Probe")]
-    assert {probe["httpGet"]["port"] for probe in probes} == {"metrics"}
-    assert [endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]] == ["metrics"]
-    assert policy["ingress"][0]["ports"] == [{"port": "metrics"}]
-    assert service_port == {"name": "metrics", "port": PORT, "targetPort": "metrics"}
-    labels = document(workload)["spec"]["template"]["metadata"]["labels"]
-    assert monitor["selector"]["matchLabels"].items() <= labels.items()
-
-
 @pytest.mark.parametrize("folder", ["base", "sidecar"])
 def test_kubernetes_settings_are_valid(folder: str, tmp_path: Path) -> None:
     """The ConfigMap holds what the exporter takes; the token is a file of the mounted Secret."""
@@ -307,52 +252,3 @@ def test_kubernetes_rules_are_those_of_prometheus() -> None:
         text = made["prometheus_rule"](name)
         assert (KUBERNETES / "components/rules" / name).read_text() == text, "run make.py"
         assert yaml.safe_load(text)["spec"] == document(f"prometheus/{name}")
-
-
-OPERATIONS = ("OPERATING.md", "PRIVACY.md", "SECURITY.md")
-
-
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_operating_documents_name_files_that_exist(name: str) -> None:
-    """Every path of this repository in the operating documents is there."""
-    text = (ROOT / "docs" / name).read_text()
-    named = set(re.findall(r"(?<![\w/.-])(?:deploy|docs|tests|bench)/[\w./-]*\w", text))
-
-    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
-
-
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_operating_documents_use_names_that_exist(name: str) -> None:
-    """Every setting, metric and alert of the operating documents exists."""
-    text = (ROOT / "docs" / name).read_text()
-    settings = set(re.findall(r"\b(?:CONDUIT|EXPORTER|OTEL)_[A-Z_]*[A-Z]\b", text))
-    metrics = set(re.findall(r"\bconduit_[a-z_]*[a-z]\b", text))
-
-    known = (ROOT / "config.example.env").read_text()
-    assert [setting for setting in sorted(settings) if f"{setting}=" not in known] == []
-    alerts = (DEPLOY / "prometheus/conduit-exporter.alerts.yaml").read_text()
-    named = set(re.findall(r"`(Conduit[A-Z]\w+)`", text))
-    assert [alert for alert in sorted(named) if f"alert: {alert}\n" not in alerts] == []
-    catalogue = (ROOT / "docs/METRICS.md").read_text()
-    assert [metric for metric in sorted(metrics) if f"`{metric}`" not in catalogue] == []
-
-
-def documented_commands() -> list[str]:
-    """What the operating documents give to `conduit-exporter`, call by call."""
-    texts = [(ROOT / "docs" / name).read_text() for name in OPERATIONS]
-    calls = re.findall(r"^ *conduit-exporter (.+)$", "\n".join(texts), re.MULTILINE)
-    return sorted(set(calls))
-
-
-@pytest.mark.parametrize("arguments", documented_commands())
-def test_documented_commands_are_understood(arguments: str) -> None:
-    """Command and options of each documented call exist."""
-    result = subprocess.run(
-        [sys.executable, "-m", "exporter", *shlex.split(arguments), "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert result.returncode == 0, result.stderr

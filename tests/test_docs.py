@@ -16,6 +16,7 @@ from exporter.metrics.catalogue import CATALOGUE
 from exporter.settings.loading import names_of
 from exporter.settings.model import Settings
 from exporter.web.site import new_site
+from tests.alert_rules import alerts
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "tests" / "fixtures" / "run_example.json"
@@ -49,6 +50,10 @@ OTEL_EXPORTER_OTLP_TRACES_INSECURE
 """
 COMMANDS = {"run", "once", "check", "demo", "convert", "trace-id", "healthcheck"}
 PATHS = {"/", "/metrics", "/-/healthy", "/-/ready"}
+NAMING = [
+    "README.md",
+    *(f"docs/{name}.md" for name in ("ARCHITECTURE", "OPERATING", "PRIVACY", "SECURITY", "SPANS")),
+]
 _OF_A_HISTOGRAM = ("", "_bucket", "_sum", "_count")
 
 
@@ -103,7 +108,7 @@ def test_commands_and_options_that_are_named_exist(name: str) -> None:
     }
     for code in re.findall(r"`(--[a-z][^`]*)`", text_of(name)):
         assert code.split()[0] in known | others, code
-    calls = r"^(?:conduit-exporter|\S*python -m exporter) ([a-z-][^\n#]*)"
+    calls = r"^ *(?:conduit-exporter|\S*python -m exporter) ([a-z-][^\n#]*)"
     for call in re.findall(calls, in_code(name), re.MULTILINE):
         words = re.sub(r"--env-file \S+", "", call).split()
         command = cli.commands.get(words[0])
@@ -157,8 +162,8 @@ def test_every_relative_link_leads_somewhere() -> None:
         assert not anchor or anchor in anchors(aim), f"{path.name}: {target}"
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/ARCHITECTURE.md", "docs/SPANS.md"])
-def test_settings_and_metrics_that_are_named_exist(document: str) -> None:
+@pytest.mark.parametrize("document", NAMING)
+def test_settings_metrics_and_alerts_that_are_named_exist(document: str) -> None:
     """No document speaks of a name that the code does not have."""
     settings = setting_names()
     named = set(re.findall(r"\b(?:CONDUIT|EXPORTER|OTEL)_[A-Z_]*[A-Z]\b", text_of(document)))
@@ -166,6 +171,7 @@ def test_settings_and_metrics_that_are_named_exist(document: str) -> None:
     metrics = {metric.name + end for metric in CATALOGUE for end in _OF_A_HISTOGRAM}
     shown = set(re.findall(r"\bconduit_[a-z_]*[a-z]\b", text_of(document)))
     assert shown <= metrics
+    assert set(re.findall(r"`(Conduit[A-Z]\w+)`", text_of(document))) <= alerts().keys()
 
 
 def test_labels_in_the_queries_exist() -> None:

@@ -237,7 +237,44 @@ def test_a_backfilled_run_is_traced_and_never_added_to_the_totals(ledger: Ledger
     assert ledger.totals.get(Family.TRACES_PENDING) == 1
 
 
+def test_a_run_that_was_known_in_flight_is_counted_though_a_backfill_sees_it_end(
+    ledger: Ledger,
+) -> None:
+    """The floor may have risen above it meanwhile."""
+    record(ledger, make_record(RUNNING))
+    record(ledger, make_record(priority=Priority.BACKFILL))
+    assert runs(ledger) == 1
+
+
+def test_a_run_that_is_named_after_it_was_counted_is_never_forgotten(ledger: Ledger) -> None:
+    """Else it would be asked for and counted again."""
+    old = make_record(make_run(created_ns=1, completed_ns=2), traced=False)
+    record(ledger, old, coverage=Coverage(frontier_ns=200))
+    assert do(ledger, lambda one: one.runs.unsettled(1, ["ar1"])) == []
+    do(ledger, lambda one: one.agents.raise_floor(1, 100))
+    do(ledger, lambda one: one.runs.prune(before_ns=100, after_no=0, window=100))
+    assert do(ledger, lambda one: one.runs.unsettled(1, ["ar1"])) == []
+
+
+def test_a_row_that_is_readable_later_counts_by_its_own_time(ledger: Ledger) -> None:
+    """Below the floor it is left alone; above, its creation is what it says."""
+    unreadable = [Unreadable("ar1", "cost", ""), Unreadable("ar2", "cost", "")]
+    record(ledger, unreadable=unreadable)
+    below, above = make_run("ar1", created_ns=1), make_run("ar2", created_ns=50)
+    record(ledger, make_record(below), make_record(above), floor_ns=10)
+    assert runs(ledger) == 1
+    assert do(ledger, lambda one: one.history.run("ag1", "ar2")).created_ns == 50
+
+
 # --- the outbox ----------------------------------------------------------------------------------
+
+
+def test_a_settlement_that_is_repeated_counts_its_spans_once(ledger: Ledger) -> None:
+    """A commit of unknown outcome is made again."""
+    fetch(ledger, make_record(), make_trace())
+    for _ in range(2):
+        settle(ledger, Settlement(1, TraceState.DELIVERED))
+    assert ledger.totals.get(Family.SPANS_DELIVERED) == 2
 
 
 def test_a_trace_goes_from_the_outbox_to_delivered(ledger: Ledger) -> None:

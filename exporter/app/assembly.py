@@ -5,7 +5,7 @@ assembly runs as a daemon, as one pass, and in a simulation.
 """
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -21,12 +21,12 @@ from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Run
 from exporter.conduit.token import TokenSource
 from exporter.convert.trace import ConvertOptions
-from exporter.delivery.outbox import PendingTrace
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
 from exporter.ledger.file import LedgerFile
 from exporter.ledger.gate import Executor, LedgerGate
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.records import StoredTrace
 from exporter.ledger.totals import Family
 from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE
 from exporter.metrics.collector import new_registry
@@ -70,6 +70,8 @@ class Exporter:
         self.time = ConduitTime(clock)
         self.traces_acknowledged = 0
         self.exemplars = ExemplarBook()
+        # Requests of the last minute: when, and for what.
+        self._spent: defaultdict[str, deque[tuple[float, str]]] = defaultdict(deque)
         self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
         self.registry, self.collector = new_registry()
@@ -95,6 +97,7 @@ class Exporter:
             clock=clock,
             time=self.time,
             poll_interval_s=settings.poll_interval_s,
+            outbox_limit_bytes=settings.outbox_limit_bytes,
         )
         self.sync = SyncService(
             client=self.client,
@@ -107,7 +110,6 @@ class Exporter:
                 time=self.time,
                 rng=rng,
                 poll_interval_s=settings.poll_interval_s,
-                outbox_limit_bytes=settings.outbox_limit_bytes,
                 once=once,
             ),
             workspaces=settings.workspaces,
@@ -158,6 +160,16 @@ class Exporter:
                 costs[agent_no] = (of_day + value if day == today else of_day, of_month + value)
         return costs
 
+    def budget_usd(self, workspace_id: str) -> Decimal | None:
+        """What a workspace may cost in a month; None where nothing is set."""
+        budgets = self.settings.monthly_budget_usd
+        return budgets.get(workspace_id, budgets.get(""))
+
+    def spent_last_minute(self, workspace_id: str) -> Counter[str]:
+        """How many requests of a workspace's budget the last minute took, by purpose."""
+        self._forget_spent(workspace_id)
+        return Counter(purpose for _, purpose in self._spent[workspace_id])
+
     async def close(self) -> None:
         """Close connections and the ledger."""
         await self.client.aclose()
@@ -174,6 +186,8 @@ class Exporter:
     def spent(self, workspace_id: str, purpose: str) -> None:
         """A request was made."""
         self.instruments.budget_request(workspace_id, purpose)
+        self._spent[workspace_id].append((self.clock.monotonic_s(), purpose))
+        self._forget_spent(workspace_id)
 
     def rate_limited(self, workspace_id: str) -> None:
         """Conduit answered 429."""
@@ -189,7 +203,7 @@ class Exporter:
         if self.delivery is not None:
             self.delivery.notify()
 
-    def delivered(self, traces: list[PendingTrace], now_ns: int) -> None:
+    def delivered(self, traces: list[StoredTrace], now_ns: int) -> None:
         """The trace backend acknowledged traces."""
         self.traces_acknowledged += len(traces)
         for trace in traces:
@@ -197,6 +211,11 @@ class Exporter:
             if trace.ended_ns is not None:
                 self.instruments.delivered((now_ns - trace.ended_ns) / 1e9)
         self.sync.wake()
+
+    def _forget_spent(self, workspace_id: str) -> None:
+        spent, since_s = self._spent[workspace_id], self.clock.monotonic_s() - 60.0
+        while spent and spent[0][0] <= since_s:
+            spent.popleft()
 
     # --- joining -------------------------------------------------------------------------------
 

@@ -108,17 +108,19 @@ def _check_ledger(settings: Settings) -> CheckLine:
         # Not created here: it would belong to whoever checks instead of the daemon's user.
         folder = path.absolute().parent
         writable = folder.is_dir() and os.access(folder, os.W_OK)
-        how = "will be created" if writable else f"{folder} is no folder that can be written"
+        how = (
+            f"{path} will be created" if writable else f"{folder} is no folder that can be written"
+        )
         return CheckLine("ledger", how, ok=writable)
     now_ns = SystemClock().now_ns()
     try:
         file = LedgerFile(path, base_url=settings.base_url, now_ns=now_ns)
     except LedgerLocked:
-        return CheckLine("ledger", "is held by a running exporter")
+        return CheckLine("ledger", f"{path} is held by a running exporter")
     except ExporterError as exc:
         return CheckLine("ledger", str(exc), ok=False)
     file.close()
-    return CheckLine("ledger", "can be opened and written")
+    return CheckLine("ledger", f"{path} can be opened and written")
 
 
 async def _check_backend(settings: Settings) -> CheckLine:

@@ -1,21 +1,20 @@
 """Content as attribute values: masked, then cut below 2,000 bytes, and still valid JSON.
 
 Used only where the operator asked for content. What is cut says so where it was cut. It never
-raises: a value of any type and depth becomes some JSON text.
+raises: every value that `decode_json` gives becomes some JSON text.
 """
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
+from exporter.conduit.decoding import decode_json
 from exporter.convert.redaction import Patterns, mask, mask_number
 from exporter.convert.text import CUT_MARK, MAX_BYTES, cut, storable
+from exporter.errors import SourceMalformed
 
 _MAX_DEPTH: Final = 24
-# The interpreter refuses to print integers of more than 4,300 digits.
-_MAX_INTEGER_BITS: Final = 4_096
 # What a value costs beside its text: quotes, a comma, brackets.
 _OVERHEAD: Final = 4
 # How much less room is tried at least where a text does not fit.
@@ -32,7 +31,7 @@ def content_text(text: str, *, patterns: Patterns) -> str:
 def content_json(value: Any, *, patterns: Patterns) -> str:
     """A JSON value of content as an attribute's value; JSON in a string is unpacked first."""
     value = parsed(value)
-    return _fit(lambda room: _Shrinker(room, patterns).shrink(value, 0))
+    return _fit(lambda room: _Shrinker(room, patterns).shrink(value))
 
 
 def output_messages(text: str, *, finish_reason: str, patterns: Patterns) -> str:
@@ -50,8 +49,8 @@ def parsed(value: Any) -> Any:
     """What JSON in a string says; any other value as it is."""
     if isinstance(value, str) and len(value) <= _MAX_JSON_TEXT and value[:1] in ("{", "["):
         try:
-            return json.loads(value, parse_float=Decimal)
-        except (ValueError, ArithmeticError, RecursionError):
+            return decode_json(value.encode("utf-8", "replace"))
+        except SourceMalformed:
             return value
     return value
 
@@ -74,33 +73,31 @@ class _Shrinker:
         self._room = room
         self._patterns = patterns
 
-    def shrink(self, value: Any, depth: int) -> Any:
+    def shrink(self, value: Any, depth: int = 0) -> Any:
         if isinstance(value, str):
             return self._text(value)
-        if isinstance(value, Mapping | list | tuple):
-            if value and (depth >= _MAX_DEPTH or self._room <= 0):
-                return CUT_MARK
-            self._room -= _OVERHEAD
-            return (
-                self._object(value, depth)
-                if isinstance(value, Mapping)
-                else self._array(value, depth)
-            )
-        return self._scalar(value)
+        if isinstance(value, dict | list) and value and (depth >= _MAX_DEPTH or self._room <= 0):
+            return CUT_MARK
+        self._room -= _OVERHEAD
+        if isinstance(value, dict):
+            return self._object(value, depth)
+        if isinstance(value, list):
+            return self._array(value, depth)
+        return value if value is None or isinstance(value, bool) else self._number(value)
 
-    def _object(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    def _object(self, value: dict[str, Any], depth: int) -> dict[str, Any]:
         copy: dict[str, Any] = {}
         for key, item in value.items():
             if self._room <= 0:
                 copy[CUT_MARK] = True
                 break
-            name = self._text(str(key))
+            name = self._text(key)
             # Two keys may read alike once they are masked.
             name = f"{name} {len(copy)}" if name in copy else name
             copy[name] = self.shrink(item, depth + 1)
         return copy
 
-    def _array(self, value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+    def _array(self, value: list[Any], depth: int) -> list[Any]:
         copy: list[Any] = []
         for item in value:
             if self._room <= 0:
@@ -114,16 +111,6 @@ class _Shrinker:
         self._room -= len(kept.encode()) + _OVERHEAD
         return kept
 
-    def _scalar(self, value: Any) -> Any:
-        self._room -= _OVERHEAD
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, int) and value.bit_length() > _MAX_INTEGER_BITS:
-            return CUT_MARK
-        if isinstance(value, int | float | Decimal) and Decimal(value).is_finite():
-            return self._number(value)
-        return f"[{type(value).__name__}]"
-
     def _number(self, value: float | Decimal) -> float | str:
         """The number as JSON has it, or its text where it is masked or no float is it exactly."""
         text = str(value)
@@ -134,4 +121,4 @@ class _Shrinker:
         if not isinstance(value, Decimal):
             return value
         nearest = float(value)
-        return nearest if math.isfinite(nearest) and Decimal(repr(nearest)) == value else text
+        return nearest if Decimal(repr(nearest)) == value else text

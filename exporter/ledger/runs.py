@@ -8,6 +8,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -45,11 +46,16 @@ VALUES (:agent_no, :id, :counted, :trace, :priority, :named, :status, :dispositi
 """
 _PUT: Final = """
 UPDATE run SET counted = :counted, trace = :trace, priority = :priority,
-    named = max(named, :named), status = :status, disposition = :disposition, ended_ns = :ended_ns,
-    duration_ns = :duration_ns, input_tokens = :input_tokens, output_tokens = :output_tokens,
-    cost_usd = :cost_usd, conversation_id = :conversation_id, reason = :reason,
+    named = max(named, :named), status = :status, disposition = :disposition,
+    created_ns = :created_ns, ended_ns = :ended_ns, duration_ns = :duration_ns,
+    input_tokens = :input_tokens, output_tokens = :output_tokens, cost_usd = :cost_usd,
+    conversation_id = :conversation_id, reason = :reason,
     fingerprint = :fingerprint
 WHERE agent_no = :agent_no AND id = :id
+"""
+_NAME: Final = """
+UPDATE run SET named = 1
+WHERE agent_no = ? AND id IN (SELECT value FROM json_each(?)) AND named = 0
 """
 _IN_FLIGHT: Final = """
 SELECT id, created_ns, status, attempts, retry_ns FROM run
@@ -61,7 +67,7 @@ ORDER BY priority, created_ns LIMIT ?
 """
 _RETRYING: Final = """
 SELECT id, priority, created_ns, attempts, retry_ns FROM run
-WHERE agent_no = ? AND trace = 1 AND attempts > 0
+WHERE agent_no = ? AND trace = 1 AND attempts > 0 ORDER BY priority, created_ns
 """
 _OLDEST_AWAITING: Final = """
 SELECT min(created_ns) FROM run
@@ -131,7 +137,8 @@ class RunTables:
         appeared = revised = 0
         for run_id, run in unique.items():
             row = rows.get(run_id)
-            if row is None and run.created_ns < floor_ns:
+            if (row is None or not row.status) and run.created_ns < floor_ns:
+                # Not known, or known as a row that could not be read.
                 continue
             if row is not None and row.counted:
                 revised += self._note_revision(agent_no, run, row)
@@ -234,8 +241,9 @@ class RunTables:
             )
 
     def unsettled(self, agent_no: int, run_ids: Iterable[str]) -> list[str]:
-        """Those of these runs that are neither counted nor given up."""
+        """Those of these named runs that are neither counted nor given up; none is forgotten."""
         ids = list(run_ids)
+        self._db.execute(_NAME, (agent_no, json.dumps(ids)))
         rows = self._find(agent_no, ids)
         return [
             one
@@ -265,6 +273,9 @@ class RunTables:
     def _take(self, agent_no: int, record: RunRecord, row: _Row | None, now_ns: int) -> bool:
         """Write what is known of a run that was not counted so far; whether it is counted now."""
         run = record.run
+        if record.priority is Priority.BACKFILL and row is not None and row.status:
+            # Known before, in flight: it is counted, whoever sees it end.
+            record = replace(record, priority=Priority(row.priority))
         backfill = record.priority is Priority.BACKFILL
         if backfill and not (run.terminal and record.traced):
             return False

@@ -86,6 +86,7 @@ class TraceTables:
         """Record what became of traces; one that is settled already is left as it is."""
         rows = self._db.execute(_WAITING, (json.dumps([one.no for one in settlements]),))
         waiting = {row[0]: row[1:] for row in rows.fetchall()}
+        is_repeat = not any(one.no in waiting and one.state in _COUNTED_AS for one in settlements)
         for one in settlements:
             if one.no not in waiting:
                 continue
@@ -105,8 +106,9 @@ class TraceTables:
                 delta.add(family, 1)
                 delta.add(Family.TRACES_PENDING, -1)
                 delta.add(Family.OUTBOX_BYTES, -stored_bytes)
-        delta.add(Family.SPANS_DELIVERED, spans_delivered)
-        delta.add(Family.SPANS_REJECTED, spans_rejected)
+        if not is_repeat:
+            delta.add(Family.SPANS_DELIVERED, spans_delivered)
+            delta.add(Family.SPANS_REJECTED, spans_rejected)
 
     def unpark(self, delta: TotalsDelta) -> int:
         """Make every parked trace due now; how many there were."""

@@ -325,14 +325,3 @@ LEDGER_CREATED: Final = _gauge(
 
 # All of the above, in that order.
 CATALOGUE: Final = tuple(one for one in list(globals().values()) if isinstance(one, Metric))
-BY_NAME: Final = {metric.name: metric for metric in CATALOGUE}
-
-# What prometheus-client itself shows of the process; not shown where there is no /proc.
-PROCESS: Final = (
-    _gauge("process_virtual_memory_bytes", "Virtual memory of the process."),
-    _gauge("process_resident_memory_bytes", "Resident memory of the process."),
-    _gauge("process_start_time_seconds", "Unix time at which the process started."),
-    _counter("process_cpu_seconds_total", "Processor time that the process has used."),
-    _gauge("process_open_fds", "File descriptors that the process has open."),
-    _gauge("process_max_fds", "File descriptors that the process may have open."),
-)

@@ -6,7 +6,7 @@ conduit_exporter_collector_success, and everything else is shown. Never touches 
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -23,15 +23,19 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as WireExemplar
 
-from exporter.metrics.catalogue import BY_NAME, CATALOGUE, COLLECTOR_SUCCESS, Kind, Metric
+from exporter.metrics.catalogue import CATALOGUE, COLLECTOR_SUCCESS, Kind, Metric
 from exporter.metrics.labels import label_value
-from exporter.metrics.sample import HistogramValue, Number, Sample, Source
+from exporter.metrics.sample import HistogramValue, Sample, Source
 
 logger = logging.getLogger("exporter.metrics")
 
-_Value = float | HistogramValue
-_Series = dict[tuple[str, ...], _Value]
+_Families = dict[str, Family]
 
+_FAMILIES: Final = {
+    Kind.COUNTER: CounterMetricFamily,
+    Kind.GAUGE: GaugeMetricFamily,
+    Kind.HISTOGRAM: HistogramMetricFamily,
+}
 # Versions of the formats that are written here. The encoder would call its OpenMetrics 1.0 text
 # by any higher version that it is asked for, and the scraper would misread it.
 _WRITTEN: Final = {"", "0.0.4", "1.0.0"}
@@ -46,27 +50,26 @@ class SourceCollector(Collector):
         self._failing: set[str] = set()
 
     def add_source(self, name: str, source: Source) -> None:
-        """Ask `source` from now on; `name` is a label value. Raises ValueError for a known name."""
-        if name in self._sources:
-            raise ValueError(f"There is a source named {name} already")
+        """Ask `source` from now on; `name` is a label value. No two sources share a metric."""
         self._sources[name] = source
 
     def collect(self) -> Iterator[Family]:
         """All families that have series, in the order of the catalogue."""
-        found: dict[str, _Series] = {}
+        families: _Families = {}
         for name, source in self._sources.items():
-            series = self._read(name, source)
-            for metric_name, values in (series or {}).items():
-                found.setdefault(metric_name, {}).update(values)
-            success = found.setdefault(COLLECTOR_SUCCESS.name, {})
-            success[(name,)] = float(series is not None)
+            read = self._read(name, source)
+            success = Sample(COLLECTOR_SUCCESS, (name,), int(read is not None))
+            families |= read or {}
+            _add(families, success)
         for metric in CATALOGUE:
-            if metric.name in found:
-                yield _family(metric, found[metric.name])
+            if metric.name in families:
+                yield families[metric.name]
 
-    def _read(self, name: str, source: Source) -> dict[str, _Series] | None:
+    def _read(self, name: str, source: Source) -> _Families | None:
+        families: _Families = {}
         try:
-            series = _series_of(source())
+            for sample in source():
+                _add(families, sample)
         except Exception:  # whatever it is: the other sources are still shown
             if name not in self._failing:
                 self._failing.add(name)
@@ -75,7 +78,7 @@ class SourceCollector(Collector):
         if name in self._failing:
             self._failing.discard(name)
             logger.info("The metrics of %s can be read again", name)
-        return series
+        return families
 
 
 def new_registry() -> tuple[CollectorRegistry, SourceCollector]:
@@ -107,51 +110,27 @@ def _version(media_range: str) -> str:
     return "" if found is None else found[1].strip()
 
 
-def _series_of(samples: Iterable[Sample]) -> dict[str, _Series]:
-    """The samples by metric and labels; raises on what would break or falsify the scrape."""
-    found: dict[str, _Series] = {}
-    for metric, labels, value in samples:
-        if BY_NAME.get(metric.name) is not metric:
-            raise ValueError(f"{metric.name} is not in the catalogue")
-        if len(labels) != len(metric.labels):
-            raise ValueError(f"{metric.name} has labels {metric.labels}, not {len(labels)} values")
-        series = found.setdefault(metric.name, {})
-        key = tuple(map(label_value, labels))
-        if key in series:
-            raise ValueError(f"{metric.name} has two values for the labels {key}")
-        series[key] = _checked(metric, value)
-    return found
+def _add(families: _Families, sample: Sample) -> None:
+    metric, values, value = sample
+    if len(values) != len(metric.labels):
+        raise ValueError(f"{metric.name} has the labels {metric.labels}, not {values}")
+    labels = [label_value(one) for one in values]
+    family = families.get(metric.name) or families.setdefault(metric.name, _new_family(metric))
+    match family:
+        case HistogramMetricFamily():
+            assert isinstance(value, HistogramValue)  # noqa: S101 - a histogram has nothing else
+            family.add_metric(labels, list(_buckets(metric, value)), float(value.total))
+        case InfoMetricFamily():
+            family.add_metric(labels, {})
+        case CounterMetricFamily() | GaugeMetricFamily():
+            family.add_metric(labels, float(value))  # type: ignore[arg-type]  # raises for others
 
 
-def _checked(metric: Metric, value: Number | HistogramValue) -> _Value:
-    if not isinstance(value, HistogramValue):
-        if metric.kind is Kind.HISTOGRAM:
-            raise ValueError(f"{metric.name} is a histogram, not {value!r}")
-        return float(value)
-    if metric.kind is not Kind.HISTOGRAM or len(value.counts) != len(metric.bounds):
-        raise ValueError(f"{metric.name} does not have {len(value.counts)} buckets")
-    return HistogramValue(value.counts, float(value.total), value.exemplars)
-
-
-def _family(metric: Metric, series: _Series) -> Family:
-    if metric.kind is Kind.HISTOGRAM:
-        histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-        for labels, value in series.items():
-            assert isinstance(value, HistogramValue)  # noqa: S101 - checked when it was read
-            histogram.add_metric(labels, list(_buckets(metric, value)), float(value.total))
-        return histogram
+def _new_family(metric: Metric) -> Family:
     if metric.kind is Kind.INFO:
-        info = InfoMetricFamily(
-            metric.name.removesuffix("_info"), metric.help, labels=metric.labels
-        )
-        for labels in series:
-            info.add_metric(labels, {})
-        return info
-    kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
-    family = kind(metric.name, metric.help, labels=metric.labels)
-    for labels, value in series.items():
-        assert isinstance(value, float)  # noqa: S101 - checked when it was read
-        family.add_metric(labels, value)
+        name = metric.name.removesuffix("_info")
+        return InfoMetricFamily(name, metric.help, labels=metric.labels)
+    family: Family = _FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
     return family
 
 

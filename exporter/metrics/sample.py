@@ -40,7 +40,7 @@ class HistogramValue:
         total: Number,
         exemplars: Iterable[Exemplar] = (),
     ) -> "HistogramValue":
-        """Counts by the text of their upper bound, and the newest exemplar of each bucket.
+        """Counts by the text of their upper bound, and at most one exemplar of each bucket.
 
         A bound that the metric no longer has joins the next higher one, where its observations
         belong: the buckets of an older version's ledger may have been others.
@@ -48,10 +48,7 @@ class HistogramValue:
         found = [0] * len(metric.bounds)
         for bound, count in counts.items():
             found[metric.bucket_no(float(bound))] += count
-        newest: dict[int, Exemplar] = {}
-        for exemplar in sorted(exemplars, key=lambda one: one.at_ns):
-            newest[metric.bucket_no(exemplar.value)] = exemplar
-        return cls(tuple(found), total, newest)
+        return cls(tuple(found), total, {metric.bucket_no(one.value): one for one in exemplars})
 
 
 class Sample(NamedTuple):

@@ -7,10 +7,10 @@ purpose wants next. Each answer carries its reason in words, for the debug log.
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.ledger.records import AwaitedRun, Gap, GapPurpose, InFlightRun, Priority
+from exporter.ledger.records import Gap, GapPurpose, InFlightRun, Priority
 from exporter.sync.budget import Purpose
 from exporter.sync.health import Kind
-from exporter.sync.state import AgentState, Slot, WorkspaceState
+from exporter.sync.state import AgentState, Place, Slot, WorkspaceState
 
 # The scans of idle agents together take at most a third of the budget, as long as each is polled
 # every ten minutes; half of it where that could not be kept otherwise.
@@ -45,6 +45,7 @@ class ReadHead:
     purpose: Purpose = Purpose.HEAD
     kind: Kind = Kind.RUNS
     slot: Slot = Slot.HEAD
+    place: Slot = Slot.HEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,11 @@ class ReadGap:
     kind: Kind = Kind.RUNS
     slot: Slot = Slot.GAP
 
+    @property
+    def place(self) -> int | None:
+        """What a failure of this page is evidence against: this gap, and no other."""
+        return self.gap.no
+
 
 @dataclass(frozen=True, slots=True)
 class ReadStatus:
@@ -68,6 +74,7 @@ class ReadStatus:
     purpose: Purpose = Purpose.IN_FLIGHT
     kind: Kind = Kind.RUNS
     slot: Slot = Slot.SWEEP
+    place: Slot = Slot.SWEEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ class ReadAgain:
     purpose: Purpose = Purpose.SECOND_READING
     kind: Kind = Kind.RUNS
     slot: Slot = Slot.REREAD
+    place: Slot = Slot.REREAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,10 @@ def note_spent(workspace: WorkspaceState, request: Request, now_s: float) -> Non
     workspace.shares.spend(request.purpose)
     if isinstance(request, ReadAgents):
         return
-    workspace.agents[request.agent].served_s = now_s
+    agent = workspace.agents[request.agent]
+    agent.served_s = now_s
+    if request.purpose is Purpose.IN_FLIGHT:
+        agent.in_flight_s = now_s
     if isinstance(request, ReadGap):
         same = workspace.gap_agent == request.agent
         workspace.gap_pages = workspace.gap_pages + 1 if same else 1
@@ -159,22 +170,21 @@ class _Wanted:
             if self._is_due(due_s):
                 self.agents = ReadAgents("the list of agents is due")
         agents = list(workspace.agents.values())
+        readable: list[AgentState] = []
         if self._may_ask(Kind.RUNS):
             readable = [one for one in agents if one.scans and one.listed and self._may_list(one)]
             self._want(self._head(readable))
             self._want(self._gap(readable, GapPurpose.FRESH, Purpose.GAP))
             self._want(self._gap(readable, GapPurpose.LOOKBACK, Purpose.LOOKBACK))
-            self._want(self._sweep(readable))
             self._want(self._reread(readable))
             self.backfill = self._gap(
                 [one for one in agents if one.listed and self._may_list(one)],
                 GapPurpose.BACKFILL,
                 Purpose.BACKFILL,
             )
-        if self._may_ask(Kind.RUN):
-            self._want(self._off_head(agents))
-            if now.details:
-                self._detail(agents)
+        self._want(self._in_flight(agents, readable))
+        if now.details and self._may_ask(Kind.RUN):
+            self._detail(agents)
 
     def _want(self, request: Request | None) -> None:
         if request is not None:
@@ -195,10 +205,10 @@ class _Wanted:
     def _may_list(self, agent: AgentState) -> bool:
         return agent.list_retry is None or self._is_due(agent.list_retry.due_s)
 
-    def _may_read(self, agent: AgentState, slot: Slot) -> bool:
+    def _may_read(self, agent: AgentState, slot: Slot, place: Place) -> bool:
         if slot in agent.busy:
             return False
-        retry = agent.page_retries.get(slot)
+        retry = agent.page_retries.get(place)
         return retry is None or self._is_due(retry.due_s)
 
     # --- lists ---------------------------------------------------------------------------------
@@ -231,7 +241,7 @@ class _Wanted:
             (agent, gap)
             for agent in agents
             for gap in agent.progress.gaps
-            if gap.purpose is gap_purpose and self._may_read(agent, Slot.GAP)
+            if gap.purpose is gap_purpose and self._may_read(agent, Slot.GAP, gap.no)
         ]
         if not waiting:
             return None
@@ -252,25 +262,25 @@ class _Wanted:
             purpose,
         )
 
-    def _sweep(self, agents: list[AgentState]) -> ReadStatus | None:
+    def _sweep(self, agent: AgentState) -> ReadStatus | None:
         """Pages of runs in flight, where they are cheaper than single runs."""
-        for agent in agents:
-            if not self._may_read(agent, Slot.SWEEP):
-                continue
-            if agent.sweep is not None:
-                return ReadStatus(agent.id, "a sweep goes on")
-            runs = agent.off_head()
-            if len(runs) <= len(sweep_statuses(runs)):
-                continue
-            if self._is_due(agent.sweep_s + self._sweep_interval_s(runs)):
-                return ReadStatus(agent.id, f"{len(runs)} runs in flight have fallen off its head")
+        if not self._may_read(agent, Slot.SWEEP, Slot.SWEEP):
+            return None
+        if agent.sweep is not None:
+            return ReadStatus(agent.id, "a sweep goes on")
+        runs = agent.off_head()
+        if len(runs) <= len(sweep_statuses(runs)):
+            return None
+        if self._is_due(agent.sweep_s + self._sweep_interval_s(runs)):
+            return ReadStatus(agent.id, f"{len(runs)} runs in flight have fallen off its head")
         return None
 
     def _reread(self, agents: list[AgentState]) -> ReadAgain | None:
+        """A second reading, the one that has waited longest first."""
         if self._now.once:
             return None
-        for agent in agents:
-            if not agent.scanned or not self._may_read(agent, Slot.REREAD):
+        for agent in sorted(agents, key=lambda one: one.reread_due_s):
+            if not agent.scanned or not self._may_read(agent, Slot.REREAD, Slot.REREAD):
                 continue
             if agent.reread is not None:
                 return ReadAgain(agent.id, "a second reading goes on")
@@ -280,51 +290,65 @@ class _Wanted:
 
     # --- single runs ---------------------------------------------------------------------------
 
-    def _off_head(self, agents: list[AgentState]) -> ReadRun | None:
+    def _in_flight(
+        self, agents: list[AgentState], readable: list[AgentState]
+    ) -> ReadRun | ReadStatus | None:
+        """What became of runs in flight that no head page shows; agents in turn."""
+        may_sweep = {one.id for one in readable}
+        for agent in sorted(agents, key=lambda one: one.in_flight_s):
+            request: ReadRun | ReadStatus | None = None
+            if self._may_ask(Kind.RUN):
+                request = self._off_head(agent)
+            if request is None and agent.id in may_sweep:
+                request = self._sweep(agent)
+            if request is not None:
+                return request
+        return None
+
+    def _off_head(self, agent: AgentState) -> ReadRun | None:
         """A get-run for runs in flight off the head, where that is no dearer than a page."""
-        for agent in agents:
-            for run_id in agent.lost:
-                if self._may_fetch(agent, run_id):
-                    return ReadRun(
-                        agent.id,
-                        run_id,
-                        Priority.URGENT,
-                        "it ended out of sight",
-                        Purpose.IN_FLIGHT,
-                    )
-            runs = agent.off_head() if agent.listed and agent.sweep is None else []
-            if not 0 < len(runs) <= len(sweep_statuses(runs)):
-                continue
-            for run in runs:
-                if self._may_fetch(agent, run.id):
-                    return ReadRun(
-                        agent.id,
-                        run.id,
-                        Priority.URGENT,
-                        "in flight off its head: no dearer than a page",
-                        Purpose.IN_FLIGHT,
-                    )
+        for run_id in agent.lost:
+            if self._may_fetch(agent, run_id):
+                return ReadRun(
+                    agent.id, run_id, Priority.URGENT, "it ended out of sight", Purpose.IN_FLIGHT
+                )
+        runs = agent.off_head() if agent.listed and agent.sweep is None else []
+        if len(runs) > len(sweep_statuses(runs)):
+            return None
+        for run in runs:
+            if self._may_fetch(agent, run.id):
+                return ReadRun(
+                    agent.id,
+                    run.id,
+                    Priority.URGENT,
+                    "in flight off its head: no dearer than a page",
+                    Purpose.IN_FLIGHT,
+                )
         return None
 
     def _detail(self, agents: list[AgentState]) -> None:
         """The most urgent run whose detail is wanted, agents in turn."""
-        best: tuple[tuple[bool, int, float, int], ReadRun] | None = None
+        found: list[tuple[tuple[bool, bool, int, float, int], ReadRun]] = []
         for agent in agents:
             for run_id in agent.wanted:
                 if self._may_fetch(agent, run_id):
-                    request = ReadRun(agent.id, run_id, Priority.URGENT, "it was asked for by name")
-                    rank = (False, int(Priority.URGENT), agent.served_s, 0)
-                    if best is None or rank < best[0]:
-                        best = (rank, request)
+                    request = ReadRun(
+                        agent.id, run_id, Priority.BACKLOG_URGENT, "it was asked for by name"
+                    )
+                    rank = (False, False, int(Priority.URGENT), agent.served_s, 0)
+                    found.append((rank, request))
                     break
-            run = self._first(agent)
-            if run is None:
-                continue
-            # What failed before waits for all that was never asked for.
-            rank = (run.attempts > 0, int(run.priority), agent.served_s, run.created_ns)
-            if best is None or rank < best[0]:
+            for runs in (agent.progress.awaiting, agent.progress.retrying):
+                run = next((one for one in runs if self._may_fetch(agent, one.id)), None)
+                if run is None:
+                    continue
+                # What failed before waits for its like that was never asked for, and only for that.
+                is_old = run.priority > Priority.FRESH
+                failed = run.attempts > 0
+                rank = (is_old, failed, int(run.priority), agent.served_s, run.created_ns)
                 reason = f"its detail is wanted ({run.priority.name.lower()})"
-                best = (rank, ReadRun(agent.id, run.id, run.priority, reason))
+                found.append((rank, ReadRun(agent.id, run.id, run.priority, reason)))
+        best = min(found, key=lambda one: one[0], default=None)
         if best is None:
             return
         request = best[1]
@@ -335,12 +359,6 @@ class _Wanted:
             )
         else:
             self._want(request)
-
-    def _first(self, agent: AgentState) -> AwaitedRun | None:
-        for run in (*agent.progress.awaiting, *agent.progress.retrying):
-            if self._may_fetch(agent, run.id):
-                return run
-        return None
 
     def _may_fetch(self, agent: AgentState, run_id: str) -> bool:
         if run_id in agent.fetching:

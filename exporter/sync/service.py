@@ -89,10 +89,11 @@ class SyncService:
         async with asyncio.TaskGroup() as group:
             for sync in self._syncs.values():
                 group.create_task(sync.run_until_settled())
+        if self._stop.is_set():
+            # What was not read yet is no trouble of its own.
+            return [*troubles, "stopped before all of it was read"]
         for sync in self._syncs.values():
             troubles += sync.troubles()
-        if self._stop.is_set():
-            troubles.append("stopped before all of it was read")
         return troubles + [
             f"agent {agent_id}: no workspace of this token lists it"
             for agent_id in self._parts.discovery.missing()
