@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from bench import disk, processes, simulated, week
+from bench import disk, pages, processes, simulated, week
 from bench.figures import Benchmark, Figure, render
 
 BENCHMARKS: Final = (
@@ -55,6 +55,11 @@ BENCHMARKS: Final = (
         name="drain",
         about="pending traces to a local backend",
         measure=processes.measure_drain,
+    ),
+    Benchmark(
+        name="pages",
+        about="answers of the pages with a million runs",
+        measure=pages.measure_pages,
     ),
     Benchmark(
         name="disk",

@@ -79,7 +79,7 @@ def main(port: int, *, agents: int, runs: int, ids: Path | None, asked: Path | N
 async def _serve(conduit: SimulatedConduit, clock: SystemClock, port: int) -> None:
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
-    async with serve(conduit, clock=clock, port=port):
+    async with serve(conduit, port=port):
         await told.wait()
 
 

@@ -100,20 +100,6 @@ def test_a_certificate_that_does_not_fit_is_refused(
 
 
 @both
-def test_a_client_shows_its_certificate(protocol: Protocol, certificates: Certificates) -> None:
-    """To a backend that asks for it."""
-    outcome = outcome_of(
-        protocol,
-        certificates,
-        mutual=True,
-        ca_file=certificates.ca,
-        client_certificate_file=certificates.certificate("client"),
-        client_key_file=certificates.key("client"),
-    )
-    assert outcome == Accepted()
-
-
-@both
 @pytest.mark.parametrize(
     ("over", "said"),
     [
