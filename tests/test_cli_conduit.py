@@ -18,7 +18,6 @@ from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.runs import SECOND_NS
 from exporter.simulator.server import listening_socket, serve
 from tests.cli_support import invoke as call
-from tests.cli_support import plain_process  # noqa: F401 - used by every test
 from tests.fakes import FakeClock
 from tests.simulator_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
 
@@ -179,11 +178,13 @@ def test_once_reads_and_delivers_all_that_is_visible(
         f"{at + 1:032x}" for at in range(3)
     ]
     assert BOTH not in result.output
-    assert "3 runs were counted, 3 traces delivered" in result.stderr
+    assert "traces delivered: 3" in result.stderr
+    assert "runs counted: 3" in result.stderr
     details = conduit.asked.total
     again = invoke(environ, "once")
     assert (again.exit_code, again.stdout) == (0, "")
-    assert "0 runs were counted, 0 traces delivered" in again.stderr
+    assert "traces delivered: 0" in again.stderr
+    assert "runs counted: 0" in again.stderr
     assert conduit.asked.total - details < details
 
 

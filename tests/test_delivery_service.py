@@ -126,20 +126,6 @@ class Stage:
             self.task.result()
 
 
-def test_what_is_there_at_the_start_is_sent_at_once() -> None:
-    """A restart goes on with what the last process left."""
-    stage = Stage(MemoryOutbox(3))
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(1)
-
-    stage.run(script)
-    assert stage.acknowledged == [1, 2, 3]
-    assert stage.outbox.settled == [(delivered(1, 2, 3), 6, 0)]
-    assert stage.service.problem is None
-    assert stage.service.last_success_ns is not None
-
-
 def test_news_within_two_seconds_travel_together() -> None:
     """A request costs more than a trace."""
     stage = Stage(MemoryOutbox())
@@ -185,26 +171,6 @@ def test_a_batch_without_an_answer_is_sent_again_byte_for_byte() -> None:
     assert first == second == third != fourth
     assert stage.sender.times[2] - stage.sender.times[1] >= 3.0, "Retry-After"
     assert stage.acknowledged == [1, 2, 3, 4, 5]
-
-
-def test_a_success_is_recorded_before_the_next_request() -> None:
-    """A process that dies later has lost no acknowledgement."""
-    stage = Stage(MemoryOutbox(600))
-    recorded: list[int] = []
-    send = stage.sender.send
-
-    async def watched(payload: bytes) -> Outcome:
-        recorded.append(len(stage.outbox.settled))
-        return await send(payload)
-
-    stage.sender.send = watched  # type: ignore[method-assign]  # watched from outside
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(5)
-
-    stage.run(script)
-    assert recorded == [0, 1]
-    assert stage.sender.max_under_way == 1
 
 
 def test_a_state_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -144,18 +144,6 @@ def test_a_mended_destination_gets_everything_and_unparks() -> None:
     assert backend.triage.problem is None
 
 
-def test_an_unanswered_request_is_sent_again_as_it_was() -> None:
-    """Whether it arrived is not known: the same traces in the same order."""
-    answers: list[Outcome] = [Unavailable("timeout"), Unavailable("timeout"), Accepted()]
-    backend = Destination(5, lambda _: answers.pop(0))
-    backend.step()
-    backend.waiting[6] = pending(6)
-    backend.step()
-    backend.step()
-    assert backend.sent == [[1, 2, 3, 4, 5]] * 3
-    assert backend.delivered == [1, 2, 3, 4, 5]
-
-
 def test_waits_grow_with_failures_and_keep_retry_after() -> None:
     """Exponential with jitter, never shorter than what the backend asked for."""
     triage = Triage(rng=random.Random(1), max_traces=8)

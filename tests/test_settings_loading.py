@@ -8,7 +8,7 @@ import pytest
 
 from exporter.errors import ConfigError
 from exporter.settings.loading import load, names_of
-from exporter.settings.model import OTLP, OTLP_TRACES, Settings
+from exporter.settings.model import OTLP, Settings
 from exporter.settings.sources import read_env_file
 
 ROOT = Path(__file__).parent.parent
@@ -137,30 +137,6 @@ def test_the_token_comes_from_one_place(tmp_path: Path) -> None:
     ]
     (problem,) = problems_of({"CONDUIT_API_TOKEN_FILE": "/absent"})
     assert problem == ("CONDUIT_API_TOKEN_FILE: /absent cannot be read: No such file or directory")
-
-
-@pytest.mark.parametrize(
-    ("option", "texts", "attribute", "value"),
-    [
-        ("PROTOCOL", ("http/protobuf", "grpc"), "otlp_protocol", "grpc"),
-        ("TIMEOUT", ("1000", "2000"), "otlp_timeout_ms", 2000),
-        ("COMPRESSION", ("none", "gzip"), "otlp_compression", "gzip"),
-        ("INSECURE", ("false", "true"), "otlp_insecure", True),
-        (
-            "CERTIFICATE",
-            ("/absent", str(ROOT / "README.md")),
-            "otlp_certificate",
-            ROOT / "README.md",
-        ),
-    ],
-)
-def test_the_form_for_traces_goes_before_the_general_one(
-    option: str, texts: tuple[str, str], attribute: str, value: object, tmp_path: Path
-) -> None:
-    """As the OpenTelemetry specification says, wherever each was written."""
-    file = written(tmp_path, f"{OTLP_TRACES}{option}={texts[1]}\n")
-    settings = load({**TOKEN, f"{OTLP}{option}": texts[0]}, file)
-    assert getattr(settings, attribute) == value
 
 
 @pytest.mark.parametrize(

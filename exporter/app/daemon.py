@@ -135,7 +135,7 @@ async def _drain(exporter: Exporter, stages: dict[str, asyncio.Task[None]]) -> N
         task.cancel()
     pending = exporter.ledger.totals.get(Family.TRACES_PENDING)
     if pending:
-        logger.info("%d traces are still to be delivered; the next start sends them", pending)
+        logger.info("traces still to be delivered: %d; the next start sends them", pending)
 
 
 def _tell(name: str, task: asyncio.Task[None]) -> None:

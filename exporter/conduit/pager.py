@@ -39,6 +39,8 @@ class Pager:
         self.restarts = restarts
         self.reason = ""
         self._visited: set[str] = set() if cursor is None else {cursor}
+        # The last row of each page: cursors that lead round may be another text each time.
+        self._last_rows: set[str] = set()
         self._empty_pages = 0
 
     def accept(self, page: Page[Any]) -> Step:
@@ -46,12 +48,15 @@ class Pager:
         following = page.next_cursor
         if following is None:
             return self.restart("it has more and no cursor") if page.has_more else Step.END
-        if following in self._visited:
+        last_row = page.rows[-1].id if page.rows else None
+        if following in self._visited or last_row in self._last_rows:
             return self.restart("its cursors lead back")
         self._empty_pages = 0 if page.rows or page.unreadable else self._empty_pages + 1
         if self._empty_pages >= EMPTY_PAGES_MAX:
             return self.restart(f"{EMPTY_PAGES_MAX} empty pages in a row promise more")
         self._visited.add(following)
+        if last_row is not None:
+            self._last_rows.add(last_row)
         self.cursor = following
         return Step.NEXT
 
@@ -69,6 +74,7 @@ class Pager:
         self.reason = reason
         self.cursor = None
         self._visited.clear()
+        self._last_rows.clear()
         self._empty_pages = 0
         self.restarts += 1
         return Step.REST if self.restarts >= RESTARTS_MAX else Step.RESTART
