@@ -12,7 +12,7 @@ from exporter.settings.model import Settings
 
 OTLP = "OTEL_EXPORTER_OTLP_"
 SECRET = "t0ps3cr3t"
-NO_URL = "is no URL of the web; allowed: http(s)://host[:port][/path]"
+NO_URL = "is no web URL; allowed: http(s)://host[:port][/path]"
 
 
 def settings_with(**options: str) -> Settings:

@@ -42,7 +42,7 @@ NO_NUMBER = "input should be a valid number, unable to parse string as a number;
 NO_INTEGER = "input should be a valid integer, unable to parse string as an integer; such as"
 NO_FILE = "/absent cannot be read: No such file or directory"
 NO_QUERY = "holds a query or a fragment; allowed: http(s)://host[:port][/path]"
-NO_URL = "is no URL of the web; allowed: http(s)://host[:port][/path]"
+NO_URL = "is no web URL; allowed: http(s)://host[:port][/path]"
 NO_PATTERN = "matches the empty text, so it would mask everything"
 
 # For each setting: the attribute, and what it is for a text.

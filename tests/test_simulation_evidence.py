@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from exporter.delivery.outcome import Unavailable
 from exporter.simulator import faults
 from exporter.simulator.faults import Truthful
 from exporter.simulator.messages import (
@@ -22,6 +23,7 @@ from tests.simulation.promises import (
     assert_exact,
     assert_no_detail_twice,
     settle,
+    total,
 )
 from tests.simulation.scenarios import HOUR_S, MINUTE_S, agent_id, agents, workspace_id
 from tests.simulation.world import World
@@ -225,3 +227,48 @@ def test_pages_that_lead_round_with_ever_new_cursors_are_noticed() -> None:
     world.run(script)
     later = faults.both(faults.to(Endpoint.RUNS), faults.later_pages)
     assert world.requests.max_in_a_day(later) <= 40
+
+
+def test_an_agent_that_appears_later_is_counted_from_its_first_run_on() -> None:
+    """Without a look-back its runs of the minutes before it is listed belong to it all the same."""
+    world = World(scenario=agents(2, per_hour=60), settings={"EXPORTER_LOOKBACK": "0s"})
+    late = world.conduit.data.agents.pop(agent_id(1))
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        world.conduit.data.agents[agent_id(1)] = late
+        await world.sleep(30 * MINUTE_S)
+        new_ns = world.lookback_from_ns + round(5 * MINUTE_S * 1e9)
+        world.conduit.data.stop_arrivals()
+        await world.sleep(5 * MINUTE_S)
+        assert world.conduit.data.truth(created_from_ns=new_ns).run_ids <= world.backend.traced
+
+    world.run(script)
+
+
+def test_an_old_run_that_is_asked_for_by_name_is_no_delay() -> None:
+    """Nobody waited for it since it ended."""
+    world = World(scenario=agents(1, per_hour=60, history_s=5 * HOUR_S))
+    old = world.conduit.data.run_ids(agent_id())[-1]
+    world.environ["CONDUIT_RUNS"] = f"{agent_id()}/{old}"
+    world.run_for(2 * MINUTE_S)
+    assert total(world, "conduit_runs_total") == 1
+    assert total(world, "conduit_exporter_count_delay_seconds_sum") == 0
+    assert total(world, "conduit_exporter_trace_delay_seconds_sum") == 0
+
+
+def test_traces_of_summaries_stop_at_the_outbox_limit() -> None:
+    """Runs are counted on; what the outbox has no room for is traced when it has."""
+    world = World(
+        scenario=agents(1, per_hour=7200, history_s=20 * MINUTE_S),
+        settings={"EXPORTER_TRACE_DETAIL": "summary", "EXPORTER_OUTBOX_LIMIT": "1MiB"},
+    )
+    world.backend.before.append(lambda _: Unavailable("away"))
+
+    async def script(_: World) -> None:
+        await world.sleep(2 * MINUTE_S)
+        assert total(world, "conduit_exporter_outbox_bytes") < 1.2 * 2**20
+        world.backend.before.clear()
+        await settle(world, within_s=HOUR_S)
+
+    world.run(script)

@@ -144,7 +144,7 @@ def test_unready_says_why_a_reason_a_line() -> None:
 def test_an_error_tells_the_log_and_not_the_client(caplog: pytest.LogCaptureFixture) -> None:
     """What failed is nobody's business out there; the next request is answered."""
 
-    def fails() -> dict[str, Any]:
+    async def fails() -> dict[str, Any]:
         raise RuntimeError("the secret inside")
 
     with caplog.at_level(logging.ERROR), serving(status=fails) as served:

@@ -1,9 +1,8 @@
-"""What tests of the website share: a running server, a client that sees every byte, a status."""
+"""What tests of the website share: a running server, a client that sees every byte."""
 
 import asyncio
 import base64
 import contextlib
-import copy
 import socket
 import ssl
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from exporter.app.status import status_page
 from exporter.clock import Clock, SystemClock
 from exporter.metrics.collector import new_registry
 from exporter.metrics.sample import Source
@@ -26,66 +27,28 @@ from exporter.web.config import WebConfigFile
 from exporter.web.protocol import WebLimits
 from exporter.web.server import WebServer
 from exporter.web.site import new_site
-from tests.fakes import START_NS
 from tests.metrics_support import one_sample_each
+from tests.pages_support import empty
 
 LIMIT_S = 30.0
-SECOND_NS = 1_000_000_000
 PASSWORD = "correct horse battery"
 # Of the password above, at bcrypt's lowest cost; the second one of "another".
 HASHED = "$2b$04$anqw8UuYQx/SORZXx7S0rO9N1BL2gsYxjixdhSTz9WZB4gaUSYNDW"
 HASHED_ANOTHER = "$2b$04$cQ5YbkyI57nYGqNMTMlYsOV050/JF0Gf2qp7yKPpQWFXIv0S86vfC"
 
-# A status in which every value is another one.
-STATUS: dict[str, Any] = {
-    "version": "9.8.7",
-    "revision": "c0ffee",
-    "now_ns": START_NS,
-    "started_ns": START_NS - 93_784 * SECOND_NS,
-    "not_ready": (),
-    "workspaces": (
-        {
-            "id": "ws_1",
-            "name": "Harbor Hotels",
-            "up": True,
-            "problem": None,
-            "last_contact_ns": START_NS - 4 * SECOND_NS,
-            "requests_per_minute": 90,
-            "runs_awaiting_detail": 289,
-            "agents": (
-                {
-                    "id": "ag_1",
-                    "name": "Concierge",
-                    "last_poll_ns": START_NS - 5 * SECOND_NS,
-                    "runs_counted": 1234567,
-                    "runs_in_flight": 37,
-                },
-            ),
-        },
-    ),
-    "delivery": {
-        "endpoint": "http://collector:4318/v1/traces",
-        "problem": None,
-        "last_delivered_ns": START_NS - 61 * SECOND_NS,
-        "traces_delivered": 5501,
-        "spans_delivered": 22_003,
-        "traces_rejected": 41,
-        "spans_rejected": 173,
-    },
-    "outbox": {
-        "traces_pending": 68,
-        "traces_parked": 0,
-        "stored_bytes": 5_000,
-        "limit_bytes": 1024**3,
-        "oldest_ns": START_NS - 3_660 * SECOND_NS,
-    },
-    "ledger": {"location": "sqlite:///ledger.db", "stored_bytes": 1_700_000, "problem": None},
-}
+
+async def show_status() -> dict[str, Any]:
+    """The status page of an exporter that was just started."""
+    with TemporaryDirectory() as folder:
+        exporter = empty(Path(folder)).exporter
+        try:
+            return await status_page(exporter)
+        finally:
+            await exporter.close()
 
 
-def make_status() -> dict[str, Any]:
-    """A copy of the status that a test may change."""
-    return copy.deepcopy(STATUS)
+async def show_nothing(*_: object) -> None:
+    """Stands in for the pages of runs."""
 
 
 def make_registry(*sources: Source) -> CollectorRegistry:
@@ -98,7 +61,8 @@ def make_registry(*sources: Source) -> CollectorRegistry:
 
 def make_site(config_file: WebConfigFile, limits: WebLimits | None, **parts: Any) -> Starlette:
     """The application of the product."""
-    given = {"registry": make_registry(), "not_ready": tuple, "status": make_status, **parts}
+    given = {"registry": make_registry(), "not_ready": tuple, "status": show_status, **parts}
+    given = {"runs": show_nothing, "run": show_nothing, **given}
     return new_site(users=lambda: config_file.users, limits=limits, **given)
 
 

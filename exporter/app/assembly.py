@@ -5,7 +5,7 @@ assembly runs as a daemon, as one pass, and in a simulation.
 """
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -70,6 +70,8 @@ class Exporter:
         self.time = ConduitTime(clock)
         self.traces_acknowledged = 0
         self.exemplars = ExemplarBook()
+        # Requests of the last minute: when, and for what.
+        self._spent: defaultdict[str, deque[tuple[float, str]]] = defaultdict(deque)
         self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
         self.registry, self.collector = new_registry()
@@ -95,6 +97,7 @@ class Exporter:
             clock=clock,
             time=self.time,
             poll_interval_s=settings.poll_interval_s,
+            outbox_limit_bytes=settings.outbox_limit_bytes,
         )
         self.sync = SyncService(
             client=self.client,
@@ -107,7 +110,6 @@ class Exporter:
                 time=self.time,
                 rng=rng,
                 poll_interval_s=settings.poll_interval_s,
-                outbox_limit_bytes=settings.outbox_limit_bytes,
                 once=once,
             ),
             workspaces=settings.workspaces,
@@ -158,6 +160,16 @@ class Exporter:
                 costs[agent_no] = (of_day + value if day == today else of_day, of_month + value)
         return costs
 
+    def budget_usd(self, workspace_id: str) -> Decimal | None:
+        """What a workspace may cost in a month; None where nothing is set."""
+        budgets = self.settings.monthly_budget_usd
+        return budgets.get(workspace_id, budgets.get(""))
+
+    def spent_last_minute(self, workspace_id: str) -> Counter[str]:
+        """How many requests of a workspace's budget the last minute took, by purpose."""
+        self._forget_spent(workspace_id)
+        return Counter(purpose for _, purpose in self._spent[workspace_id])
+
     async def close(self) -> None:
         """Close connections and the ledger."""
         await self.client.aclose()
@@ -174,6 +186,8 @@ class Exporter:
     def spent(self, workspace_id: str, purpose: str) -> None:
         """A request was made."""
         self.instruments.budget_request(workspace_id, purpose)
+        self._spent[workspace_id].append((self.clock.monotonic_s(), purpose))
+        self._forget_spent(workspace_id)
 
     def rate_limited(self, workspace_id: str) -> None:
         """Conduit answered 429."""
@@ -197,6 +211,11 @@ class Exporter:
             if trace.ended_ns is not None:
                 self.instruments.delivered((now_ns - trace.ended_ns) / 1e9)
         self.sync.wake()
+
+    def _forget_spent(self, workspace_id: str) -> None:
+        spent, since_s = self._spent[workspace_id], self.clock.monotonic_s() - 60.0
+        while spent and spent[0][0] <= since_s:
+            spent.popleft()
 
     # --- joining -------------------------------------------------------------------------------
 

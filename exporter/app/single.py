@@ -42,7 +42,10 @@ Show = Callable[[PassProgress], object]
 async def run_pass(settings: Settings, *, show: Show, stop: asyncio.Event) -> int:
     """Fetch and deliver everything visible now; 0 if all of it arrived, else 1."""
     async with opened(settings, once=True) as exporter, stopped_by(stop, exporter):
-        return await complete_pass(exporter, show=show)
+        before = _counted(exporter)
+        code = await complete_pass(exporter, show=show)
+        logger.info("runs counted: %d", _counted(exporter) - before)
+        return code
 
 
 async def run_backfill(
@@ -109,7 +112,6 @@ async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
     """Read and deliver until nothing is left; 0 if all of it arrived, else 1."""
     stop = asyncio.Event()
     delivering = None
-    counted = _counted(exporter)
     if exporter.delivery is not None:
         delivering = asyncio.create_task(exporter.delivery.run(stop), name="delivery")
     watching = [asyncio.create_task(_give_up_when_full(exporter), name="full outbox")]
@@ -129,11 +131,7 @@ async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
         task.cancel()
     if show is not None:
         show(_progress(exporter))
-    logger.info(
-        "runs counted: %d, traces delivered: %d",
-        _counted(exporter) - counted,
-        exporter.traces_acknowledged,
-    )
+    logger.info("traces delivered: %d", exporter.traces_acknowledged)
     left = _pending(exporter) if exporter.delivery is not None else 0
     if left:
         logger.error("%d traces could not be delivered; they are kept in the ledger", left)

@@ -119,8 +119,7 @@ def _workspace(exporter: "Exporter", workspace: "WorkspaceState") -> Iterator[Sa
     oldest_ns = min((one for one in oldest if one is not None), default=None)
     if oldest_ns is not None:
         yield Sample(catalogue.OLDEST_AWAITING_DETAIL, labels, oldest_ns / _NANO)
-    budgets = exporter.settings.monthly_budget_usd
-    budget = budgets.get(workspace.id, budgets.get(""))
+    budget = exporter.budget_usd(workspace.id)
     if budget is not None:
         yield Sample(catalogue.BUDGET, (*labels, "month"), budget)
 

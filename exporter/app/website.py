@@ -1,9 +1,14 @@
 """Joins an exporter and the pages into its HTTP server."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
+from starlette.applications import Starlette
+
 from exporter.app.assembly import Exporter
-from exporter.app.status import status
+from exporter.app.runs import run_page, runs_page
+from exporter.app.status import status_page
 from exporter.errors import ConfigError
 from exporter.metrics.catalogue import WEB_CONFIG_RELOADED
 from exporter.metrics.sample import Sample
@@ -56,12 +61,19 @@ def open_website(exporter: Exporter) -> Website:
         exporter.collector.add_source(
             "web", lambda: [Sample(WEB_CONFIG_RELOADED, (), int(bool(config_file.reloaded)))]
         )
-    site = new_site(
-        registry=exporter.registry,
-        not_ready=exporter.not_ready,
-        status=lambda: status(exporter),
-        users=lambda: config_file.users,
-    )
+    site = new_pages(exporter, users=lambda: config_file.users)
     host, port = settings.listen
     server = WebServer(site, host=host, port=port, config_file=config_file, clock=exporter.clock)
     return Website(server, settings.listen)
+
+
+def new_pages(exporter: Exporter, *, users: Callable[[], Mapping[str, str]]) -> Starlette:
+    """The application that shows an exporter; `users` are bcrypt hashes by name."""
+    return new_site(
+        registry=exporter.registry,
+        not_ready=exporter.not_ready,
+        status=partial(status_page, exporter),
+        runs=partial(runs_page, exporter),
+        run=partial(run_page, exporter),
+        users=users,
+    )

@@ -77,9 +77,14 @@ CREATE TABLE run (
 CREATE INDEX run_awaiting ON run (agent_no, priority, created_ns) WHERE trace = 1 AND attempts = 0;
 CREATE INDEX run_retrying ON run (agent_no) WHERE trace = 1 AND attempts > 0;
 CREATE INDEX run_in_flight ON run (agent_no) WHERE counted = 0 AND trace = 0;
+-- One for each filter of the run list, so that none of them reads more than the page it shows.
 CREATE INDEX run_ended ON run (ended_ns) WHERE counted = 1;
 CREATE INDEX run_agent_ended ON run (agent_no, ended_ns) WHERE counted = 1;
-CREATE INDEX run_outcome_ended ON run (status, disposition, ended_ns) WHERE counted = 1;
+CREATE INDEX run_status_ended ON run (status, ended_ns) WHERE counted = 1;
+CREATE INDEX run_disposition_ended ON run (disposition, ended_ns) WHERE counted = 1;
+CREATE INDEX run_agent_status_ended ON run (agent_no, status, ended_ns) WHERE counted = 1;
+CREATE INDEX run_agent_disposition_ended ON run (agent_no, disposition, ended_ns)
+WHERE counted = 1;
 CREATE INDEX run_conversation ON run (conversation_id, ended_ns) WHERE conversation_id IS NOT NULL;
 
 -- The outbox, in its order. Settled traces stay for the time of retention.

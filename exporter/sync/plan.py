@@ -332,7 +332,9 @@ class _Wanted:
         for agent in agents:
             for run_id in agent.wanted:
                 if self._may_fetch(agent, run_id):
-                    request = ReadRun(agent.id, run_id, Priority.URGENT, "it was asked for by name")
+                    request = ReadRun(
+                        agent.id, run_id, Priority.BACKLOG_URGENT, "it was asked for by name"
+                    )
                     rank = (False, False, int(Priority.URGENT), agent.served_s, 0)
                     found.append((rank, request))
                     break

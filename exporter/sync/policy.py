@@ -22,6 +22,7 @@ from exporter.convert.trace import (
 )
 from exporter.ledger.records import AgentRecord, EncodedTrace, Priority, RunRecord
 from exporter.ledger.runs import ended_ns
+from exporter.times import SECOND_NS
 
 _URGENT_DISPOSITIONS: Final = frozenset({"escalated", "escalation_and_answer"})
 _URGENT_OF: Final = {
@@ -71,7 +72,7 @@ class RunPolicy:
         if run.status == "failed" or run.disposition in _URGENT_DISPOSITIONS:
             priority = _URGENT_OF.get(priority, priority)
         summary = traced and self._traces.detail == "summary"
-        ended = datetime.fromtimestamp(ended_ns(run) / 1e9, self._timezone)
+        ended = datetime.fromtimestamp(ended_ns(run) // SECOND_NS, self._timezone)
         return RunRecord(
             run=run,
             disposition=known_disposition(run.disposition),

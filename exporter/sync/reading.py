@@ -26,6 +26,7 @@ from exporter.ledger.records import (
     Recorded,
     RunRecord,
 )
+from exporter.ledger.totals import Family
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.coverage import cover_gap, cover_head, oldest_ns, within_backfill
 from exporter.sync.health import CURSOR_REST_S, Retry
@@ -97,6 +98,7 @@ class AgentReader:
         clock: Clock,
         time: ConduitTime,
         poll_interval_s: float,
+        outbox_limit_bytes: int,
     ) -> None:
         self._client = client
         self._gate = gate
@@ -105,6 +107,13 @@ class AgentReader:
         self._clock = clock
         self._time = time
         self._poll_s = poll_interval_s
+        self._outbox_limit_bytes = outbox_limit_bytes
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the outbox takes further traces."""
+        stored = int(self._gate.ledger.totals.get(Family.OUTBOX_BYTES))
+        return stored < self._outbox_limit_bytes
 
     # --- lists ---------------------------------------------------------------------------------
 
@@ -357,11 +366,14 @@ class AgentReader:
         floor_ns: int | None = None,
     ) -> Recorded:
         """Record a page of runs; runs below `floor_ns` (the agent's) are left alone."""
+        has_room = self.has_room
 
         def decide(run: Run) -> RunRecord:
-            return self._policy.record(
+            decided = self._policy.record(
                 run, priority=priority, agent=agent.progress.agent, named=run.id in agent.wanted
             )
+            # Counted all the same; its trace is asked for once there is room.
+            return decided if has_room else replace(decided, trace=None)
 
         lowest_ns = agent.progress.agent.floor_ns if floor_ns is None else floor_ns
         now_ns = self._clock.now_ns()

@@ -295,6 +295,9 @@ class WorkspaceState:
     agents_asked_s: float = _NEVER
     agents_pager: Pager = field(default_factory=Pager)
     agents_listing: set[str] = field(default_factory=set)
+    # When the present reading of the list of agents began, and the last complete one.
+    listing_from_ns: int | None = None
+    listed_ns: int | None = None
     agents_retry: Retry | None = None
     agents_busy: bool = False
     discovered: bool = False

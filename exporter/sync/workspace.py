@@ -19,7 +19,6 @@ from exporter.errors import (
     SourceUnauthorized,
 )
 from exporter.ledger.gate import LedgerGate
-from exporter.ledger.totals import Family
 from exporter.sync.budget import pay
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.discovery import Discovery
@@ -71,7 +70,6 @@ class SyncParts:
     time: ConduitTime
     rng: random.Random
     poll_interval_s: float
-    outbox_limit_bytes: int
     once: bool = False
 
 
@@ -182,13 +180,12 @@ class WorkspaceSync:
 
     def _present(self) -> Present:
         parts = self._parts
-        stored = int(parts.gate.ledger.totals.get(Family.OUTBOX_BYTES))
         return Present(
             s=parts.clock.monotonic_s(),
             ns=parts.time.now_ns(),
             poll_interval_s=parts.poll_interval_s,
             once=parts.once,
-            details=stored < parts.outbox_limit_bytes and parts.gate.fault is None,
+            details=parts.reader.has_room and parts.gate.fault is None,
         )
 
     async def _wait(self, until_s: float = _NEVER) -> None:

@@ -6,11 +6,14 @@ script and loads nothing but its own style.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -19,27 +22,37 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
+# The address that alerts name as well.
+_RUNBOOKS: Final = "https://github.com/conduit-exporter/conduit-exporter/blob/main/docs/RUNBOOKS.md"
+_REFRESH_S: Final = 30
 _MAX_TEXT: Final = 300
+_MILLI: Final = 1_000_000
 _NANO: Final = 1_000_000_000
 _KIBI: Final = 1024
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 # The larger unit of a duration in seconds, and the smaller one beside it.
 _SPANS: Final = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+_SMALLEST_USD: Final = Decimal("0.0001")
 
 
-def render_page(request: Request, template: str, page: Mapping[str, Any]) -> Response:
+def render_page(
+    request: Request, template: str, page: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK
+) -> Response:
     """The answer to a request for a page; `template` is a file of the folder of templates."""
     if request.query_params.get("format") == "json":
-        return Response(json.dumps(page, default=str), media_type="application/json")
+        return Response(json.dumps(page, default=str), status, media_type="application/json")
     # Links are relative, so that the pages can be served below a path by a proxy.
-    root = "../" * (request.url.path.count("/") - 1) or "./"
-    html = _environment().get_template(template).render(page=page, root=root)
-    return HTMLResponse(html.encode(errors="replace"))
+    root = "../" * (request.scope["raw_path"].count(b"/") - 1) or "./"
+    refresh_s = 0 if request.query_params.get("refresh") == "0" else _REFRESH_S
+    html = _environment().get_template(template).render(page=page, root=root, refresh_s=refresh_s)
+    # In a header: a page that refreshes by an element of its own cannot be told not to.
+    headers = {"refresh": str(refresh_s)} if template == "status.html" and refresh_s else {}
+    return HTMLResponse(html.encode(errors="replace"), status, headers)
 
 
-def status_page(status: Mapping[str, Any]) -> dict[str, Any]:
-    """The status page: `status` and what an operator should look at in it."""
-    return {**status, "not_ready": list(status["not_ready"]), "problems": list(_problems(status))}
+def render_refusal(request: Request, status: HTTPStatus, text: str) -> Response:
+    """The answer where there is nothing to show: why."""
+    return render_page(request, "refusal.html", {"title": status.phrase, "error": text}, status)
 
 
 def count(number: float) -> str:
@@ -55,14 +68,31 @@ def size(stored_bytes: float) -> str:
     return f"{stored_bytes:.{min(unit, 1)}f} {_UNITS[unit]}"
 
 
+def usd(amount: Decimal | str) -> str:
+    """US dollars: cents from a dollar on, hundredths of a cent below."""
+    value = Decimal(amount)
+    if 0 < value < _SMALLEST_USD:
+        return f"< ${_SMALLEST_USD}"
+    return f"${value:,.4f}" if 0 < value < 1 else f"${value:,.2f}"
+
+
 def span(duration_ns: int) -> str:
-    """A duration in its two largest units; a negative one (a clock was set) is zero."""
+    """An age in its two largest units; a negative one (a clock was set) is zero."""
     seconds = max(0, duration_ns) // _NANO
     for large, large_name, small, small_name in _SPANS:
         if seconds >= large:
             rest = seconds % large // small
             return f"{seconds // large} {large_name}" + (f" {rest} {small_name}" if rest else "")
     return f"{seconds} s"
+
+
+def took(duration_ns: int) -> str:
+    """How long something took: to the millisecond below a second, to a tenth below a minute."""
+    if duration_ns < _NANO:
+        return f"{duration_ns / _MILLI:.0f} ms"
+    if duration_ns < 60 * _NANO:
+        return f"{duration_ns / _NANO:.1f} s"
+    return span(duration_ns)
 
 
 def moment(at_ns: int) -> str:
@@ -75,19 +105,31 @@ def brief(text: str) -> str:
     return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def _problems(status: Mapping[str, Any]) -> Iterator[str]:
-    for workspace in status["workspaces"]:
-        if workspace["problem"] is not None:
-            yield f"Workspace {workspace['id']}: {workspace['problem']}"
-    delivery, outbox = status["delivery"], status["outbox"]
-    if delivery["problem"] is not None:
-        yield f"Delivery: {delivery['problem']}"
-    if outbox["traces_pending"] and outbox["stored_bytes"] >= outbox["limit_bytes"]:
-        yield "The outbox is full: no details are fetched until traces are delivered"
-    if outbox["traces_parked"]:
-        yield f"{count(outbox['traces_parked'])} traces are parked: the backend refused them"
-    if status["ledger"]["problem"] is not None:
-        yield f"Ledger: {status['ledger']['problem']}"
+def words(name: str) -> str:
+    """A name of Conduit's as words."""
+    return name.replace("_", " ")
+
+
+def share(part: float, whole: float) -> str:
+    """A part of a whole in per cent, for drawings."""
+    return f"{min(max(part / whole, 0), 1):.1%}" if whole else "0%"
+
+
+def query(filters: Mapping[str, str], **changes: str | None) -> str:
+    """The filters of a list as a URL's query; None and an empty text leave one out."""
+    kept = {name: value for name, value in {**filters, **changes}.items() if value}
+    return f"?{urlencode(kept, errors='replace')}" if kept else ""
+
+
+def run_path(run: Mapping[str, Any]) -> str:
+    """Where the page of a run is, below the root."""
+    ids = (quote(run[name], safe="", errors="replace") for name in ("agent_id", "id"))
+    return "runs/" + "/".join(ids)
+
+
+def runbook(alert: str) -> str:
+    """The address of what to do about an alert."""
+    return f"{_RUNBOOKS}#{alert.lower()}"
 
 
 @cache
@@ -102,6 +144,9 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: tuple[Callable[..., str], ...] = (count, size, span, moment, brief)
+    filters: tuple[Callable[..., str], ...] = (
+        *(count, size, usd, span, took, moment, brief, words),
+        *(share, query, run_path, runbook),
+    )
     environment.filters.update({one.__name__: one for one in filters})
     return environment

@@ -4,10 +4,11 @@ Every request passes the same middleware: size, password, compression.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -20,30 +21,36 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from exporter.errors import LedgerError
 from exporter.metrics.collector import encoder_for
 from exporter.web.auth import BasicAuthBackend, refuse
-from exporter.web.pages import render_page, status_page
+from exporter.web.pages import render_page, render_refusal
 from exporter.web.protocol import WebLimits
 
 # Below this a packet is saved at best.
 _GZIP_MIN_BYTES: Final = 1400
 _GZIP_LEVEL: Final = 5
+_NO_RUN: Final = "No such run: it has not ended, was never counted, or retention has let go of it"
 
-Status = Callable[[], Mapping[str, Any]]
+Page = Mapping[str, Any]
 
 
 def new_site(
     *,
     registry: CollectorRegistry,
     not_ready: Callable[[], Sequence[str]],
-    status: Status,
+    status: Callable[[], Awaitable[Page]],
+    runs: Callable[[Mapping[str, str]], Awaitable[Page]],
+    run: Callable[[str, str], Awaitable[Page | None]],
     users: Callable[[], Mapping[str, str]] = dict,
     limits: WebLimits | None = None,
 ) -> Starlette:
     """The application.
 
-    `not_ready` gives the reasons against being ready, a sentence each; `status` what the status
-    page shows (see templates/status.html); `users` bcrypt hashes by name, none to ask nobody.
+    `not_ready` gives the reasons against being ready, a sentence each; `status`, `runs` (by the
+    URL's filters; raises ValueError for one that is none) and `run` (by agent and run id; None
+    where there is no such run) what the page of that name shows; `users` bcrypt hashes by name,
+    none to ask nobody.
     """
     style = (Path(__file__).parent / "style.css").read_bytes()
 
@@ -66,7 +73,13 @@ def new_site(
         return PlainTextResponse(text, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def show_status(request: Request) -> Response:
-        return render_page(request, "status.html", status_page(status()))
+        return render_page(request, "status.html", await status())
+
+    async def show_runs(request: Request) -> Response:
+        return await _answer(request, "runs.html", runs(request.query_params))
+
+    async def show_run(request: Request) -> Response:
+        return await _answer(request, "run.html", run(*_ids_of(request)))
 
     async def show_style(_: Request) -> Response:
         return Response(style, media_type="text/css")
@@ -75,6 +88,8 @@ def new_site(
     app = Starlette(
         routes=[
             Route("/", show_status),
+            Route("/runs", show_runs),
+            Route("/runs/{ids:path}", show_run),
             Route("/metrics", show_metrics),
             Route("/-/healthy", show_health),
             Route("/-/ready", show_readiness),
@@ -89,6 +104,26 @@ def new_site(
     # A redirect would trust the Host header.
     app.router.redirect_slashes = False
     return app
+
+
+async def _answer(request: Request, template: str, asked: Awaitable[Page | None]) -> Response:
+    """A page, or why there is none."""
+    try:
+        page = await asked
+    except ValueError as error:
+        return render_refusal(request, HTTPStatus.BAD_REQUEST, str(error))
+    except LedgerError as error:
+        return render_refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    if page is None:
+        return render_refusal(request, HTTPStatus.NOT_FOUND, _NO_RUN)
+    return render_page(request, template, page)
+
+
+def _ids_of(request: Request) -> tuple[str, str]:
+    """Agent and run of a path, as they were before they were quoted: an id may hold a slash."""
+    raw_path: bytes = request.scope["raw_path"]
+    agent_id, _, run_id = raw_path.decode("ascii").removeprefix("/runs/").partition("/")
+    return unquote(agent_id), unquote(run_id)
 
 
 class _Scrapes:

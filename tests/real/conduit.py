@@ -123,7 +123,7 @@ class Conduit:
 
     async def _serve(self, *, port: int) -> None:
         self.base_url = await self._server.enter_async_context(
-            serve(self._simulated, clock=self._clock, port=port)
+            serve(self._simulated, port=port)
         )
 
     def _await(self, coroutine: Coroutine[Any, Any, T]) -> T:
