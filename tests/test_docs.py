@@ -1,9 +1,10 @@
 """The documents say what the code does: settings, metrics, spans, commands, links, names."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -49,7 +50,7 @@ OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICAT
 OTEL_EXPORTER_OTLP_TRACES_INSECURE
 """
 COMMANDS = {"run", "once", "check", "demo", "convert", "trace-id", "healthcheck"}
-PATHS = {"/", "/metrics", "/-/healthy", "/-/ready"}
+PATHS = {"/", "/runs", "/metrics", "/-/healthy", "/-/ready"}
 NAMING = [
     "README.md",
     *(f"docs/{name}.md" for name in ("ARCHITECTURE", "OPERATING", "PRIVACY", "SECURITY", "SPANS")),
@@ -224,9 +225,17 @@ def test_no_command_of_the_design_is_missing() -> None:
 
 def test_no_path_of_the_design_is_missing() -> None:
     """What scrapers and probes ask stays there, and README names each."""
-    site = new_site(registry=CollectorRegistry(), not_ready=tuple, status=dict)
+
+    async def nothing(*_: object) -> Mapping[str, Any]:
+        return {}
+
+    site = new_site(
+        registry=CollectorRegistry(), not_ready=tuple, status=nothing, runs=nothing, run=nothing
+    )
     served = {route.path for route in site.routes if isinstance(route, Route)}
     assert served >= PATHS
     named = {row[0].strip("`") for row in rows(section("README.md", "HTTP"))}
     assert named >= PATHS
-    assert {re.sub(r"\{[^}]*\}", "<id>", path) for path in served} - {"/style.css"} == named
+    assert {path.replace("{ids:path}", "<agent>/<run>") for path in served} - {
+        "/style.css"
+    } == named
