@@ -47,7 +47,7 @@ ELEMENTS = re.compile(
 )
 ATTRIBUTES = re.compile(
     "lang|charset|name|content|rel|href|class|id|aria-[a-z]+|role|tabindex|datetime|title|scope|"
-    "method|action|value|selected|type|x|width|height|fill|patternunits|patterntransform"
+    "method|action|value|selected|type|x|width|height|fill|transform|patternunits|patterntransform"
 )
 
 Serve = Callable[[Deployment], Served]
@@ -494,7 +494,9 @@ def test_times_that_nobody_measured_are_drawn_as_such(
     assert (root["duration_ns"], first["duration_ns"]) == (4 * SECOND_NS, None)
     assert (second["duration_ns"], second["failed"]) == (2_500_000_000, True)
     html = served.ask("/runs/ag1/ar1").text
-    drawn = re.findall(r'<rect class="(?:fill|drawn)" x="[^"]+" width="([^"]+)"', html)
+    drawn = re.findall(
+        r'<rect class="(?:fill|drawn)"(?: transform="[^"]+")? x="[^"]+" width="([^"]+)"', html
+    )
     assert drawn == ["100.0%", "2", "14", "62.5%", "2"]
     text = see(served, "/runs/ag1/ar1").text
     assert "Conduit told no time: the mark shows the order alone" in text
