@@ -9,14 +9,12 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
-from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 
 from exporter.cli.commands import cli
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.settings.loading import names_of
 from exporter.settings.model import Settings
-from exporter.web.site import new_site
 from tests.alert_rules import alerts
 
 ROOT = Path(__file__).parent.parent
