@@ -279,14 +279,14 @@ def test_an_item_with_too_little_has_no_time(item: Any) -> None:
     assert (tool.start_ns, tool.end_ns) == (None, None)
 
 
-def test_a_million_items_are_counted_and_a_thousand_shown() -> None:
+def test_many_items_are_counted_and_a_thousand_shown() -> None:
     """What has no span is counted all the same, and told on the root."""
-    trace = trace_of(*[{}] * 200_000, *[{"name": "pay", "error": "declined"}] * 3)
+    trace = trace_of(*[{}] * 50_000, *[{"name": "pay", "error": "declined"}] * 3)
 
     assert len(trace.spans) == 1 + MAX_SPANS
-    assert said(trace.spans[0])["conduit.run.tool_calls"] == 200_003
+    assert said(trace.spans[0])["conduit.run.tool_calls"] == 50_003
     assert trace.tools == Counter(
-        {ToolCall("unknown", failed=False): 200_000, ToolCall("pay", failed=True): 3}
+        {ToolCall("unknown", failed=False): 50_000, ToolCall("pay", failed=True): 3}
     )
 
 

@@ -1,21 +1,20 @@
 """The documents say what the code does: settings, metrics, spans, commands, links, names."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
-from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 
 from exporter.cli.commands import cli
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.settings.loading import names_of
 from exporter.settings.model import Settings
-from exporter.web.site import new_site
 from tests.alert_rules import alerts
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +48,7 @@ OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICAT
 OTEL_EXPORTER_OTLP_TRACES_INSECURE
 """
 COMMANDS = {"run", "once", "check", "demo", "convert", "trace-id", "healthcheck"}
-PATHS = {"/", "/metrics", "/-/healthy", "/-/ready"}
+PATHS = {"/", "/runs", "/metrics", "/-/healthy", "/-/ready"}
 NAMING = [
     "README.md",
     *(f"docs/{name}.md" for name in ("ARCHITECTURE", "OPERATING", "PRIVACY", "SECURITY", "SPANS")),
@@ -163,7 +162,7 @@ def test_every_relative_link_leads_somewhere() -> None:
 
 
 @pytest.mark.parametrize("document", NAMING)
-def test_settings_metrics_and_alerts_that_are_named_exist(document: str) -> None:
+def test_settings_and_metrics_that_are_named_exist(document: str) -> None:
     """No document speaks of a name that the code does not have."""
     settings = setting_names()
     named = set(re.findall(r"\b(?:CONDUIT|EXPORTER|OTEL)_[A-Z_]*[A-Z]\b", text_of(document)))
@@ -171,6 +170,11 @@ def test_settings_metrics_and_alerts_that_are_named_exist(document: str) -> None
     metrics = {metric.name + end for metric in CATALOGUE for end in _OF_A_HISTOGRAM}
     shown = set(re.findall(r"\bconduit_[a-z_]*[a-z]\b", text_of(document)))
     assert shown <= metrics
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/OPERATING.md", "docs/SECURITY.md"])
+def test_alerts_that_are_named_exist(document: str) -> None:
+    """Nobody looks for an alert that has another name now."""
     assert set(re.findall(r"`(Conduit[A-Z]\w+)`", text_of(document))) <= alerts().keys()
 
 
@@ -219,9 +223,17 @@ def test_no_command_of_the_design_is_missing() -> None:
 
 def test_no_path_of_the_design_is_missing() -> None:
     """What scrapers and probes ask stays there, and README names each."""
-    site = new_site(registry=CollectorRegistry(), not_ready=tuple, status=dict)
+
+    async def nothing(*_: object) -> Mapping[str, Any]:
+        return {}
+
+    site = new_site(
+        registry=CollectorRegistry(), not_ready=tuple, status=nothing, runs=nothing, run=nothing
+    )
     served = {route.path for route in site.routes if isinstance(route, Route)}
     assert served >= PATHS
     named = {row[0].strip("`") for row in rows(section("README.md", "HTTP"))}
     assert named >= PATHS
-    assert {re.sub(r"\{[^}]*\}", "<id>", path) for path in served} - {"/style.css"} == named
+    assert {path.replace("{ids:path}", "<agent>/<run>") for path in served} - {
+        "/style.css"
+    } == named

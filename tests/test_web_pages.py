@@ -1,6 +1,5 @@
 """The pages as a browser gets them: what they say, and that no text in them can do anything."""
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -47,7 +46,7 @@ ELEMENTS = re.compile(
 )
 ATTRIBUTES = re.compile(
     "lang|charset|name|content|rel|href|class|id|aria-[a-z]+|role|tabindex|datetime|title|scope|"
-    "method|action|value|selected|type|x|width|height|fill|patternunits|patterntransform"
+    "method|action|value|selected|type|x|width|height|fill|transform|patternunits|patterntransform"
 )
 
 Serve = Callable[[Deployment], Served]
@@ -306,7 +305,7 @@ def test_failures_outlive_successes_among_the_recent_runs() -> None:
     """Twenty in all, ten of them failures however old, newest first."""
 
     def summary(no: int, status: str) -> RunSummary:
-        fields = {field.name: None for field in dataclasses.fields(RunSummary)}
+        fields = dict.fromkeys(RunSummary._fields)
         return RunSummary(**{**fields, "no": no, "ended_ns": no, "status": status})  # type: ignore[arg-type]
 
     newest = [summary(no, "completed") for no in range(100, 80, -1)]
@@ -494,7 +493,9 @@ def test_times_that_nobody_measured_are_drawn_as_such(
     assert (root["duration_ns"], first["duration_ns"]) == (4 * SECOND_NS, None)
     assert (second["duration_ns"], second["failed"]) == (2_500_000_000, True)
     html = served.ask("/runs/ag1/ar1").text
-    drawn = re.findall(r'<rect class="(?:fill|drawn)" x="[^"]+" width="([^"]+)"', html)
+    drawn = re.findall(
+        r'<rect class="(?:fill|drawn)"(?: transform="[^"]+")? x="[^"]+" width="([^"]+)"', html
+    )
     assert drawn == ["100.0%", "2", "14", "62.5%", "2"]
     text = see(served, "/runs/ag1/ar1").text
     assert "Conduit told no time: the mark shows the order alone" in text

@@ -33,7 +33,7 @@ class LedgerOutbox:
     ) -> None:
         """Record what became of traces."""
         await self._gate.transact(
-            lambda ledger: ledger.settle(
+            lambda ledger: ledger.traces.settle(
                 results,
                 now_ns=now_ns,
                 spans_delivered=spans_delivered,
@@ -43,7 +43,7 @@ class LedgerOutbox:
 
     async def unpark(self) -> None:
         """Make every parked trace due now."""
-        await self._gate.transact(lambda ledger: ledger.unpark())
+        await self._gate.transact(lambda ledger: ledger.traces.unpark())
 
 
 class ReplayOutbox:

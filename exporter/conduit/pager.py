@@ -1,18 +1,21 @@
 """How a list is read page by page; the one place that knows dead, circling and empty cursors.
 
-Used for every list, of runs, agents or workspaces. It makes no request and keeps no row.
+Used for every list, of runs, agents or workspaces. It keeps no row and retries nothing.
 """
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from exporter.conduit.models import Page
-from exporter.errors import SourceError, SourceNotFound, SourceRejected
+from exporter.errors import SourceError, SourceMalformed, SourceNotFound, SourceRejected
 
 # So many empty pages in a row that promise more are a fault of the list.
 EMPTY_PAGES_MAX: Final = 50
 # After so many readings from the head that brought nothing new, the list is left to rest.
 RESTARTS_MAX: Final = 3
+
+T = TypeVar("T")
 
 
 class Step(Enum):
@@ -82,3 +85,28 @@ class Pager:
     def found_news(self) -> None:
         """What was read since the last restart brought something new."""
         self.restarts = 0
+
+
+async def read_pages(
+    fetch: Callable[[str | None], Awaitable[Page[T]]],
+) -> AsyncIterator[Page[T]]:
+    """The pages of a list, from its head, one request each; rows may come twice.
+
+    `fetch` asks for the page behind a cursor. Raises SourceError, also where the list's cursors do
+    not lead to its end.
+    """
+    pager = Pager()
+    while True:
+        try:
+            page = await fetch(pager.cursor)
+        except SourceError as exc:
+            step = pager.reject(exc)
+            if step is None:
+                raise
+        else:
+            step = pager.accept(page)
+            yield page
+        if step is Step.END:
+            return
+        if step is Step.REST:
+            raise SourceMalformed(f"A list cannot be read whole: {pager.reason}")

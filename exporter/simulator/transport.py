@@ -1,7 +1,6 @@
 """The simulated Conduit behind httpx, without sockets: for tests and simulated days.
 
-Fails the way httpx's own transport does: the same exceptions at the same moments, after waiting as
-long as the request's timeouts say.
+Fails with the exceptions of httpx's own transport.
 """
 
 from collections.abc import AsyncIterator
@@ -41,17 +40,12 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         latency_s = self._rng.uniform(*self._latency_s) if self._latency_s[1] else 0.0
         if latency_s:
             await self._clock.sleep(latency_s / 2)
-        asked_ns = self._conduit.data.present_ns()
         # httpx's headers find names in any case, so they serve as they are.
         response = self._conduit.handle(request.method, path, query, request.headers)
         if response.failure is not None and not response.body:
             await self._fail(response.failure, request)
-        rest_s = latency_s / 2
-        if rest_s > _read_timeout_s(request):
-            self._conduit.asked.note_lost(response, asked_ns)
-            await self._fail(Failure.READ_TIMEOUT, request)
-        if rest_s:
-            await self._clock.sleep(rest_s)
+        if latency_s:
+            await self._clock.sleep(latency_s / 2)
         length = len(response.body) + (response.failure is not None)
         return httpx.Response(
             response.status,
@@ -66,7 +60,8 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             case Failure.CONNECT_ERROR:
                 raise httpx.ConnectError("All connection attempts failed", request=request)
             case Failure.READ_TIMEOUT:
-                await self._clock.sleep(_read_timeout_s(request))
+                timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
+                await self._clock.sleep(timeouts.get("read") or _NO_TIMEOUT_S)
                 raise httpx.ReadTimeout("", request=request)
             case Failure.DISCONNECT:
                 raise httpx.RemoteProtocolError(
@@ -84,8 +79,3 @@ class _Body(httpx.AsyncByteStream):
         yield self._response.body
         if self._response.failure is not None:
             raise httpx.RemoteProtocolError("peer closed connection without sending complete body")
-
-
-def _read_timeout_s(request: httpx.Request) -> float:
-    timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
-    return timeouts.get("read") or _NO_TIMEOUT_S

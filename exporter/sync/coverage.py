@@ -19,8 +19,11 @@ _AHEAD_NS: Final = 300 * 1_000_000_000
 
 
 def oldest_ns(page: Page[Run]) -> int | None:
-    """The earliest creation on a page; None where it holds no readable run."""
-    return min((run.created_ns for run in page.rows), default=None)
+    """The creation of a page's last row; None where it holds no readable run.
+
+    Lists go from the newest to the oldest: one row that is misdated in between says nothing.
+    """
+    return page.rows[-1].created_ns if page.rows else None
 
 
 def cover_head(

@@ -280,7 +280,7 @@ class _Wanted:
         if self._now.once:
             return None
         for agent in sorted(agents, key=lambda one: one.reread_due_s):
-            if not agent.scanned or not self._may_read(agent, Slot.REREAD, Slot.REREAD):
+            if not agent.shown or not self._may_read(agent, Slot.REREAD, Slot.REREAD):
                 continue
             if agent.reread is not None:
                 return ReadAgain(agent.id, "a second reading goes on")

@@ -401,15 +401,8 @@ class AgentReader:
         run_id = request.run_id
         answer = await self._client.run(workspace_id=workspace_id, agent_id=agent.id, run_id=run_id)
         if isinstance(answer, Unreadable):
-            logger.warning(
-                "run %s of agent %s is quarantined (%s): %s",
-                run_id,
-                agent.id,
-                answer.reason,
-                answer.detail,
-            )
-            await self.give_up(agent, run_id, answer.reason)
-            return
+            # Its list told enough to count it: asked again like any other that failed.
+            raise SourceRejected(f"The run cannot be understood: {answer.detail}")
         run = answer.run
         awaited = agent.awaits_detail(run_id)
         if awaited and not run.terminal:
@@ -504,9 +497,7 @@ class AgentReader:
     def _look_again(self, agent: AgentState, run: Run) -> Retry:
         retry = agent.run_retries.get(run.id)
         in_flight = [one for one in agent.progress.in_flight if one.id == run.id]
-        wait_s = self._poll_s
-        if run.id not in agent.wanted:
-            wait_s = sweep_interval_s(in_flight, self._time.now_ns(), self._poll_s)
+        wait_s = sweep_interval_s(in_flight, self._time.now_ns(), self._poll_s)
         return Retry(0 if retry is None else retry.attempts, self._clock.monotonic_s() + wait_s)
 
     def _learn(self, agent: AgentState, recorded: Recorded) -> None:

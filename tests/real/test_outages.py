@@ -83,7 +83,8 @@ def test_a_run_that_an_outage_pushed_off_the_first_page_is_settled(
     with conduit.away():
         exporter.wait_value("conduit_up", 0)
         add_runs(conduit, 250)
-        conduit.call(lambda one: one.data.revise_run(in_flight.id, completed_ns=run.completed_ns))
+        conduit.call(lambda one: one.data.delete_run(in_flight.id))
+        conduit.add_run(in_flight._replace(completed_ns=run.completed_ns), content)
 
     runs = conduit.ended_runs()
     assert len(runs) == 252
