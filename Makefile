@@ -15,6 +15,9 @@ install := $(python) -m pip install --quiet --disable-pip-version-check --no-com
 compile := $(VENV)/bin/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make requirements"
 
+# Two processes; what a file's tests share is made once.
+pytest := $(python) -m pytest -n 2 --dist loadfile
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo run test lint check format real-parts bench requirements sbom clean
@@ -29,7 +32,7 @@ run: $(ENV_FILE) $(VENV)/.runtime ## Run the daemon with the settings of config.
 	@$(python) -m exporter --env-file $(ENV_FILE) run $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests (ARGS="tests/test_ledger.py -k torn")
-	@$(python) -m pytest $(ARGS)
+	@$(pytest) $(ARGS)
 
 lint: $(VENV)/.dev ## Check format, lint, types, the direction of imports and declared dependencies
 	@$(VENV)/bin/ruff format --check .
@@ -39,7 +42,7 @@ lint: $(VENV)/.dev ## Check format, lint, types, the direction of imports and de
 	@$(VENV)/bin/deptry .
 
 check: lint ## Check everything, as CI does: lint, then the tests with their branch coverage
-	@$(python) -m pytest --cov --cov-report=term
+	@$(pytest) --cov --cov-report=term
 	@$(VENV)/bin/coverage report --include='exporter/convert/*' --fail-under=100 >/dev/null || { \
 		$(VENV)/bin/coverage report --include='exporter/convert/*'; \
 		echo "exporter/convert is pure: its tests cover every branch"; \

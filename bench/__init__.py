@@ -1,5 +1,4 @@
-"""Benchmarks: what the exporter costs and how close it comes to what is possible.
+"""Measures what the exporter costs: requests and delays, memory, processor time, disk.
 
-Apart from the tests: nothing here decides whether a change is right. Figures about speed are ratios
-taken in one run, so that they mean the same on every machine.
+`python -m bench` prints a table. Nothing in the package or its tests imports this.
 """

@@ -1,183 +1,192 @@
-"""The exporter as a real process between a simulated Conduit and a sink, each a process too.
+"""The real daemon between a simulated Conduit and a trace backend, each a process of its own.
 
-Reads what the kernel says of the exporter alone; ends everything that it started.
+Reads what the kernel says of the daemon alone; ends everything that it started.
 """
 
 import contextlib
 import http.client
 import json
 import os
+import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from bench.worlds import TOKEN
+from bench.conduit_server import TOKEN
 from tests.real.processes import Process, eventually, free_port
 
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
-_START_S: Final = 60.0
-_POLL_S: Final = 0.005
 MIB: Final = 1 << 20
+WAIT_S: Final = 600.0
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_POLL_S: Final = 0.005
+# httpx loads rich and pygments where a developer's tools have brought them; an installation of the
+# exporter is without them.
+_RUN: Final = "import sys; sys.modules['rich'] = None; from exporter.cli import main; main()"
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """An answer of the exporter's own server and how long it took."""
+class _Server:
+    """A process that serves HTTP on a port of its own while the block lasts."""
 
-    status: int
-    body: bytes
-    seconds: float
+    def __init__(self, folder: Path, name: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / f"{name}-{self.port}.log"
+        self.process: Process
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stop()
 
 
-class Deployment:
-    """Conduit and sink, running; starts one exporter after the other between them."""
+class Conduit(_Server):
+    """A simulated Conduit, with options of `bench.conduit_server`."""
 
-    def __init__(
-        self, folder: Path, conduit_port: int, sink_port: int, stack: contextlib.ExitStack
-    ) -> None:
-        self.folder = folder
-        self.base_url = f"http://127.0.0.1:{conduit_port}"
-        self.sink_port = sink_port
-        self.otlp = f"http://127.0.0.1:{sink_port}"
-        self.ids = folder / "ids"
-        self.asked = folder / "asked.json"
-        self._stack = stack
-        self._conduit: Process | None = None
-        self._started = 0
-
-    def start_conduit(self, *, agents: int = 1, runs: int = 0) -> None:
-        """A Conduit of so many agents with so many ended runs in all."""
-        self._conduit = self._stack.enter_context(
-            Process(
-                [
-                    *(sys.executable, "-m", "bench.conduit_server"),
-                    *("--port", self.base_url.rpartition(":")[2]),
-                    *("--agents", str(agents), "--runs", str(runs)),
-                    *("--ids", self.ids, "--asked", self.asked),
-                ],
-                log=self.folder / "conduit.log",
-            )
+    def __init__(self, folder: Path, *options: str) -> None:
+        super().__init__(folder, "conduit")
+        self.process = Process(
+            [sys.executable, "-m", "bench.conduit_server", f"--port={self.port}", *options],
+            log=self.log,
         )
-        self._conduit.wait_http(f"{self.base_url}/v1/workspaces", timeout_s=_START_S)
-
-    def stop_conduit(self) -> dict[str, int]:
-        """End it; the requests that it was asked, by endpoint."""
-        assert self._conduit is not None  # noqa: S101 - only called once it is started
-        self._conduit.stop()
-        counts: dict[str, int] = json.loads(self.asked.read_text())
-        return counts
-
-    def received(self) -> int:
-        """How many traces the sink has taken."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.sink_port, timeout=10)
-        try:
-            connection.request("GET", "/")
-            traces: int = json.loads(connection.getresponse().read())["traces"]
-            return traces
-        finally:
-            connection.close()
-
-    @contextlib.contextmanager
-    def exporter(self, ledger: Path, **settings: str) -> Iterator["ExporterProcess"]:
-        """An exporter on this ledger, ended when the block is left."""
-        self._started += 1
-        port = free_port()
-        env = {
-            "CONDUIT_API_TOKEN": TOKEN,
-            "CONDUIT_BASE_URL": self.base_url,
-            "EXPORTER_LEDGER": f"sqlite:///{ledger}",
-            "EXPORTER_LISTEN": f"127.0.0.1:{port}",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp,
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            **settings,
-        }
-        log = self.folder / f"exporter-{self._started}.log"
-        with ExporterProcess.start(env, port=port, log=log) as process:
-            yield process
+        self.process.wait_http(f"{self.url}/v1/workspaces", timeout_s=WAIT_S)
 
 
-@dataclass(frozen=True, slots=True)
-class ExporterProcess:
-    """A running exporter."""
+class Sink(_Server):
+    """A trace backend that counts what it took."""
 
-    process: Process
-    port: int
-    started_s: float
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "sink")
+        self.process = Process(
+            [sys.executable, "-m", "bench.sink", f"--port={self.port}"], log=self.log
+        )
+        self.process.wait_http(self.url, timeout_s=WAIT_S)
 
-    @classmethod
-    @contextlib.contextmanager
-    def start(cls, env: Mapping[str, str], *, port: int, log: Path) -> Iterator["ExporterProcess"]:
-        """Start the daemon, and end it when the block is left."""
-        started_s = time.monotonic()
-        with Process([sys.executable, "-m", "exporter", "run"], log=log, env=env) as process:
-            yield cls(process, port, started_s)
+    def wait_traces(self, count: int) -> None:
+        """Until it has taken so many traces."""
+        eventually(
+            lambda: True if self.traces() >= count else None,
+            what=f"{count} traces",
+            timeout_s=WAIT_S,
+        )
+
+    def traces(self) -> int:
+        """How many traces it has taken."""
+        _, body, _ = get(self.url, "/")
+        return int(json.loads(body)["traces"])
+
+
+class Daemon(_Server):
+    """The exporter on this ledger."""
+
+    def __init__(self, conduit: Conduit, sink: Sink, ledger: Path, **settings: str) -> None:
+        super().__init__(ledger.parent, "exporter")
+        self._started_s = time.monotonic()
+        self.process = Process(
+            [sys.executable, "-c", _RUN, "run"],
+            log=self.log,
+            env={
+                "CONDUIT_API_TOKEN": TOKEN,
+                "CONDUIT_BASE_URL": conduit.url,
+                "EXPORTER_LEDGER": f"sqlite:///{ledger}",
+                "EXPORTER_LISTEN": f"127.0.0.1:{self.port}",
+                "EXPORTER_LOG_LEVEL": "warning",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                **settings,
+            },
+        )
 
     def first_metrics(self) -> float:
-        """Seconds from the start of the process to its first answer on /metrics."""
+        """Wait for the first answer on /metrics; the seconds since the start."""
         while True:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                if self.get("/metrics").status == http.HTTPStatus.OK:
-                    return time.monotonic() - self.started_s
-            if self.process.returncode is not None or time.monotonic() > self.started_s + _START_S:
+                if get(self.url, "/metrics")[0] == http.HTTPStatus.OK:
+                    return time.monotonic() - self._started_s
+            if self.process.returncode is not None or time.monotonic() > self._started_s + WAIT_S:
                 raise RuntimeError(f"the exporter did not start:\n{self.process.tail()}")
             time.sleep(_POLL_S)
 
     def wait_ready(self) -> None:
-        """Until its first scan is complete."""
+        """Until the first scan of every agent is complete."""
         self.first_metrics()
         eventually(
-            lambda: True if self.get("/-/ready").status == http.HTTPStatus.OK else None,
+            lambda: True if get(self.url, "/-/ready")[0] == http.HTTPStatus.OK else None,
             what="ready",
-            timeout_s=_START_S,
+            timeout_s=WAIT_S,
         )
 
-    def get(self, path: str) -> Answered:
-        """Ask its own server, over a new connection."""
-        begin_s = time.perf_counter()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            body = response.read()
-            return Answered(response.status, body, time.perf_counter() - begin_s)
-        finally:
-            connection.close()
+    def wait_runs(self, count: int) -> None:
+        """Until so many runs are counted."""
+        self.first_metrics()
+        eventually(
+            lambda: True if self.metric("conduit_runs_total") >= count else None,
+            what=f"{count} counted runs",
+            timeout_s=WAIT_S,
+        )
+
+    def wait_settled(self) -> None:
+        """Until no run waits for its detail and no trace for its delivery."""
+        waiting = ("conduit_exporter_runs_awaiting_detail", "conduit_exporter_traces_pending")
+        eventually(
+            lambda: True if not any(map(self.metric, waiting)) else None,
+            what="nothing left to trace",
+            timeout_s=WAIT_S,
+        )
 
     def metric(self, name: str) -> float:
         """The sum of a metric's series."""
-        lines = self.get("/metrics").body.decode().splitlines()
+        lines = get(self.url, "/metrics")[1].decode().splitlines()
         return sum(
             float(line.rpartition(" ")[2])
             for line in lines
             if line.startswith((f"{name} ", f"{name}{{"))
         )
 
+    def milliseconds(self, path: str, *, times: int) -> float:
+        """The median time of an answer, each over a new connection."""
+        seconds = []
+        for _ in range(times):
+            status, _, elapsed_s = get(self.url, path)
+            if status != http.HTTPStatus.OK:
+                raise RuntimeError(f"{path} answered {status}")
+            seconds.append(elapsed_s)
+        return 1000 * statistics.median(seconds)
+
     def processor_s(self) -> float:
         """User and system time of the process so far, all threads."""
         stat = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / _TICKS
 
-    def memory_bytes(self, name: str = "VmRSS") -> int:
-        """What the kernel says of its memory: VmRSS now, VmHWM at most."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) * 1024
-        raise LookupError(name)
+    def core_percent(self, *, seconds: float) -> float:
+        """The share of one core that the process takes from now on for so long."""
+        begin_s, spent_s = time.monotonic(), self.processor_s()
+        time.sleep(seconds)
+        return 100 * (self.processor_s() - spent_s) / (time.monotonic() - begin_s)
+
+    def rss_mib(self) -> float:
+        """Its resident memory now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024 / MIB
+
+    def stop(self) -> float:
+        """Send SIGTERM; the seconds until it has ended. Raises RuntimeError unless with 0."""
+        begin_s = time.monotonic()
+        code = self.process.stop(timeout_s=WAIT_S)
+        if code != 0:
+            raise RuntimeError(f"the exporter ended with {code}:\n{self.process.tail()}")
+        return time.monotonic() - begin_s
 
 
-@contextlib.contextmanager
-def deployed(folder: Path) -> Iterator[Deployment]:
-    """A sink that runs, and the addresses of all."""
-    with contextlib.ExitStack() as stack:
-        conduit_port, sink_port = free_port(), free_port()
-        sink = stack.enter_context(
-            Process(
-                [sys.executable, "-m", "bench.sink", "--port", str(sink_port)],
-                log=folder / "sink.log",
-            )
-        )
-        sink.wait_http(f"http://127.0.0.1:{sink_port}/", timeout_s=_START_S)
-        yield Deployment(folder, conduit_port, sink_port, stack)
+def get(url: str, path: str) -> tuple[int, bytes, float]:
+    """Status, body and seconds of an answer, over a new connection."""
+    begin_s = time.perf_counter()
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read(), time.perf_counter() - begin_s
+    finally:
+        connection.close()

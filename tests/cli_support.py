@@ -1,29 +1,8 @@
-"""What tests of commands share: a process without the developer's settings, and calls."""
+"""What tests of commands share: calls that show no traceback."""
 
-import logging
-import os
-from collections.abc import Iterator
-
-import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli.commands import cli
-
-OURS = ("CONDUIT_", "EXPORTER_", "OTEL_")
-
-
-@pytest.fixture(autouse=True)
-def plain_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """None of the developer's settings, and the process's log given back as it was."""
-    for name in list(os.environ):
-        if name.startswith(OURS):
-            monkeypatch.delenv(name)
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def invoke(*arguments: str, **environ: str) -> Result:

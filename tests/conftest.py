@@ -1,6 +1,50 @@
-"""What holds for every test: properties are tried without a clock, and the same each time."""
+"""What holds for every test.
 
+None of the developer's settings; logging given back as it was; properties tried without a clock,
+the same each time.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from tests.delivery_support import Certificates, make_certificates
 
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("suite")
+
+_OURS = ("CONDUIT_", "EXPORTER_", "OTEL_")
+# No setting of the exporter: it makes a missing real part a failure.
+_KEPT = "CONDUIT_EXPORTER_REQUIRE_REAL_PARTS"
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests set what they mean to be set."""
+    for name in list(os.environ):
+        if name.startswith(_OURS) and name != _KEPT:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Commands and servers configure the whole process's loggers."""
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    levels = {name: logging.getLogger(name).level for name in root.manager.loggerDict}
+    level = root.level
+    yield
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name in root.manager.loggerDict:
+        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Of a server, a client and strangers, made once: openssl takes a moment."""
+    return make_certificates(tmp_path_factory.mktemp("tls"))

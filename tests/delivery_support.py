@@ -5,8 +5,8 @@ import gzip
 import shutil
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+from tests.conduit_support import http_answer, serving
+
 LIMIT_S = 30
 DROP = b""
 PROTOBUF = "Content-Type: application/x-protobuf"
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def encode_trace(number: int, *, name: str = "execute_tool") -> bytes:
@@ -41,37 +41,7 @@ def partial_success(rejected_spans: int, message: str = "") -> bytes:
     return bytes(answer.SerializeToString())
 
 
-def http_answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """An HTTP/1.1 answer with a correct length."""
-    lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
 ACCEPT = http_answer(b"", PROTOBUF)
-
-
-@asynccontextmanager
-async def serving(serve: Serve, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Serve connections on loopback, at the port that is given; leave none behind."""
-    tasks: set[asyncio.Task[None] | None] = set()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.current_task())
-        try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):  # the client gave up
-                await serve(reader, writer)
-        finally:
-            writer.close()
-            with suppress(ConnectionError, ssl.SSLError):
-                await writer.wait_closed()
-
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
-    try:
-        yield listening.sockets[0].getsockname()[1]
-    finally:
-        listening.close()
-        await listening.wait_closed()
-        await asyncio.gather(*(task for task in tasks if task is not None))
 
 
 @dataclass(frozen=True)
@@ -126,7 +96,8 @@ async def backend(
             if b"connection: close" in answer.lower():
                 return
 
-    async with serving(serve, tls=tls) as server.port:
+    async with serving(serve, tls=tls) as url:
+        server.port = int(url.rpartition(":")[2])
         try:
             yield server
         finally:

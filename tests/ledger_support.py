@@ -76,5 +76,7 @@ def settle(ledger: Ledger, *settlements: Settlement, now_ns: int = START_NS) -> 
     """Record what became of traces."""
     do(
         ledger,
-        lambda one: one.settle(settlements, now_ns=now_ns, spans_delivered=2, spans_rejected=0),
+        lambda one: one.traces.settle(
+            settlements, now_ns=now_ns, spans_delivered=2, spans_rejected=0
+        ),
     )

@@ -134,7 +134,9 @@ class Deployment:
             parked = START_NS + HOUR_NS if trace is TraceState.PENDING and reason else None
             if trace is not TraceState.PENDING or parked:
                 settlement = Settlement(stored.no, trace, parked_until_ns=parked, reason=reason)
-                one.settle([settlement], now_ns=START_NS, spans_delivered=1, spans_rejected=0)
+                one.traces.settle(
+                    [settlement], now_ns=START_NS, spans_delivered=1, spans_rejected=0
+                )
             return one.runs.progress(agent.no)
 
         agent.update(self.do(work))

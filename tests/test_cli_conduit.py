@@ -18,7 +18,6 @@ from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.runs import SECOND_NS
 from exporter.simulator.server import listening_socket, serve
 from tests.cli_support import invoke as call
-from tests.cli_support import plain_process  # noqa: F401 - used by every test
 from tests.fakes import FakeClock
 from tests.simulator_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
 
@@ -33,7 +32,7 @@ def serving(conduit: SimulatedConduit) -> Iterator[str]:
 
     async def session() -> None:
         told = asyncio.Event()
-        async with serve(conduit, clock=SystemClock()) as url:
+        async with serve(conduit) as url:
             started.put((url, asyncio.get_running_loop(), told))
             await told.wait()
 
@@ -97,7 +96,7 @@ def test_check_tells_all_that_a_start_needs(environ: dict[str, str], tmp_path: P
         f"ok      token: accepted; workspaces: {WS1}, {WS2}",
         f"ok      workspace {WS1}: 2 agents are listed",
         f"ok      workspace {WS2}: 1 agent is listed",
-        "ok      ledger: will be created",
+        f"ok      ledger: {tmp_path}/ledger.db will be created",
         "ok      trace backend: none: metrics only",
     ]
     assert list(tmp_path.iterdir()) == []
@@ -153,7 +152,7 @@ def test_check_says_why_conduit_does_not_answer(
 def test_check_looks_at_a_ledger_that_is_there(environ: dict[str, str], tmp_path: Path) -> None:
     """One that can be used is not changed; another program's is refused and left as it is."""
     assert invoke(environ, "once").exit_code == 0
-    assert "ok      ledger: can be opened and written\n" in invoke(environ, "check").stdout
+    assert "ledger.db can be opened and written\n" in invoke(environ, "check").stdout
     foreign = tmp_path / "foreign.db"
     with contextlib.closing(sqlite3.connect(foreign)) as database:
         database.execute("CREATE TABLE notes (text)")
@@ -179,9 +178,13 @@ def test_once_reads_and_delivers_all_that_is_visible(
         f"{at + 1:032x}" for at in range(3)
     ]
     assert BOTH not in result.output
+    assert "traces delivered: 3" in result.stderr
+    assert "runs counted: 3" in result.stderr
     details = conduit.asked.total
     again = invoke(environ, "once")
     assert (again.exit_code, again.stdout) == (0, "")
+    assert "traces delivered: 0" in again.stderr
+    assert "runs counted: 0" in again.stderr
     assert conduit.asked.total - details < details
 
 
@@ -231,7 +234,7 @@ def test_trace_id_leaves_a_held_ledger_alone(environ: dict[str, str], tmp_path: 
     )
     try:
         result = invoke(environ, "trace-id", AG1, "ar771")
-        assert "ok      ledger: is held by a running exporter\n" in invoke(environ, "check").stdout
+        assert "ledger.db is held by a running exporter\n" in invoke(environ, "check").stdout
     finally:
         held.close()
     assert (result.stdout, result.stderr) == (f"{2:032x}\n", "found in the Conduit API\n")

@@ -18,7 +18,6 @@ import pytest
 from exporter.simulator.scenario import DEMO_TOKEN
 
 ROOT = Path(__file__).parent.parent
-OURS = ("CONDUIT_", "EXPORTER_", "OTEL_")
 DEADLINE_S = 60.0
 
 
@@ -26,13 +25,12 @@ class Process:
     """A command that runs, with what it has said so far; killed where it outlives the deadline."""
 
     def __init__(self, *arguments: str, cwd: Path, **environ: str) -> None:
-        plain = {name: text for name, text in os.environ.items() if not name.startswith(OURS)}
         self.lines: list[str] = []
         self._coming: SimpleQueue[str | None] = SimpleQueue()
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=cwd,
-            env={**plain, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environ},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

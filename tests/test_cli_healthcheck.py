@@ -9,10 +9,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import pytest
 from click.testing import Result
 
-from tests.cli_support import invoke, plain_process  # noqa: F401 - the fixture of every test
+from tests.cli_support import invoke
 from tests.delivery_support import make_certificates
 
 
@@ -93,16 +92,6 @@ def test_nobody_there_is_1() -> None:
     assert (waited.exit_code, refused.exit_code) == (1, 1)
     assert waited.stdout == f"http://{listen}/-/healthy does not answer: timed out\n"
     assert "does not answer: [Errno 111] Connection refused" in refused.stdout
-
-
-@pytest.mark.parametrize("everywhere", ["0.0.0.0", ""])
-def test_a_daemon_that_listens_everywhere_is_asked_on_the_loopback(everywhere: str) -> None:
-    """The address to listen on is none that can be called."""
-    with answering(200, b"Healthy.\n") as (listen, _):
-        port = listen.rpartition(":")[2]
-        result = healthcheck(f"{everywhere}:{port}")
-    assert result.exit_code == 0
-    assert result.stdout.startswith(f"http://127.0.0.1:{port}/")
 
 
 def test_tls_is_spoken_where_the_daemon_speaks_it(tmp_path: Path) -> None:

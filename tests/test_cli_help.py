@@ -9,14 +9,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-import exporter
 from exporter.app import checks, daemon
 from exporter.app import demo as app_demo
 from exporter.app.demo import DemoOptions
 from exporter.cli.commands import cli
 from exporter.errors import ConfigError, LedgerLocked, SourceUnauthorized
 from exporter.settings.model import Settings
-from tests.cli_support import OURS, invoke, plain_process  # noqa: F401 - the fixture of every test
+from tests.cli_support import invoke
 
 TOKEN = "cdt_hunter2"
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -49,15 +48,6 @@ def test_every_command_explains_itself(name: str) -> None:
     assert max(map(len, helped(name).splitlines())) <= 80
     options = [one for one in command.params if isinstance(one, click.Option)]
     assert all((one.help or "").endswith((".", "]")) for one in options)
-
-
-def test_the_version_is_the_package_s() -> None:
-    """`--version` needs no settings."""
-    result = invoke("--version")
-    assert (result.exit_code, result.stdout) == (
-        0,
-        f"conduit-exporter, version {exporter.__version__}\n",
-    )
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,7 @@ from exporter.conduit.client import Endpoint
 from exporter.conduit.models import (
     Agent,
     Page,
-    Reason,
     RunDetail,
-    Unreadable,
     Workspace,
     parse_id,
 )
@@ -134,15 +131,6 @@ def test_no_id_alters_the_path(workspace_id: str, agent_id: str, run_id: str) ->
     assert httpx.QueryParams(query).multi_items() == [("workspace_id", workspace_id)]
 
 
-@pytest.mark.parametrize("bad", ["", ".", "..", " "])
-def test_what_cannot_be_an_id_costs_no_request(bad: str) -> None:
-    """A step up the path would ask for something else."""
-    talk = converse()
-    with pytest.raises(SourceRejected):
-        asyncio.run(talk.client.agent(bad))
-    assert (talk.requests, talk.observed) == ([], [])
-
-
 # --- answers ---------------------------------------------------------------------------------
 
 
@@ -164,17 +152,6 @@ def test_workspaces_agents_and_runs_are_read_with_the_answers_date() -> None:
     assert talk.client.date_ns == DATE_NS
 
 
-@pytest.mark.parametrize("wrap", [lambda row: row, lambda row: {"data": row}])
-def test_an_agent_is_read_with_or_without_a_wrapper(wrap: Callable[[Any], Any]) -> None:
-    """The page of this endpoint is not as explicit as that of get-run."""
-    row = {"id": "ag1", "workspace_id": "ws1", "name": "Concierge"}
-    talk = converse(json_answer(wrap(row)), json_answer({"data": {"id": "ag1"}}))
-    assert asyncio.run(talk.client.agent("ag1")) == Agent("ag1", "ws1", "Concierge")
-    assert talk.requests[0].url.path == "/v1/agents/ag1"
-    with pytest.raises(SourceMalformed, match="no agent"):
-        asyncio.run(talk.client.agent("ag1"))
-
-
 def test_a_run_is_known_by_either_of_its_ids_and_another_run_is_refused() -> None:
     """A cache in between must not put one run's trace under another's name."""
     talk = converse(
@@ -186,20 +163,6 @@ def test_a_run_is_known_by_either_of_its_ids_and_another_run_is_refused() -> Non
     for _ in range(2):
         with pytest.raises(SourceMalformed, match="another run"):
             asyncio.run(run_call(talk.client))
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (as_json({"data": documented_run() | {"total_cost": -1}}), Reason.COST),
-        (as_json({"data": {}}), Reason.CREATED_AT),
-    ],
-)
-def test_a_run_at_fault_is_unreadable(body: bytes, reason: str) -> None:
-    """The answer came as it should; asking again would change nothing."""
-    detail = asyncio.run(run_call(converse(httpx.Response(200, content=body)).client))
-    assert isinstance(detail, Unreadable)
-    assert (detail.run_id, detail.reason) == (RUN, reason)
 
 
 @pytest.mark.parametrize("endpoint", Endpoint)
@@ -285,15 +248,10 @@ def test_a_redirect_is_not_followed_and_says_where_to_but_not_with_what() -> Non
         ([], (None, False)),
         (["0"], (0.0, False)),
         (["17"], (17.0, False)),
-        ([" 2.5 "], (2.5, False)),
-        (["3600"], (3600.0, False)),
         (["3601"], (3600.0, True)),
         (["1e9"], (3600.0, True)),
-        (["inf"], (3600.0, True)),
         (["-1"], (None, True)),
         (["nan"], (None, True)),
-        (["1_0"], (None, True)),
-        ([""], (None, True)),
         (["soon"], (None, True)),
         (["0", "30"], (30.0, False)),
         (["17, 18"], (18.0, False)),
@@ -301,7 +259,6 @@ def test_a_redirect_is_not_followed_and_says_where_to_but_not_with_what() -> Non
         (["5", "Fri, 03 Apr 2026 03:04:45 GMT"], (30.0, False)),
         (["Fri, 03 Apr 2026 05:04:15 GMT"], (3600.0, True)),
         (["Fri, 03 Apr 2026 03:04:14 GMT"], (None, True)),
-        (["Fri, 99 Apr 2026 03:04:14 GMT"], (None, True)),
     ],
     ids=str,
 )
@@ -431,29 +388,6 @@ def test_a_failed_call_is_one_request_and_one_observation(
         asyncio.run(CALLS[endpoint](talk.client))
     assert len(talk.requests) == 1
     assert [(what, status) for what, status, _ in talk.observed] == [(endpoint, code)]
-
-
-def test_a_cancelled_request_is_observed() -> None:
-    """It may have cost a request of the budget."""
-    under_way = asyncio.Event()
-
-    class Silent(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            under_way.set()
-            await asyncio.Event().wait()
-            raise AssertionError
-
-    async def scenario() -> None:
-        call = asyncio.create_task(talk.client.workspaces_page())
-        async with asyncio.timeout(10):
-            await under_way.wait()
-            call.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await call
-
-    talk = converse(transport=Silent())
-    asyncio.run(scenario())
-    assert [status for _, status, _ in talk.observed] == ["cancelled"]
 
 
 any_json = st.recursive(

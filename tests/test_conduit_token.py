@@ -26,11 +26,6 @@ def _replace(path: Path, content: str) -> None:
     other.rename(path)
 
 
-def test_a_text_is_trimmed() -> None:
-    """White space around it comes from shells and editors."""
-    assert TokenSource(text=f" {TOKEN}\r\n").current() == TOKEN
-
-
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -55,14 +50,6 @@ def test_an_unusable_token_is_refused_with_its_reason(
         source.current()
     for error in (refused.value, unread.value):
         assert not content.strip() or content.strip() not in str(error)
-
-
-def test_exactly_one_origin_is_needed(path: Path) -> None:
-    """Two tokens are as unusable as none."""
-    with pytest.raises(ConfigError):
-        TokenSource()
-    with pytest.raises(ConfigError):
-        TokenSource(text=TOKEN, path=path)
 
 
 def test_a_file_is_read_without_its_frame(path: Path) -> None:
@@ -91,13 +78,6 @@ def test_a_401_makes_it_read_again(path: Path) -> None:
     assert source.current() == TOKEN
     source.invalidate()
     assert source.current() == TOKEN[::-1]
-
-
-def test_a_text_survives_a_401() -> None:
-    """There is nowhere to read another from."""
-    source = TokenSource(text=TOKEN)
-    source.invalidate()
-    assert source.current() == TOKEN
 
 
 def test_half_a_rotation_keeps_the_token(path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.convert.content import content_json, content_text, output_messages
-from exporter.convert.text import CUT_MARK, MAX_BYTES, cut, is_tag, one_line, storable
+from exporter.convert.text import CUT_MARK, MAX_BYTES, cut, one_line, storable
 from tests.convert_support import ANY_JSON
 
 
@@ -39,15 +39,6 @@ def test_lines_and_names_are_printable() -> None:
     assert one_line("abcdef", max_chars=4) == "abc…"
     assert one_line("x" * 200) == "x" * 127 + "…"
     assert one_line("\u200b") == ""
-
-
-@pytest.mark.parametrize(
-    ("text", "tag"),
-    [("no_op", True), ("A", True), ("a b", False), ("", False), ("1a", False), ("é", False)],
-)
-def test_tags(text: str, *, tag: bool) -> None:
-    """A tag is one ASCII word."""
-    assert is_tag(text) is tag
 
 
 @pytest.mark.parametrize(

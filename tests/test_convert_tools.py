@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from exporter.convert.spans import ToolCall
 from exporter.convert.tools import MAX_SPANS, Tool, ToolCalls, read_tool_trace
-from tests.convert_support import ANY_JSON, FIXTURES, said, trace_of
+from exporter.convert.trace import ConvertOptions
+from tests.convert_support import ANY_JSON, CONTENT, FIXTURES, OPTIONS, said, trace_of
 from tests.factories import SECOND_NS
 
 T_NS = 1_775_185_455 * SECOND_NS
@@ -278,14 +279,14 @@ def test_an_item_with_too_little_has_no_time(item: Any) -> None:
     assert (tool.start_ns, tool.end_ns) == (None, None)
 
 
-def test_a_million_items_are_counted_and_a_thousand_shown() -> None:
+def test_many_items_are_counted_and_a_thousand_shown() -> None:
     """What has no span is counted all the same, and told on the root."""
-    trace = trace_of(*[{}] * 200_000, *[{"name": "pay", "error": "declined"}] * 3)
+    trace = trace_of(*[{}] * 50_000, *[{"name": "pay", "error": "declined"}] * 3)
 
     assert len(trace.spans) == 1 + MAX_SPANS
-    assert said(trace.spans[0])["conduit.run.tool_calls"] == 200_003
+    assert said(trace.spans[0])["conduit.run.tool_calls"] == 50_003
     assert trace.tools == Counter(
-        {ToolCall("unknown", failed=False): 200_000, ToolCall("pay", failed=True): 3}
+        {ToolCall("unknown", failed=False): 50_000, ToolCall("pay", failed=True): 3}
     )
 
 
@@ -306,3 +307,15 @@ def test_any_items_are_read(items: list[Any]) -> None:
 
     assert calls.counted.total() == len(calls.shown)
     assert repr(read(*items)) == repr(calls)
+
+
+@pytest.mark.parametrize("options", [OPTIONS, CONTENT], ids=["bare", "content"])
+@pytest.mark.parametrize("key", [None, "error", "output", "parts", "message", "tool_calls", "data"])
+def test_a_trace_as_deep_as_json_is_read_is_converted(
+    key: str | None, options: ConvertOptions
+) -> None:
+    """Nobody walks to the bottom, so the depth of a decoder is no matter here."""
+    value: Any = 1
+    for _ in range(900):
+        value = [value] if key is None else {key: value}
+    assert len(trace_of(value, {"name": "x", "error": value}, options=options).spans) == 3

@@ -3,7 +3,6 @@
 import json
 import re
 from collections import Counter
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -82,36 +81,6 @@ def test_the_documented_run_is_exactly_this_trace() -> None:
         "conduit.tool.index": 0,
         "conduit.tool.timing": "synthetic",
     }
-
-
-def test_content_is_added_where_it_is_asked_for_and_nothing_else_changes() -> None:
-    """The documented run with content: five attributes more, in the conventions' forms."""
-    bare, full = convert_json(example()), convert_json(example(), CONTENT)
-    root, tool = full.spans
-
-    assert set(said(root).items()) - set(said(bare.spans[0]).items()) == {
-        (
-            "gen_ai.output.messages",
-            (
-                '[{"role":"assistant","parts":[{"type":"text","content":"You\'re all set, your '
-                "reservation is confirmed for April 5th. Let me know if you need anything "
-                'else!"}],"finish_reason":"stop"}]'
-            ),
-        ),
-        ("conduit.contact.id", "co77c0dy0mgdpzmqz6tesry8w184002s"),
-        (
-            "conduit.reflection",
-            (
-                "Contact asked to confirm their booking. The reservation lookup returned an active "
-                "booking, so I confirmed it directly instead of escalating."
-            ),
-        ),
-    }
-    assert set(said(tool).items()) - set(said(bare.spans[1]).items()) == {
-        ("gen_ai.tool.call.arguments", '{"reservation_id":"res_123"}'),
-        ("gen_ai.tool.call.result", '{"status":"confirmed","check_in":"2026-04-05"}'),
-    }
-    assert set(said(bare.spans[0]).items()) <= set(said(root).items())
 
 
 SECRET = "Jane Doe's door code"
@@ -233,13 +202,6 @@ def test_ids_that_are_addresses_are_masked(
     assert "jane" not in f"{said(root)}{said(tool)}"
 
 
-def test_session_and_event_ids_are_masked_too() -> None:
-    """What only get-run tells is treated alike."""
-    (root,) = trace_of(session_id="+49 171 2345678", trigger_event_id="15551234567").spans
-
-    assert said(root)["session.id"] == said(root)["conduit.trigger.event_id"] == "[phone]"
-
-
 def test_a_long_id_is_cut_and_storable() -> None:
     """No id is longer than a backend takes, and none makes the encoder drop it."""
     (root,) = trace_of(session_id="a\0\ud800" + "x" * 9_999).spans
@@ -275,15 +237,6 @@ def test_names_carry_the_agent() -> None:
     assert said(root)["gen_ai.agent.name"] == said(tool)["gen_ai.agent.name"] == "Front desk"
 
 
-@pytest.mark.parametrize("name", [None, "", "\u200b\n"])
-def test_an_unknown_agent_has_no_name(name: str | None) -> None:
-    """Without a name, or where nothing of it prints, the root is called after the operation."""
-    (root,) = trace_of(agent_name=name).spans
-
-    assert root.name == "invoke_agent"
-    assert "gen_ai.agent.name" not in said(root)
-
-
 @pytest.mark.parametrize(
     ("field", "attribute"),
     [
@@ -303,17 +256,6 @@ def test_null_is_absent_never_zero(field: str, attribute: str) -> None:
     (root,) = trace_of(run=make_run(**over)).spans
 
     assert attribute not in said(root)
-
-
-def test_zero_is_a_value() -> None:
-    """A run that used and cost nothing says so."""
-    run = make_run(input_tokens=0, output_tokens=0, cost_usd=Decimal(0), duration_ns=0)
-    attributes = said(trace_of(run=run).spans[0])
-
-    assert attributes["gen_ai.usage.input_tokens"] == 0
-    assert attributes["gen_ai.usage.output_tokens"] == 0
-    assert attributes["conduit.run.cost_usd"] == 0.0
-    assert attributes["conduit.run.duration_ms"] == 0.0
 
 
 def test_the_base_url_is_the_server() -> None:
@@ -389,13 +331,6 @@ def test_a_failed_run_with_content_tells_all_of_the_error() -> None:
             "finish_reason": "error",
         }
     ]
-
-
-def test_a_contact_is_masked_like_other_content() -> None:
-    """Where guests write by mail or phone, the contact's id may be their address."""
-    (root,) = trace_of(run=make_run(contact_id="+49 171 2345678"), options=CONTENT).spans
-
-    assert said(root)["conduit.contact.id"] == "[phone]"
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from exporter.delivery.outcome import Accepted, Outcome, Unavailable
-from exporter.delivery.senders import open_console
+from exporter.delivery.senders import ConsoleSender
 from tests.delivery_support import encode_trace
 
 
 def send(write: Callable[[str], object], payload: bytes) -> Outcome:
-    return asyncio.run(open_console(write).send(payload))
+    return asyncio.run(ConsoleSender(write).send(payload))
 
 
 def test_every_trace_is_a_line_of_its_own() -> None:
@@ -45,7 +45,7 @@ def test_a_stream_that_fails_is_an_outage(fault: Exception) -> None:
             raise failing
         lines.append(line)
 
-    sender = open_console(write)
+    sender = ConsoleSender(write)
     payload = encode_trace(1) + encode_trace(2)
     outcome = asyncio.run(sender.send(payload))
     assert isinstance(outcome, Unavailable)

@@ -12,7 +12,7 @@ from exporter.settings.model import Settings
 
 OTLP = "OTEL_EXPORTER_OTLP_"
 SECRET = "t0ps3cr3t"
-NO_URL = "is no URL of the web; allowed: http(s)://host[:port][/path]"
+NO_URL = "is no web URL; allowed: http(s)://host[:port][/path]"
 
 
 def settings_with(**options: str) -> Settings:
@@ -44,13 +44,10 @@ def test_nothing_set_is_the_default_of_the_specification() -> None:
     [
         ("http://collector:4318", "http://collector:4318/v1/traces"),
         ("http://collector:4318/", "http://collector:4318/v1/traces"),
-        ("https://otel.example", "https://otel.example/v1/traces"),
         ("https://otel.example/otlp", "https://otel.example/otlp/v1/traces"),
-        ("https://otel.example/otlp/", "https://otel.example/otlp/v1/traces"),
         ("https://otel.example/otlp?tenant=a", "https://otel.example/otlp/v1/traces?tenant=a"),
         ("https://otel.example/#top", "https://otel.example/v1/traces"),
         ("http://[::1]:4318", "http://[::1]:4318/v1/traces"),
-        ("HTTP://Collector:4318", "http://collector:4318/v1/traces"),
         ("http://bücher.example", "http://xn--bcher-kva.example/v1/traces"),
         ("  http://collector:4318  ", "http://collector:4318/v1/traces"),
     ],
@@ -64,7 +61,6 @@ def test_the_general_endpoint_is_a_base(general: str, target: str) -> None:
     ("own", "target"),
     [
         ("http://tempo:4318", "http://tempo:4318/"),
-        ("http://tempo:4318/", "http://tempo:4318/"),
         ("http://tempo:4318/v1/traces", "http://tempo:4318/v1/traces"),
         ("https://apm.example/in?key=1", "https://apm.example/in?key=1"),
     ],
@@ -122,13 +118,10 @@ def test_an_empty_value_counts_as_unset() -> None:
     [
         ("api-key=abc", (("api-key", "abc"),)),
         ("Authorization=Basic%20dTpw", (("authorization", "Basic dTpw"),)),
-        ("a=1,b=2", (("a", "1"), ("b", "2"))),
         (" a = 1 , b = 2 ,", (("a", "1"), ("b", "2"))),
         ("a=x%3Dy%2Cz", (("a", "x=y,z"),)),
         ("a=dTpw==", (("a", "dTpw=="),)),
         ("a=1,A=2", (("a", "2"),)),
-        ("a=", (("a", ""),)),
-        ("a=%20x%20", (("a", "x"),)),
         ("a=100%", (("a", "100%"),)),
     ],
 )

@@ -25,7 +25,7 @@ from exporter.delivery.outcome import (
     outcome_of_grpc_error,
 )
 from exporter.delivery.service import MAX_BYTES
-from tests.delivery_support import LIMIT_S, encode_trace, partial_success, serving
+from tests.delivery_support import LIMIT_S, encode_trace, partial_success
 
 SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 # Two requests, merged as delivery merges them.
@@ -127,13 +127,6 @@ def test_a_call_on_the_wire() -> None:
     assert str(metadata["user-agent"]).startswith(f"conduit-exporter/{__version__} ")
 
 
-def test_a_compressed_call_arrives_whole() -> None:
-    """The library compresses the message; the encoding is told in the metadata of the frame."""
-    (outcome,), service = send(accept, gzip=True)
-    assert outcome == Accepted()
-    assert service.bodies == [PAYLOAD]
-
-
 def test_a_partial_success_is_told() -> None:
     """With its message."""
 
@@ -197,25 +190,6 @@ def test_a_service_that_is_too_slow_may_have_taken_it() -> None:
     assert outcome.answered
     assert outcome.reason.startswith("DEADLINE_EXCEEDED: ")
     assert service.bodies == [PAYLOAD]
-
-
-def test_a_machine_that_says_nothing_was_never_reached() -> None:
-    """It takes the connection and does not speak HTTP/2: no call has left."""
-
-    async def scenario() -> list[Outcome]:
-        asked = asyncio.Event()
-
-        async def silent(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
-            await asked.wait()
-
-        async with asyncio.timeout(LIMIT_S), serving(silent) as port:
-            try:
-                return await send_to(f"127.0.0.1:{port}", timeout_s=0.3)
-            finally:
-                asked.set()
-
-    (outcome,) = asyncio.run(scenario())
-    assert outcome == Unavailable("no connection within 0.3 s", answered=False)
 
 
 def test_a_destination_without_anybody_was_never_reached() -> None:

@@ -13,14 +13,13 @@ from exporter.clock import SystemClock
 from exporter.delivery.endpoint import OtlpEndpoint
 from exporter.delivery.http_sender import HttpSender
 from exporter.delivery.outcome import Accepted, Outcome, Refused, Unavailable
+from tests.conduit_support import Serve, serving
 from tests.delivery_support import (
     ACCEPT,
     DROP,
     LIMIT_S,
     Backend,
-    Serve,
     backend,
-    serving,
 )
 from tests.fakes import FakeClock
 
@@ -57,8 +56,8 @@ def send_raw(serve: Serve, **over: Any) -> Outcome:
     """Send to a server that does not speak as it should."""
 
     async def scenario() -> Outcome:
-        async with asyncio.timeout(LIMIT_S), serving(serve) as port:
-            sender = sender_to(port, **over)
+        async with asyncio.timeout(LIMIT_S), serving(serve) as url:
+            sender = sender_to(int(url.rpartition(":")[2]), **over)
             try:
                 return await sender.send(PAYLOAD)
             finally:

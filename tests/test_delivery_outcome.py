@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import grpc
 import httpx
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -75,7 +74,6 @@ def test_every_status_has_one_meaning(status: int) -> None:
     [
         (b"", PROTOBUF),
         (b"", ""),
-        (b"", HTML),
         (b"OK", TEXT),
         (b"OK", ""),
         (b"{}", ""),
@@ -84,12 +82,9 @@ def test_every_status_has_one_meaning(status: int) -> None:
         (as_json({"status": "success", "code": 200, "data": [1]}), JSON),
         (as_json({"code": 0, "message": "ok"}), "Application/JSON; a=b"),
         (as_json({"success": True, "status": 1, "errors": []}), JSON),
-        (as_json(["ok"]), JSON),
         (b'{"partialSuccess": {"rejectedSpans": Infinity}}', JSON),
         (as_json({"partialSuccess": {"rejectedSpans": "many"}}), JSON),
-        (as_json({"partialSuccess": [1]}), JSON),
         (b"{" * 20_000, JSON),
-        (b"\x89PNG", "image/png"),
         (b"<ack/>", "application/xml"),
     ],
 )
@@ -153,10 +148,8 @@ def test_an_answer_that_is_too_large_to_be_read_is_a_success(kind: str) -> None:
     ("body", "kind", "expected"),
     [
         (partial_success(3, "too old"), PROTOBUF, Accepted(3, "too old")),
-        (partial_success(3, "too old"), "", Accepted(3, "too old")),
         (partial_success(0, "please update"), PROTOBUF, Accepted(0, "please update")),
         (partial_success(-1), PROTOBUF, Accepted()),
-        (partial_success(1, "<html>"), PROTOBUF, Accepted(1, "<html>")),
         (partial_success(1, "x" * 119), PROTOBUF, Accepted(1, "x" * 119)),
         (
             as_json({"partialSuccess": {"rejectedSpans": "3", "errorMessage": "old"}}),
@@ -236,11 +229,9 @@ def test_too_large_is_certain_whoever_says_it() -> None:
             TEXT,
             "500 Internal Server Error: token [hidden]",
         ),
-        (599, b"", "", "599"),
         (401, b"", "", "401 Unauthorized (check OTEL_EXPORTER_OTLP_HEADERS: "),
         (403, b"", "", "403 Forbidden (check OTEL_EXPORTER_OTLP_HEADERS: "),
         (404, b"", "", "404 Not Found (check OTEL_EXPORTER_OTLP_ENDPOINT: nothing takes traces"),
-        (405, b"", "", "405 Method Not Allowed (check OTEL_EXPORTER_OTLP_ENDPOINT: nothing"),
     ],
 )
 def test_the_reason_is_what_the_backend_said(
@@ -280,12 +271,6 @@ MOMENT = [
     *("CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"),
     "RESOURCE_EXHAUSTED",
 ]
-
-
-def test_the_table_knows_every_grpc_code() -> None:
-    """A code that a later library adds has to be decided on."""
-    known = {*DESTINATION, *MOMENT, "OK", "INVALID_ARGUMENT"}
-    assert known == {code.name for code in grpc.StatusCode}
 
 
 @pytest.mark.parametrize("code", DESTINATION)

@@ -7,20 +7,24 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from exporter.delivery.outbox import Delivered, PendingTrace, Rejected, Result
 from exporter.delivery.outcome import Accepted, Invalid, Outcome, Refused, Unavailable
 from exporter.delivery.service import MAX_BYTES, DeliveryService
 from exporter.errors import LedgerUnavailable
+from exporter.ledger.records import Settlement, StoredTrace, TraceState
 from tests.fakes import START_NS
 from tests.simulation.loop import VirtualClock, VirtualLoop, run_virtually
+
+
+def delivered(*numbers: int) -> tuple[Settlement, ...]:
+    return tuple(Settlement(no, TraceState.DELIVERED) for no in numbers)
 
 
 class MemoryOutbox:
     """An outbox in memory; `settled` holds what each call of `settle` was told."""
 
     def __init__(self, count: int = 0, *, size: int = 10) -> None:
-        self.waiting: dict[int, PendingTrace] = {}
-        self.settled: list[tuple[Sequence[Result], int, int]] = []
+        self.waiting: dict[int, StoredTrace] = {}
+        self.settled: list[tuple[Sequence[Settlement], int, int]] = []
         self.unparked = 0
         # So many of the next calls of `settle` fail, having recorded nothing.
         self.failures = 0
@@ -30,10 +34,10 @@ class MemoryOutbox:
     def add(self, *, size: int = 10) -> None:
         seq = len(self.waiting) + sum(len(call[0]) for call in self.settled) + 1
         payload = seq.to_bytes(4) * (size // 4 + 1)
-        self.waiting[seq] = PendingTrace(seq, seq.to_bytes(16), payload[:size], 2, START_NS)
+        self.waiting[seq] = StoredTrace(seq, seq.to_bytes(16), payload[:size], 2, START_NS)
 
-    async def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> list[PendingTrace]:
-        chosen: list[PendingTrace] = []
+    async def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> list[StoredTrace]:
+        chosen: list[StoredTrace] = []
         for one in list(self.waiting.values())[:max_traces]:
             if chosen and sum(len(two.payload) for two in [*chosen, one]) > max_bytes:
                 break
@@ -42,7 +46,7 @@ class MemoryOutbox:
 
     async def settle(
         self,
-        results: Sequence[Result],
+        results: Sequence[Settlement],
         *,
         now_ns: int,
         spans_delivered: int,
@@ -53,12 +57,11 @@ class MemoryOutbox:
             raise LedgerUnavailable
         self.settled.append((results, spans_delivered, spans_rejected))
         for result in results:
-            if isinstance(result, Delivered | Rejected):
-                del self.waiting[result.seq]
+            if result.state is not TraceState.PENDING:
+                del self.waiting[result.no]
 
-    async def unpark(self) -> int:
+    async def unpark(self) -> None:
         self.unparked += 1
-        return 0
 
 
 class ScriptedSender:
@@ -111,7 +114,7 @@ class Stage:
             sender=self.sender,
             clock=self.clock,
             rng=random.Random(1),
-            on_delivered=lambda traces, _: self.acknowledged.extend(one.seq for one in traces),
+            on_delivered=lambda traces, _: self.acknowledged.extend(one.no for one in traces),
             on_attempt=self.attempts.append,
         )
         self.stop = asyncio.Event()
@@ -121,20 +124,6 @@ class Stage:
         await asyncio.wait([self.task])
         if not self.task.cancelled():
             self.task.result()
-
-
-def test_what_is_there_at_the_start_is_sent_at_once() -> None:
-    """A restart goes on with what the last process left."""
-    stage = Stage(MemoryOutbox(3))
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(1)
-
-    stage.run(script)
-    assert stage.acknowledged == [1, 2, 3]
-    assert stage.outbox.settled == [((Delivered(1), Delivered(2), Delivered(3)), 6, 0)]
-    assert stage.service.problem is None
-    assert stage.service.last_success_ns is not None
 
 
 def test_news_within_two_seconds_travel_together() -> None:
@@ -182,26 +171,6 @@ def test_a_batch_without_an_answer_is_sent_again_byte_for_byte() -> None:
     assert first == second == third != fourth
     assert stage.sender.times[2] - stage.sender.times[1] >= 3.0, "Retry-After"
     assert stage.acknowledged == [1, 2, 3, 4, 5]
-
-
-def test_a_success_is_recorded_before_the_next_request() -> None:
-    """A process that dies later has lost no acknowledgement."""
-    stage = Stage(MemoryOutbox(600))
-    recorded: list[int] = []
-    send = stage.sender.send
-
-    async def watched(payload: bytes) -> Outcome:
-        recorded.append(len(stage.outbox.settled))
-        return await send(payload)
-
-    stage.sender.send = watched  # type: ignore[method-assign]  # watched from outside
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(5)
-
-    stage.run(script)
-    assert recorded == [0, 1]
-    assert stage.sender.max_under_way == 1
 
 
 def test_a_state_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -316,7 +285,7 @@ def test_an_answer_is_recorded_once_the_disk_takes_it() -> None:
 
     stage.run(script)
     assert len(stage.sender.bodies) == 1
-    assert stage.outbox.settled == [((Delivered(1), Delivered(2), Delivered(3)), 6, 0)]
+    assert stage.outbox.settled == [(delivered(1, 2, 3), 6, 0)]
     assert stage.acknowledged == [1, 2, 3]
 
 
@@ -355,7 +324,11 @@ def test_spans_that_were_rejected_are_said_and_counted(caplog: pytest.LogCapture
 
     with caplog.at_level(logging.WARNING):
         stage.run(script)
-    assert stage.outbox.settled[0] == ((Rejected(1, "too old"),), 0, 2)
+    assert stage.outbox.settled[0] == (
+        (Settlement(1, TraceState.REJECTED, reason="too old"),),
+        0,
+        2,
+    )
     assert len(stage.sender.bodies) == 4
     lines = [record.getMessage() for record in caplog.records]
     assert sum("rejected 2 of its spans: too old" in line for line in lines) == 1

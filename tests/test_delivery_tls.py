@@ -14,17 +14,11 @@ from exporter.delivery.endpoint import OtlpEndpoint, Protocol
 from exporter.delivery.outcome import Accepted, Outcome, Refused, Unavailable
 from exporter.delivery.senders import open_sender
 from exporter.errors import DeliveryError
-from tests.delivery_support import LIMIT_S, Certificates, backend, make_certificates
+from tests.delivery_support import LIMIT_S, Certificates, backend
 from tests.test_delivery_grpc import accept, trace_service
 
 PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
 both = pytest.mark.parametrize("protocol", PROTOCOLS)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Made once: openssl takes a moment."""
-    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @asynccontextmanager
@@ -103,20 +97,6 @@ def test_a_certificate_that_does_not_fit_is_refused(
     outcome = outcome_of(protocol, certificates, server=server, ca_file=ca_file)
     assert isinstance(outcome, Refused)
     assert "check OTEL_EXPORTER_OTLP_CERTIFICATE" in outcome.reason
-
-
-@both
-def test_a_client_shows_its_certificate(protocol: Protocol, certificates: Certificates) -> None:
-    """To a backend that asks for it."""
-    outcome = outcome_of(
-        protocol,
-        certificates,
-        mutual=True,
-        ca_file=certificates.ca,
-        client_certificate_file=certificates.certificate("client"),
-        client_key_file=certificates.key("client"),
-    )
-    assert outcome == Accepted()
 
 
 @both

@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.delivery.outbox import Delivered, PendingTrace, Rejected
 from exporter.delivery.outcome import Accepted, Invalid, Outcome, Refused, Unavailable
 from exporter.delivery.triage import Triage
+from exporter.ledger.records import Settlement, StoredTrace, TraceState
 from tests.fakes import START_NS
 
 HOUR_NS = 3600 * 10**9
 
 
-def pending(seq: int, spans: int = 2) -> PendingTrace:
-    return PendingTrace(seq, seq.to_bytes(16), b"payload-%d" % seq, spans, None)
+def pending(seq: int, spans: int = 2) -> StoredTrace:
+    return StoredTrace(seq, seq.to_bytes(16), b"payload-%d" % seq, spans, None)
 
 
 class Destination:
@@ -39,18 +39,18 @@ class Destination:
         if not due:
             return False
         chosen = list(self.triage.choose(due))
-        names = [one.seq for one in chosen]
+        names = [one.no for one in chosen]
         self.sent.append(names)
         decision = self.triage.learn(chosen, self.answer(names), now_ns=START_NS)
         for result in decision.results:
-            if isinstance(result, Delivered):
-                self.delivered.append(result.seq)
-                del self.waiting[result.seq]
-            elif isinstance(result, Rejected):
-                self.rejected[result.seq] = result.reason
-                del self.waiting[result.seq]
+            if result.state is TraceState.DELIVERED:
+                self.delivered.append(result.no)
+                del self.waiting[result.no]
+            elif result.state is TraceState.REJECTED:
+                self.rejected[result.no] = result.reason or ""
+                del self.waiting[result.no]
             else:
-                self.parked[result.seq] = result.until_ns
+                self.parked[result.no] = result.parked_until_ns or 0
         if decision.unpark:
             self.unparked += 1
             self.parked.clear()
@@ -144,18 +144,6 @@ def test_a_mended_destination_gets_everything_and_unparks() -> None:
     assert backend.triage.problem is None
 
 
-def test_an_unanswered_request_is_sent_again_as_it_was() -> None:
-    """Whether it arrived is not known: the same traces in the same order."""
-    answers: list[Outcome] = [Unavailable("timeout"), Unavailable("timeout"), Accepted()]
-    backend = Destination(5, lambda _: answers.pop(0))
-    backend.step()
-    backend.waiting[6] = pending(6)
-    backend.step()
-    backend.step()
-    assert backend.sent == [[1, 2, 3, 4, 5]] * 3
-    assert backend.delivered == [1, 2, 3, 4, 5]
-
-
 def test_waits_grow_with_failures_and_keep_retry_after() -> None:
     """Exponential with jitter, never shorter than what the backend asked for."""
     triage = Triage(rng=random.Random(1), max_traces=8)
@@ -190,7 +178,7 @@ def test_a_partial_success_is_counted_and_never_sent_again() -> None:
     """The specification forbids sending it again; which spans were meant is not told."""
     triage = Triage(rng=random.Random(1), max_traces=8)
     decision = triage.learn([pending(1), pending(2)], Accepted(1, "too old"), now_ns=0)
-    assert decision.results == (Delivered(1), Delivered(2))
+    assert decision.results == tuple(Settlement(no, TraceState.DELIVERED) for no in (1, 2))
     assert (decision.spans_delivered, decision.spans_rejected) == (3, 1)
 
 
@@ -200,7 +188,7 @@ def test_a_partial_success_that_takes_nothing_rejects(traces: int, rejected: int
     triage = Triage(rng=random.Random(1), max_traces=8)
     sent = [pending(one) for one in range(traces)]
     decision = triage.learn(sent, Accepted(rejected, "too old"), now_ns=0)
-    assert all(isinstance(one, Rejected) for one in decision.results)
+    assert all(one.state is TraceState.REJECTED for one in decision.results)
     assert decision.spans_rejected == min(rejected, 2 * traces)
 
 

@@ -88,18 +88,6 @@ def test_compose_names_resolve() -> None:
             assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
 
 
-@pytest.mark.parametrize("name", ["exporter", "demo"])
-def test_compose_starts_everything_that_shows_something(name: str) -> None:
-    """`up exporter` and `up demo` bring along Jaeger, Prometheus, Alertmanager and Grafana."""
-    started, waiting = set(), [name]
-    while waiting:
-        service = waiting.pop()
-        started.add(service)
-        waiting += SERVICES[service].get("depends_on", [])
-
-    assert {"jaeger", "prometheus", "alertmanager", "grafana"} <= started
-
-
 def test_compose_runs_the_tested_versions() -> None:
     """Jaeger and Prometheus are the releases that tests/real runs against."""
     built = (ROOT / ".ci/real-parts").read_text()
@@ -228,46 +216,6 @@ def test_kubernetes_has_one_writer_a_ledger(workload: str) -> None:
     assert mounts["ledger"] == "/var/lib/conduit-exporter"
     # A drain takes 10 seconds at most.
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] >= 25
-
-
-def test_kubernetes_probes_ask_the_process_alone() -> None:
-    """Nothing restarts the exporter or holds an application back for Conduit or the backend."""
-    paths = {
-        name: {
-            probe: container_of(workload)[probe]["httpGet"]["path"]
-            for probe in ("startupProbe", "livenessProbe", "readinessProbe")
-            if probe in container_of(workload)
-        }
-        for name, workload in WORKLOADS.items()
-    }
-
-    healthy = {"startupProbe": "/-/healthy", "livenessProbe": "/-/healthy"}
-    assert paths == {
-        "standalone": healthy | {"readinessProbe": "/-/ready"},
-        "sidecar": healthy,
-    }
-    # Native: it starts before the application, restarts by itself and ends after it.
-    assert [one["restartPolicy"] for one in pod_of(WORKLOADS["sidecar"])["initContainers"]] == [
-        "Always"
-    ]
-
-
-@EACH_WORKLOAD
-def test_kubernetes_ports_have_one_name_everywhere(workload: str) -> None:
-    """Container, probes, Service, PodMonitor and NetworkPolicy mean the port by its name."""
-    container = container_of(workload)
-    monitor = document("kubernetes/components/podmonitor/podmonitor.yaml")["spec"]
-    policy = document("kubernetes/components/networkpolicy/networkpolicy.yaml")["spec"]
-    [service_port] = document("kubernetes/base/service.yaml")["spec"]["ports"]
-
-    assert container["ports"] == [{"name": "metrics", "containerPort": PORT}]
-    probes = [probe for name, probe in container.items() if name.endswith("Probe")]
-    assert {probe["httpGet"]["port"] for probe in probes} == {"metrics"}
-    assert [endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]] == ["metrics"]
-    assert policy["ingress"][0]["ports"] == [{"port": "metrics"}]
-    assert service_port == {"name": "metrics", "port": PORT, "targetPort": "metrics"}
-    labels = document(workload)["spec"]["template"]["metadata"]["labels"]
-    assert monitor["selector"]["matchLabels"].items() <= labels.items()
 
 
 @pytest.mark.parametrize("folder", ["base", "sidecar"])

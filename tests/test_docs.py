@@ -163,7 +163,7 @@ def test_every_relative_link_leads_somewhere() -> None:
 
 
 @pytest.mark.parametrize("document", NAMING)
-def test_settings_metrics_and_alerts_that_are_named_exist(document: str) -> None:
+def test_settings_and_metrics_that_are_named_exist(document: str) -> None:
     """No document speaks of a name that the code does not have."""
     settings = setting_names()
     named = set(re.findall(r"\b(?:CONDUIT|EXPORTER|OTEL)_[A-Z_]*[A-Z]\b", text_of(document)))
@@ -171,6 +171,11 @@ def test_settings_metrics_and_alerts_that_are_named_exist(document: str) -> None
     metrics = {metric.name + end for metric in CATALOGUE for end in _OF_A_HISTOGRAM}
     shown = set(re.findall(r"\bconduit_[a-z_]*[a-z]\b", text_of(document)))
     assert shown <= metrics
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/OPERATING.md", "docs/SECURITY.md"])
+def test_alerts_that_are_named_exist(document: str) -> None:
+    """Nobody looks for an alert that has another name now."""
     assert set(re.findall(r"`(Conduit[A-Z]\w+)`", text_of(document))) <= alerts().keys()
 
 

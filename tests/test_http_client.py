@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from exporter.errors import (
-    ConfigError,
     HttpError,
     HttpMalformed,
     HttpNoAnswer,
@@ -22,7 +21,7 @@ from exporter.errors import (
 )
 from exporter.http_client import HttpAnswer, HttpClient
 from tests.conduit_support import RawServer, http_answer, raw_server, serving
-from tests.delivery_support import Certificates, make_certificates
+from tests.delivery_support import Certificates
 
 T = TypeVar("T")
 
@@ -120,6 +119,10 @@ def test_a_body_is_read_however_it_is_framed_and_compressed(answer: bytes) -> No
         (http_answer(zlib.compress(BODY), "Content-Encoding: deflate"), "not asked for"),
         (http_answer(BODY, "Content-Encoding: br"), "not asked for"),
         (http_answer(BODY, "Content-Encoding: gzip, gzip"), "not asked for"),
+    ],
+    ids=[
+        *("length", "chunked", "gzip", "second member", "no gzip", "checksum", "more behind it"),
+        *("deflate", "br", "gzip twice"),
     ],
 )
 def test_a_truncated_or_damaged_body_is_discarded_whole(answer: bytes, problem: str) -> None:
@@ -230,7 +233,7 @@ def test_headers_without_end_are_no_answer() -> None:
 def test_an_error_whose_body_never_ends_is_still_its_status() -> None:
     """Waiting for the explanation must not cost the message."""
     head = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 9\r\nContent-Length: 100\r\n\r\n{"
-    answer, _ = _ask(head, hold_open=True, timeout_s=0.2)
+    answer, _ = _ask(head, hold_open=True, timeout_s=1)
     assert (answer.status, answer.headers["retry-after"]) == (429, "9")
     assert (answer.body, answer.truncated) == (b"", True)
 
@@ -240,7 +243,7 @@ def test_a_request_that_was_given_up_frees_its_connection() -> None:
 
     async def scenario() -> RawServer:
         async with raw_server(b"", b"", OK) as server:
-            client = _client(max_connections=1, timeout_s=0.3)
+            client = _client(max_connections=1, timeout_s=1)
             with pytest.raises(HttpNoAnswer):
                 await _get(client, server.url)
             server.asked.clear()
@@ -282,19 +285,6 @@ def test_no_connection_is_told_from_no_answer(host: str) -> None:
     _run(scenario())
 
 
-def test_a_handshake_without_an_answer_is_no_connection() -> None:
-    """Something listens, and does not speak TLS."""
-
-    async def scenario() -> None:
-        async with raw_server(b"", hold_open=True) as server:
-            client = _client(timeout_s=0.4)
-            with pytest.raises(HttpUnreachable, match="in time"):
-                await _get(client, server.url.replace("http:", "https:"))
-            await client.aclose()
-
-    _run(scenario())
-
-
 def test_closing_ends_requests_under_way_and_refuses_new_ones() -> None:
     """None hangs."""
 
@@ -315,12 +305,6 @@ def test_closing_ends_requests_under_way_and_refuses_new_ones() -> None:
 
 
 # --- connections -----------------------------------------------------------------------------
-
-
-def test_a_connection_serves_many_requests() -> None:
-    """Handshakes cost more than requests do."""
-    _, server = _ask(OK, _gzip(gzip.compress(BODY)), OK, times=3)
-    assert server.connections == 1
 
 
 class _Closing:
@@ -409,12 +393,6 @@ def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch)
 
 
 # --- proxies ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority, certificates of a server and a client, and of a stranger."""
-    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -309,7 +309,7 @@ def test_a_parked_trace_is_due_when_its_time_has_come(ledger: Ledger) -> None:
     settle(ledger, Settlement(1, TraceState.PENDING, parked_until_ns=100, reason="401"))
     assert ledger.totals.get(Family.TRACES_PENDING) == ledger.totals.get(Family.TRACES_PARKED) == 1
     assert (due_at(99), due_at(100)) == (0, 1)
-    assert do(ledger, lambda one: one.unpark()) == 1
+    assert do(ledger, lambda one: one.traces.unpark()) == 1
     assert ledger.totals.get(Family.TRACES_PARKED) == 0
     assert due_at(0) == 1
 

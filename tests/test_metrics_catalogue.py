@@ -1,11 +1,8 @@
 """The catalogue: names, labels, buckets and the page made of them."""
 
-import re
 from pathlib import Path
 
-import pytest
-
-from exporter.metrics.catalogue import CATALOGUE, RUN_DURATION, Kind, Metric
+from exporter.metrics.catalogue import CATALOGUE
 from tests.metrics_page import catalogue_to_markdown
 
 # The contract with dashboards and alerts, written out once more on purpose.
@@ -69,31 +66,6 @@ def test_names_and_labels_are_the_contract() -> None:
     assert {metric.name: metric.labels for metric in CATALOGUE} == {
         name: tuple(labels) for name, *labels in lines
     }
-
-
-@pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
-def test_metric_follows_the_naming_conventions(metric: Metric) -> None:
-    """Suffixes say the type, units are base units, help is one line, no label is reserved."""
-    assert re.fullmatch(r"conduit_[a-z0-9_]+[a-z0-9]", metric.name)
-    assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
-    assert metric.name.endswith("_info") == (metric.kind is Kind.INFO)
-    assert bool(metric.buckets) == (metric.kind is Kind.HISTOGRAM)
-    assert metric.kind is not Kind.HISTOGRAM or metric.name.endswith(("_seconds", "_usd"))
-    assert not re.search(r"_(bucket|count|sum|created)$", metric.name)
-    assert metric.help.endswith(".")
-    assert "\n" not in metric.help
-    assert len(metric.labels) == len(set(metric.labels))
-    assert not {"le", "quantile", "job", "instance"} & set(metric.labels)
-    assert list(metric.buckets) == sorted(set(metric.buckets))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "bound"),
-    [(0.0, "0.5"), (0.5, "0.5"), (0.500001, "1.0"), (7200.0, "7200.0"), (7200.1, "+Inf")],
-)
-def test_a_bucket_includes_its_upper_bound(seconds: float, bound: str) -> None:
-    """A value that equals a bound belongs to that bucket, as `le` says."""
-    assert RUN_DURATION.bucket_of(seconds) == bound
 
 
 def test_the_page_is_made_of_the_catalogue() -> None:

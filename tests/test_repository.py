@@ -104,26 +104,6 @@ def test_make_lists_every_task() -> None:
     assert set(phony[1].split()) == described_tasks()
 
 
-def test_second_make_demo_starts_at_once(tmp_path: Path) -> None:
-    """Nothing is installed again while the pins stand, and again once they change."""
-    venv = tmp_path / "venv"
-    (venv / "bin").mkdir(parents=True)
-    (venv / "bin/python").touch()
-    (venv / ".runtime").touch()
-    later = 10 + max(
-        path.stat().st_mtime for path in (ROOT / "requirements.txt", venv / "bin/python")
-    )
-    os.utime(venv / ".runtime", (later, later))
-    assert make("--dry-run", "demo", f"VENV={venv}").stdout.split() == [
-        f"{venv}/bin/python",
-        *("-m", "exporter", "demo"),
-    ]
-
-    os.utime(venv / ".runtime", (0, 0))
-
-    assert "--require-hashes" in make("--dry-run", "demo", f"VENV={venv}").stdout
-
-
 def test_make_run_without_settings_says_what_to_do(tmp_path: Path) -> None:
     """A missing settings file is named, with the way on, before anything is installed."""
     result = make("run", f"ENV_FILE={tmp_path}/mine.env", f"VENV={tmp_path}/venv")

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.errors import ConfigError
 from exporter.settings.loading import load, names_of
-from exporter.settings.model import OTLP, OTLP_TRACES, Settings
+from exporter.settings.model import OTLP, Settings
 from exporter.settings.sources import read_env_file
 
 ROOT = Path(__file__).parent.parent
@@ -140,30 +140,6 @@ def test_the_token_comes_from_one_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "texts", "attribute", "value"),
-    [
-        ("PROTOCOL", ("http/protobuf", "grpc"), "otlp_protocol", "grpc"),
-        ("TIMEOUT", ("1000", "2000"), "otlp_timeout_ms", 2000),
-        ("COMPRESSION", ("none", "gzip"), "otlp_compression", "gzip"),
-        ("INSECURE", ("false", "true"), "otlp_insecure", True),
-        (
-            "CERTIFICATE",
-            ("/absent", str(ROOT / "README.md")),
-            "otlp_certificate",
-            ROOT / "README.md",
-        ),
-    ],
-)
-def test_the_form_for_traces_goes_before_the_general_one(
-    option: str, texts: tuple[str, str], attribute: str, value: object, tmp_path: Path
-) -> None:
-    """As the OpenTelemetry specification says, wherever each was written."""
-    file = written(tmp_path, f"{OTLP_TRACES}{option}={texts[1]}\n")
-    settings = load({**TOKEN, f"{OTLP}{option}": texts[0]}, file)
-    assert getattr(settings, attribute) == value
-
-
-@pytest.mark.parametrize(
     "off",
     [
         {"OTEL_TRACES_EXPORTER": "none"},
@@ -215,16 +191,12 @@ def test_faults_of_the_file_are_told_by_line(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    """Absent, a folder, no text, or no settings file at all."""
-    absent, binary, huge = tmp_path / "absent", tmp_path / "binary", tmp_path / "huge"
+    """Absent, a folder, or no text."""
+    absent, binary = tmp_path / "absent", tmp_path / "binary"
     binary.write_bytes(b"EXPORTER_LISTEN=:1\n\xff\xfe\n")
-    huge.write_bytes(b"#" * ((1 << 20) + 1))
     assert problems_of(TOKEN, absent) == [f"{absent}: cannot be read: No such file or directory"]
     assert problems_of(TOKEN, tmp_path) == [f"{tmp_path}: cannot be read: Is a directory"]
     assert problems_of(TOKEN, binary) == [f"{binary}: is not UTF-8 text"]
-    assert problems_of(TOKEN, huge) == [
-        f"{huge}: is larger than 1 MiB; a settings file is a few lines"
-    ]
 
 
 def test_no_text_of_the_settings_shows_a_secret() -> None:

@@ -1,11 +1,31 @@
 """What Conduit says of one thing is never taken for evidence against another."""
 
+import json
 from dataclasses import replace
+from itertools import pairwise
 
+import pytest
+
+from exporter.delivery.outcome import Unavailable
+from exporter.simulator import faults
 from exporter.simulator.faults import Truthful
-from exporter.simulator.messages import SimRequest, SimResponse
-from tests.simulation.promises import assert_exact, assert_no_detail_twice, settle
-from tests.simulation.scenarios import HOUR_S, MINUTE_S, agent_id, agents
+from exporter.simulator.messages import (
+    Endpoint,
+    SimRequest,
+    SimResponse,
+    error_response,
+    page_response,
+)
+from exporter.simulator.runs import json_time
+from exporter.sync.plan import ReadHead
+from tests.simulation.promises import (
+    assert_asked_seldom,
+    assert_exact,
+    assert_no_detail_twice,
+    settle,
+    total,
+)
+from tests.simulation.scenarios import HOUR_S, MINUTE_S, agent_id, agents, workspace_id
 from tests.simulation.world import World
 
 
@@ -42,3 +62,213 @@ def test_runs_that_only_their_lists_show_as_ended_hold_up_no_other() -> None:
     assert_exact(world, untraced=odd)
     assert max(world.conduit.asked.runs_asked[one] for one in odd) <= 8
     assert_no_detail_twice(world)
+
+
+@pytest.mark.parametrize("endpoint", [Endpoint.RUN, Endpoint.RUNS], ids=["run", "list"])
+def test_one_target_that_is_forbidden_holds_up_no_other(endpoint: Endpoint) -> None:
+    """A firewall that answers 403 to one run, or to one agent's list, is no word on the token."""
+    world = World(scenario=agents(3, per_hour=60, history_s=HOUR_S))
+    data = world.conduit.data
+    broken = data.run_ids(agent_id())[20]
+    when = faults.of_run(broken) if endpoint is Endpoint.RUN else faults.of_list(agent_id())
+    world.conduit.faults.place(faults.refused(403), when=when)
+
+    async def script(_: World) -> None:
+        await world.sleep(20 * MINUTE_S)
+        without = [] if endpoint is Endpoint.RUN else [agent_id()]
+        await settle(world, untraced=[broken], without=without, within_s=MINUTE_S)
+
+    world.run(script)
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_refusals_that_were_under_way_together_are_one(status: int) -> None:
+    """A dozen requests are out when the token is refused for ten seconds: the rest stays short."""
+    world = World(
+        scenario=agents(8, per_hour=60),
+        latency_s=(6, 9),
+        settings={"CONDUIT_REQUESTS_PER_MINUTE": "118"},
+    )
+
+    async def script(_: World) -> None:
+        await world.sleep(10 * MINUTE_S)
+        now_ns = world.clock.true_ns()
+        fault = faults.refused(401) if status == 401 else faults.rate_limited(None)
+        world.conduit.faults.place(fault, when=faults.between(now_ns, now_ns + 10 * 10**9))
+        await world.sleep(10 * MINUTE_S)
+
+    world.run(script)
+    assert world.requests.max_gap_s(faults.of_workspace(workspace_id())) < 30
+
+
+def _broken_below(created_ns: int) -> faults.Fault:
+    """Pages that begin with a run older than this answer 500."""
+    shown = json.loads(json_time(created_ns))
+
+    def fault(request: SimRequest, truthful: Truthful) -> SimResponse:
+        answer = truthful(request)
+        if answer.page is None or not answer.page.rows:
+            return answer
+        is_deep = json.loads(answer.page.rows[0])["created_at"] < shown
+        return error_response(500, "Something went wrong") if is_deep else answer
+
+    return fault
+
+
+def test_a_page_deep_in_the_look_back_that_stays_broken_holds_up_nothing_newer() -> None:
+    """While the look-back rests, what an outage left to be read is read at once."""
+    world = World(scenario=agents(1, per_hour=240, history_s=4 * HOUR_S))
+    start_ns = world.clock.true_ns()
+    deep = _broken_below(start_ns - round(2 * HOUR_S * 1e9))
+    later = faults.both(faults.to(Endpoint.RUNS), faults.later_pages)
+    away = faults.between(start_ns + round(20 * MINUTE_S * 1e9), start_ns + round(HOUR_S * 1e9))
+    world.conduit.faults.place(faults.unreachable, when=away)
+    world.conduit.faults.place(deep, when=later)
+
+    async def script(_: World) -> None:
+        await world.sleep(HOUR_S)
+        world.conduit.data.stop_arrivals()
+        await world.sleep(5 * MINUTE_S)
+        new = world.conduit.data.truth(created_from_ns=start_ns).run_ids
+        assert new <= world.backend.traced
+
+    world.run(script)
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_pages_of_one_status_that_cannot_be_had_hold_up_no_head(status: int) -> None:
+    """Runs in flight are asked for by name instead; heads keep their pace."""
+    world = World(scenario=agents(1, per_hour=240, duration_s=(60.0, 600.0, 3600.0)))
+    world.conduit.faults.place(
+        faults.refused(status), when=lambda request: "status" in request.query
+    )
+    world.run_for(2 * HOUR_S)
+    heads = [
+        one.request.now_ns
+        for one in world.requests.of(
+            purpose="head", since_ns=world.requests.seen[20].request.now_ns
+        )
+    ]
+    assert max(after - before for before, after in pairwise(heads)) < 25 * 10**9
+
+
+def test_once_does_not_fail_for_a_run_that_goes_on() -> None:
+    """A run in flight below the first page is no trouble."""
+    world = World(scenario=agents(1, per_hour=60, history_s=4 * HOUR_S))
+    data = world.conduit.data
+    data.stop_arrivals()
+    data.revise_run(data.run_ids(agent_id())[150], completed_ns=None)
+    assert world.run_once() == 0
+
+
+def test_an_agent_that_moves_away_as_a_request_begins_ends_nothing() -> None:
+    """The request is made for it all the same."""
+    world = World(scenario=agents(2, per_hour=60))
+
+    async def script(_: World) -> None:
+        await world.sleep(MINUTE_S)
+        assert world.exporter is not None
+        (sync,) = world.exporter.sync._syncs.values()
+        sync._start(ReadHead(agent_id(), 20, "it is due"))
+        del sync.state.agents[agent_id()]
+        await world.sleep(MINUTE_S)
+
+    world.run(script)
+
+
+def test_two_runs_that_stay_broken_in_a_quiet_account_are_asked_for_seldom() -> None:
+    """No other get-run is answered meanwhile; the lists are."""
+    world = World(scenario=agents(1, per_hour=60, history_s=10 * MINUTE_S))
+    broken = ["ar77x", "ar77y"]
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        data = world.conduit.data
+        data.stop_arrivals()
+        await world.sleep(5 * MINUTE_S)
+        for run_id in broken:
+            world.conduit.faults.place(faults.refused(500), when=faults.of_run(run_id))
+            now_ns = world.clock.true_ns()
+            known = data.run(data.run_ids(agent_id())[0])
+            data.add_run(
+                known._replace(
+                    id=run_id, created_ns=now_ns, completed_ns=now_ns + 10**9, trace_id=None
+                )
+            )
+        await world.sleep(6 * HOUR_S)
+
+    world.run(script)
+    for run_id in broken:
+        assert world.conduit.asked.runs_asked[run_id] < 15
+        assert_asked_seldom(world, faults.of_run(run_id))
+
+
+def test_pages_that_lead_round_with_ever_new_cursors_are_noticed() -> None:
+    """The second page comes again and again, its cursor another text each time."""
+    world = World(scenario=agents(1, per_hour=60, history_s=6 * HOUR_S))
+    second: list[str] = []
+
+    def fault(request: SimRequest, truthful: Truthful) -> SimResponse:
+        if request.cursor is not None:
+            request = replace(request, query={**request.query, "cursor": second[0]})
+        answer = truthful(request)
+        if answer.page is None or answer.page.next_cursor is None:
+            return answer
+        if request.cursor is None:
+            second[:] = [answer.page.next_cursor]
+        return page_response(answer.page._replace(next_cursor=f"{len(world.requests.seen)}"))
+
+    world.conduit.faults.place(fault, when=faults.to(Endpoint.RUNS))
+
+    async def script(_: World) -> None:
+        await world.sleep(HOUR_S)
+        assert world.ready()
+
+    world.run(script)
+    later = faults.both(faults.to(Endpoint.RUNS), faults.later_pages)
+    assert world.requests.max_in_a_day(later) <= 40
+
+
+def test_an_agent_that_appears_later_is_counted_from_its_first_run_on() -> None:
+    """Without a look-back its runs of the minutes before it is listed belong to it all the same."""
+    world = World(scenario=agents(2, per_hour=60), settings={"EXPORTER_LOOKBACK": "0s"})
+    late = world.conduit.data.agents.pop(agent_id(1))
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        world.conduit.data.agents[agent_id(1)] = late
+        await world.sleep(30 * MINUTE_S)
+        new_ns = world.lookback_from_ns + round(5 * MINUTE_S * 1e9)
+        world.conduit.data.stop_arrivals()
+        await world.sleep(5 * MINUTE_S)
+        assert world.conduit.data.truth(created_from_ns=new_ns).run_ids <= world.backend.traced
+
+    world.run(script)
+
+
+def test_an_old_run_that_is_asked_for_by_name_is_no_delay() -> None:
+    """Nobody waited for it since it ended."""
+    world = World(scenario=agents(1, per_hour=60, history_s=5 * HOUR_S))
+    old = world.conduit.data.run_ids(agent_id())[-1]
+    world.environ["CONDUIT_RUNS"] = f"{agent_id()}/{old}"
+    world.run_for(2 * MINUTE_S)
+    assert total(world, "conduit_runs_total") == 1
+    assert total(world, "conduit_exporter_count_delay_seconds_sum") == 0
+    assert total(world, "conduit_exporter_trace_delay_seconds_sum") == 0
+
+
+def test_traces_of_summaries_stop_at_the_outbox_limit() -> None:
+    """Runs are counted on; what the outbox has no room for is traced when it has."""
+    world = World(
+        scenario=agents(1, per_hour=7200, history_s=20 * MINUTE_S),
+        settings={"EXPORTER_TRACE_DETAIL": "summary", "EXPORTER_OUTBOX_LIMIT": "1MiB"},
+    )
+    world.backend.before.append(lambda _: Unavailable("away"))
+
+    async def script(_: World) -> None:
+        await world.sleep(2 * MINUTE_S)
+        assert total(world, "conduit_exporter_outbox_bytes") < 1.2 * 2**20
+        world.backend.before.clear()
+        await settle(world, within_s=HOUR_S)
+
+    world.run(script)

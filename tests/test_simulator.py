@@ -143,7 +143,7 @@ def test_both_front_ends_answer_and_fail_below_http(front: str) -> None:
                 conduit, clock=clock, rng=Random(1)
             )
             if front == "server":
-                base_url = await stack.enter_async_context(serve(conduit, clock=clock))
+                base_url = await stack.enter_async_context(serve(conduit))
                 transport = None
             client = await stack.enter_async_context(
                 httpx.AsyncClient(

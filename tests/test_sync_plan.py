@@ -1,18 +1,24 @@
-"""What the plan asks for next, where a simulation would take days to come to the point."""
+"""What the plan asks for next and what a page adds, where a simulation would take days."""
 
 from typing import Any
 
+import pytest
+
+from exporter.conduit.models import Page, Unreadable
 from exporter.ledger.records import (
     AgentProgress,
     AgentRecord,
     AwaitedRun,
+    Gap,
     InFlightRun,
     Priority,
 )
 from exporter.sync.budget import Purpose, RequestBudget
+from exporter.sync.coverage import cover_head
 from exporter.sync.health import Retry
 from exporter.sync.plan import Present, Request, Wait, note_spent, plan
 from exporter.sync.state import AgentState, WorkspaceState
+from tests.factories import make_run
 from tests.fakes import START_NS
 
 NOW = Present(s=10_000.0, ns=START_NS, poll_interval_s=15, once=False, details=True)
@@ -94,3 +100,29 @@ def test_a_fresh_detail_that_failed_once_does_not_wait_for_the_whole_look_back()
         runs.append(getattr(request, "run_id", ""))
         state.agents[getattr(request, "agent", "")].fetching.add(runs[-1])
     assert runs == ["new", "failed", "old0"]
+
+
+ROWS = {
+    "unreadable": ((), (Unreadable(None, "created_at", ""),)),
+    "ahead of Conduit's present": ((make_run(created_ns=START_NS),), ()),
+}
+
+
+@pytest.mark.parametrize(("rows", "unreadable"), ROWS.values(), ids=ROWS)
+def test_head_pages_that_cannot_move_the_frontier_open_one_gap(rows: Any, unreadable: Any) -> None:
+    """Else each poll adds a stretch to be read, more than the budget reads."""
+    frontier_ns, gaps = START_NS - 3600 * 10**9, list[Gap]()
+    for number in range(3):
+        present_ns = frontier_ns - 3600 * 10**9 + number
+        page = Page(rows, unreadable, f"cursor {number}", has_more=True)
+        coverage = cover_head(
+            page,
+            floor_ns=0,
+            frontier_ns=frontier_ns,
+            known=(),
+            present_ns=present_ns,
+            gaps=gaps,
+        )
+        assert coverage.frontier_ns is None
+        gaps += [] if coverage.open_gap is None else [coverage.open_gap]
+    assert len(gaps) == 1

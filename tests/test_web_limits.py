@@ -11,17 +11,11 @@ import pytest
 
 from exporter.web.config import WebConfigFile
 from exporter.web.protocol import WebLimits
-from tests.delivery_support import Certificates, make_certificates
+from tests.delivery_support import Certificates
 from tests.web_support import Client, Gate, serving, web_config_file
 
 SOON_S = 0.2
 HEAD = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Made once: openssl takes a moment."""
-    return make_certificates(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(params=["plain", "tls"])

@@ -1,6 +1,5 @@
 """The pages as a browser gets them: what they say, and that no text in them can do anything."""
 
-import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -306,7 +305,7 @@ def test_failures_outlive_successes_among_the_recent_runs() -> None:
     """Twenty in all, ten of them failures however old, newest first."""
 
     def summary(no: int, status: str) -> RunSummary:
-        fields = {field.name: None for field in dataclasses.fields(RunSummary)}
+        fields = dict.fromkeys(RunSummary._fields)
         return RunSummary(**{**fields, "no": no, "ended_ns": no, "status": status})  # type: ignore[arg-type]
 
     newest = [summary(no, "completed") for no in range(100, 80, -1)]

@@ -304,8 +304,8 @@ def exporter() -> dashboard.Dashboard:
             ),
             lines(
                 "Traces waiting",
-                "Does the backend keep up? Traces in the outbox, and those parked until a setting "
-                "changes.",
+                "Does the backend keep up? Traces in the outbox, and those parked: refused alone, "
+                "to be tried again.",
                 (f"sum({job('traces_pending')})", "pending"),
                 (f"sum({job('traces_parked')})", "of them parked"),
                 unit="short",

@@ -287,10 +287,9 @@ EXPORTER = [
         "warning",
         "15m",
         "conduit_exporter_traces_parked > 0",
-        '{{ $value | printf "%.0f" }} traces of {{ $labels.job }} wait for a change of settings',
-        "The trace backend answers as if the exporter were set up wrongly (401, 403, 404, a page "
-        "that is no OTLP). Check OTEL_EXPORTER_OTLP_ENDPOINT, its headers and protocol with "
-        "`conduit-exporter check`.",
+        '{{ $value | printf "%.0f" }} traces of {{ $labels.job }} are refused alone',
+        "The trace backend refuses these traces, or fails on them, while it takes others. They are "
+        "kept and tried again within the hour. The log names each with the backend's reason.",
         "exporter",
     ),
     Alert(
@@ -302,7 +301,7 @@ EXPORTER = [
         "increase(conduit_exporter_spans_rejected_total[1h]) > 0",
         "The trace backend refused traces of {{ $labels.job }} for good",
         "Within the last hour the backend refused whole traces or single spans: they are lost "
-        "there and not sent again. The log names the run and the backend's reason; a limit of "
+        "there and not sent again. The log names the trace and the backend's reason; a limit of "
         "size or age is usual. After mending it, `conduit-exporter replay --since` sends again.",
         "exporter",
         keep="1h",

@@ -21,12 +21,12 @@ from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Run
 from exporter.conduit.token import TokenSource
 from exporter.convert.trace import ConvertOptions
-from exporter.delivery.outbox import PendingTrace
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
 from exporter.ledger.file import LedgerFile
 from exporter.ledger.gate import Executor, LedgerGate
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.records import StoredTrace
 from exporter.ledger.totals import Family
 from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE
 from exporter.metrics.collector import new_registry
@@ -97,6 +97,7 @@ class Exporter:
             clock=clock,
             time=self.time,
             poll_interval_s=settings.poll_interval_s,
+            outbox_limit_bytes=settings.outbox_limit_bytes,
         )
         self.sync = SyncService(
             client=self.client,
@@ -109,7 +110,6 @@ class Exporter:
                 time=self.time,
                 rng=rng,
                 poll_interval_s=settings.poll_interval_s,
-                outbox_limit_bytes=settings.outbox_limit_bytes,
                 once=once,
             ),
             workspaces=settings.workspaces,
@@ -203,7 +203,7 @@ class Exporter:
         if self.delivery is not None:
             self.delivery.notify()
 
-    def delivered(self, traces: list[PendingTrace], now_ns: int) -> None:
+    def delivered(self, traces: list[StoredTrace], now_ns: int) -> None:
         """The trace backend acknowledged traces."""
         self.traces_acknowledged += len(traces)
         for trace in traces:

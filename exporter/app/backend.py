@@ -4,7 +4,7 @@ from functools import partial
 
 from exporter.clock import Clock
 from exporter.delivery.endpoint import OtlpEndpoint
-from exporter.delivery.senders import Sender, open_console, open_sender
+from exporter.delivery.senders import ConsoleSender, Sender, open_sender
 from exporter.settings.model import Settings
 
 
@@ -17,7 +17,7 @@ def open_backend(settings: Settings, *, clock: Clock) -> Sender | None:
         return None
     if settings.traces_exporter == "console":
         # Flushed line by line: what is acknowledged must not lie in a buffer.
-        return open_console(partial(print, end="", flush=True))
+        return ConsoleSender(partial(print, end="", flush=True))
     return open_sender(endpoint_of(settings), clock=clock)
 
 

@@ -5,23 +5,22 @@ Changes nothing, sends no trace, and lists no more than the daemon's own start w
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from exporter.app.assembly import open_client
 from exporter.app.backend import open_backend
 from exporter.clock import SystemClock
-from exporter.conduit.models import Page
-from exporter.conduit.pager import Pager, Step
+from exporter.conduit.client import ConduitClient
+from exporter.conduit.models import Agent, Page, Workspace
+from exporter.conduit.pager import read_pages
 from exporter.delivery.outcome import Accepted
-from exporter.errors import ConfigError, ExporterError, LedgerLocked, SourceMalformed
+from exporter.errors import ConfigError, ExporterError, LedgerLocked
 from exporter.ledger.file import LedgerFile
 from exporter.settings.model import Settings
 from exporter.web.config import WebConfigFile
-
-T = TypeVar("T")
 
 _NONE_LISTED: Final = "no workspace is visible with this token"
 
@@ -64,11 +63,16 @@ async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:
         yield CheckLine("token", str(exc), ok=False)
         return
     try:
-        listed = [one.id for one in await _every(client.workspaces_page)]
+        listed = [
+            one.id
+            async for page in read_pages(partial(_workspaces_page, client))
+            for one in page.rows
+        ]
         yield CheckLine("token", _accepted(listed), ok=bool(listed))
         wanted = set(settings.agents or ()) | {agent for agent, _ in settings.runs}
         for workspace_id in settings.workspaces or listed:
-            agents = {one.id for one in await _every(partial(client.agents_page, workspace_id))}
+            fetch = partial(_agents_page, client, workspace_id)
+            agents = {one.id async for page in read_pages(fetch) for one in page.rows}
             wanted -= agents
             yield CheckLine(f"workspace {workspace_id}", _listed(len(agents)))
         for agent_id in sorted(wanted):
@@ -81,17 +85,12 @@ async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:
         await client.aclose()
 
 
-async def _every(read: Callable[..., Awaitable[Page[T]]]) -> list[T]:
-    """All rows of a list, page by page. Raises SourceError."""
-    pager, rows = Pager(), list[T]()
-    while True:
-        page = await read(cursor=pager.cursor)
-        rows += page.rows
-        step = pager.accept(page)
-        if step is Step.END:
-            return rows
-        if step is not Step.NEXT:
-            raise SourceMalformed(f"a list cannot be read whole: {pager.reason}")
+async def _workspaces_page(client: ConduitClient, cursor: str | None) -> Page[Workspace]:
+    return await client.workspaces_page(cursor=cursor)
+
+
+async def _agents_page(client: ConduitClient, workspace_id: str, cursor: str | None) -> Page[Agent]:
+    return await client.agents_page(workspace_id, cursor=cursor)
 
 
 def _listed(agents: int) -> str:
@@ -108,17 +107,19 @@ def _check_ledger(settings: Settings) -> CheckLine:
         # Not created here: it would belong to whoever checks instead of the daemon's user.
         folder = path.absolute().parent
         writable = folder.is_dir() and os.access(folder, os.W_OK)
-        how = "will be created" if writable else f"{folder} is no folder that can be written"
+        how = (
+            f"{path} will be created" if writable else f"{folder} is no folder that can be written"
+        )
         return CheckLine("ledger", how, ok=writable)
     now_ns = SystemClock().now_ns()
     try:
         file = LedgerFile(path, base_url=settings.base_url, now_ns=now_ns)
     except LedgerLocked:
-        return CheckLine("ledger", "is held by a running exporter")
+        return CheckLine("ledger", f"{path} is held by a running exporter")
     except ExporterError as exc:
         return CheckLine("ledger", str(exc), ok=False)
     file.close()
-    return CheckLine("ledger", "can be opened and written")
+    return CheckLine("ledger", f"{path} can be opened and written")
 
 
 async def _check_backend(settings: Settings) -> CheckLine:

@@ -27,9 +27,10 @@ logger = logging.getLogger("exporter.app")
 
 R = TypeVar("R")
 
-# Ten seconds is what a container engine leaves between SIGTERM and SIGKILL.
-_DRAIN_S: Final = 5.5
-_CLOSE_S: Final = 1.5
+# Ten seconds is what a container engine leaves between SIGTERM and SIGKILL. The website takes two
+# more to end, and the rest is for the ledger.
+_DRAIN_S: Final = 5.0
+_CLOSE_S: Final = 1.0
 # How soon it is noticed that the ledger's file was deleted or replaced.
 _LOOK_AT_LEDGER_S: Final = 30.0
 
@@ -49,6 +50,10 @@ async def serve(
         website = open_website(exporter)
         await website.start()
         logger.info("serving /metrics, health and status on %s", website.url)
+        if exporter.delivery is None:
+            logger.info("no traces are sent: metrics only")
+        else:
+            logger.info("traces go to %s", exporter.delivery.destination)
         on_started(website.url)
         delivery_stop = asyncio.Event()
         stages = {
@@ -65,9 +70,7 @@ async def serve(
         ended = [name for name, task in stages.items() if task.done()]
         delivery_stop.set()
         await _drain(exporter, stages)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_S):
-                await website.stop()
+        await website.stop()
         for name in ended:
             _tell(name, stages[name])
     return 1 if ended else 0
@@ -132,7 +135,7 @@ async def _drain(exporter: Exporter, stages: dict[str, asyncio.Task[None]]) -> N
         task.cancel()
     pending = exporter.ledger.totals.get(Family.TRACES_PENDING)
     if pending:
-        logger.info("%d traces are still to be delivered; the next start sends them", pending)
+        logger.info("traces still to be delivered: %d; the next start sends them", pending)
 
 
 def _tell(name: str, task: asyncio.Task[None]) -> None:

@@ -60,7 +60,7 @@ async def run_demo(options: DemoOptions, *, write: Print, stop: asyncio.Event) -
     if options.duration_s is not None:
         asyncio.get_running_loop().call_later(options.duration_s, stop.set)
     with TemporaryDirectory(prefix="conduit-exporter-demo-") as folder:
-        async with serve_conduit(conduit, clock=clock) as base_url:
+        async with serve_conduit(conduit) as base_url:
             settings = _settings(options, base_url, Path(folder))
             return await serve(
                 settings,

@@ -6,7 +6,6 @@ Reads the ledger alone, off the event loop, and never waits for a disk that refu
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError
@@ -125,7 +124,7 @@ async def run_page(exporter: Exporter, agent_id: str, run_id: str) -> dict[str, 
 
 def run_row(run: RunSummary, *, trace_link: str | None) -> dict[str, Any]:
     """A run as every page shows it; `trace` says what became of its trace."""
-    row = asdict(run)
+    row = run._asdict()
     del row["no"]
     parked = run.trace is TraceState.PENDING and run.parked_until_ns is not None
     trace_id = None if run.trace_id is None else run.trace_id.hex()

@@ -39,10 +39,13 @@ class PassProgress:
 Show = Callable[[PassProgress], object]
 
 
-async def run_pass(settings: Settings, *, stop: asyncio.Event) -> int:
+async def run_pass(settings: Settings, *, show: Show, stop: asyncio.Event) -> int:
     """Fetch and deliver everything visible now; 0 if all of it arrived, else 1."""
     async with opened(settings, once=True) as exporter, stopped_by(stop, exporter):
-        return await complete_pass(exporter)
+        before = _counted(exporter)
+        code = await complete_pass(exporter, show=show)
+        logger.info("runs counted: %d", _counted(exporter) - before)
+        return code
 
 
 async def run_backfill(
@@ -128,6 +131,7 @@ async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
         task.cancel()
     if show is not None:
         show(_progress(exporter))
+    logger.info("traces delivered: %d", exporter.traces_acknowledged)
     left = _pending(exporter) if exporter.delivery is not None else 0
     if left:
         logger.error("%d traces could not be delivered; they are kept in the ledger", left)
@@ -157,6 +161,11 @@ def _progress(exporter: Exporter) -> PassProgress:
         or any(not workspace.discovered for workspace in exporter.workspaces().values())
         or any(agent.progress.gaps for agent in agents),
     )
+
+
+def _counted(exporter: Exporter) -> int:
+    totals = exporter.ledger.totals
+    return sum(int(value) for key, value in totals.items() if key.family == Family.RUNS)
 
 
 def _pending(exporter: Exporter) -> int:

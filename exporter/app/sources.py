@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Final
 
 from exporter import __version__
 from exporter.app.revision import revision
-from exporter.conduit.models import DISPOSITIONS, IN_FLIGHT_STATUSES, TERMINAL_STATUSES
+from exporter.conduit.models import (
+    DISPOSITIONS,
+    IN_FLIGHT_STATUSES,
+    TERMINAL_STATUSES,
+    Reason,
+)
 from exporter.convert.trace import NO_DISPOSITION
 from exporter.ledger.totals import Family, Number
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.labels import OTHER
 from exporter.metrics.sample import HistogramValue, Sample
+from exporter.sync.reading import GivenUp
 
 if TYPE_CHECKING:
     from exporter.app.assembly import Exporter
@@ -78,9 +84,12 @@ def exporter_samples(exporter: "Exporter") -> Iterator[Sample]:
     ledger, settings = exporter.ledger, exporter.settings
     for family, metric in _WHOLE.items():
         yield Sample(metric, (), ledger.totals.get(family))
+    quarantined: dict[str, Number] = dict.fromkeys((*Reason, *GivenUp), 0)
     for key, value in ledger.totals.items():
         if key.family == Family.QUARANTINED:
-            yield Sample(catalogue.RUNS_QUARANTINED, (key.label1,), value)
+            quarantined[key.label1] = value
+    for reason, value in quarantined.items():
+        yield Sample(catalogue.RUNS_QUARANTINED, (reason,), value)
     yield Sample(catalogue.OUTBOX_LIMIT_BYTES, (), settings.outbox_limit_bytes)
     if ledger.oldest_pending_ns is not None:
         yield Sample(catalogue.OLDEST_PENDING_TRACE, (), ledger.oldest_pending_ns / _NANO)

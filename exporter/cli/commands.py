@@ -13,7 +13,7 @@ from typing import Any, Final
 import click
 
 from exporter import __version__, logs
-from exporter.cli.history import backfill, reconcile, replay
+from exporter.cli.history import backfill, progress_bar, reconcile, replay
 from exporter.cli.loading import load_settings
 from exporter.cli.signals import SIGNALS
 from exporter.errors import ConfigError, ExporterError
@@ -114,7 +114,8 @@ def once(env_file: Path | None) -> int:
     settings = load_settings(env_file)
     from exporter.app.single import run_pass
 
-    return SIGNALS.run(lambda stop: run_pass(settings, stop=stop))
+    with progress_bar("Traces") as show:
+        return SIGNALS.run(lambda stop: run_pass(settings, show=show, stop=stop))
 
 
 cli.add_command(backfill)
@@ -234,7 +235,8 @@ def convert(
     for trace in traces_of(source.read(), agent_name=agent_name, options=options):
         if isinstance(trace, Unreadable):
             code = 1
-            click.echo(f"error: run {trace.run_id}: {trace.detail}", err=True)
+            which = "a run" if trace.run_id is None else f"run {trace.run_id}"
+            click.echo(f"error: {which}: {trace.detail}", err=True)
         else:
             click.echo(show(trace))
     return code

@@ -166,6 +166,7 @@ def progress_bar(label: str) -> Iterator[Callable[["PassProgress"], None]]:
         length=1,
         label=label,
         file=sys.stderr,
+        hidden=not sys.stderr.isatty(),
         show_pos=True,
         update_min_steps=0,
         item_show_func=lambda item: item,

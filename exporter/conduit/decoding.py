@@ -55,19 +55,6 @@ def parse_decimal(text: str) -> Decimal | None:
     return number if in_bounds and len(text) <= _MAX_DIGITS else None
 
 
-def is_nested_deeper(value: Any, max_depth: int) -> bool:
-    """Whether lists and objects are nested more than `max_depth` levels deep."""
-    level = [value]
-    for _ in range(max_depth):
-        level = [
-            item
-            for node in level
-            if isinstance(node, dict | list)
-            for item in (node.values() if isinstance(node, dict) else node)
-        ]
-    return any(isinstance(node, dict | list) for node in level)
-
-
 def _decimal_or_text(text: str) -> Decimal | str:
     number = parse_decimal(text)
     return text if number is None else number

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from exporter.conduit.decoding import is_nested_deeper, parse_decimal
+from exporter.conduit.decoding import parse_decimal
 from exporter.errors import SourceMalformed
 from exporter.times import parse_time
 
@@ -44,8 +44,6 @@ _MS_NS: Final = 1_000_000
 _MAX_ID: Final = 256
 _MAX_STATUS: Final = 64
 _MAX_CURSOR: Final = 4_096
-# The interpreter gives up near 1,000; whoever walks through a tool trace needs room as well.
-_MAX_NESTING: Final = 100
 _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 
 T = TypeVar("T")
@@ -54,14 +52,12 @@ T = TypeVar("T")
 class Reason(StrEnum):
     """Why a row is unreadable: the values of a metric label."""
 
-    NOT_AN_OBJECT = "not_an_object"
     ID = "id"
     STATUS = "status"
     CREATED_AT = "created_at"
     DURATION = "duration"
     TOKENS = "tokens"
     COST = "cost"
-    TOO_DEEP = "too_deep"
 
 
 def _text(value: Any) -> str | None:
@@ -202,6 +198,9 @@ class Page(Generic[T]):
     date_ns: int | None = None
 
 
+_NO_ID: Final = Unreadable(None, Reason.ID, "The row has no usable `id`")
+
+
 class _Flaw(Exception):
     """A field that makes its run unreadable."""
 
@@ -247,34 +246,31 @@ def parse_item(body: Any) -> dict[str, Any]:
 
 def parse_workspace(row: Any) -> Workspace | Unreadable:
     """A workspace; without a name it is called by its id."""
-    if not isinstance(row, dict):
-        return _not_an_object(None)
-    identity = parse_id(row.get("id"))
+    fields = _object(row)
+    identity = parse_id(fields.get("id"))
     if identity is None:
-        return _no_id()
-    return Workspace(identity, _text(row.get("name")) or identity)
+        return _NO_ID
+    return Workspace(identity, _text(fields.get("name")) or identity)
 
 
 def parse_agent(row: Any, *, workspace_id: str | None) -> Agent | Unreadable:
     """An agent; without a name it is called by its id."""
-    if not isinstance(row, dict):
-        return _not_an_object(None)
-    identity = parse_id(row.get("id"))
-    workspace = parse_id(row.get("workspace_id")) or workspace_id
+    fields = _object(row)
+    identity = parse_id(fields.get("id"))
+    workspace = parse_id(fields.get("workspace_id")) or workspace_id
     if identity is None or workspace is None:
-        return _no_id()
-    return Agent(identity, workspace, _text(row.get("name")) or identity)
+        return _NO_ID
+    return Agent(identity, workspace, _text(fields.get("name")) or identity)
 
 
 def parse_run(
     row: Any, *, workspace_id: str, agent_id: str, run_id: str | None = None
 ) -> Run | Unreadable:
     """A run's summary; the ids of the request stand in for those that the row lacks."""
-    if not isinstance(row, dict):
-        return _not_an_object(run_id)
+    row = _object(row)
     identity = parse_id(row.get("id")) or run_id
     if identity is None:
-        return _no_id()
+        return _NO_ID
     try:
         created_ns, completed_ns, duration_ns, adjusted = _times(row)
         usage = _usage(row.get("token_usage"))
@@ -313,8 +309,6 @@ def parse_run_detail(
     if isinstance(run, Unreadable):
         return run
     trace = row.get("tool_trace")
-    if is_nested_deeper(trace, _MAX_NESTING):
-        return Unreadable(run.id, Reason.TOO_DEEP, "`tool_trace` is nested too deep")
     if not isinstance(trace, list):
         trace = [] if trace is None else [trace]
     return RunDetail(
@@ -337,6 +331,11 @@ def parse_id(value: Any) -> str | None:
     if value in (".", "..") or "\ufffd" in value or value.isspace():
         return None
     return value
+
+
+def _object(row: Any) -> dict[str, Any]:
+    """The row; what is no object has no field, and so no id."""
+    return row if isinstance(row, dict) else {}
 
 
 def _times(row: dict[str, Any]) -> tuple[int, int | None, int | None, bool]:
@@ -394,11 +393,3 @@ def _unreadable(identity: str, exc: ValidationError) -> Unreadable:
     first = exc.errors(include_input=False, include_url=False, include_context=False)[0]
     reason, key = _FIELDS[str(first["loc"][0])]
     return Unreadable(identity, reason, f"`{key}`: {first['msg']}")
-
-
-def _not_an_object(run_id: str | None) -> Unreadable:
-    return Unreadable(run_id, Reason.NOT_AN_OBJECT, "The row is not an object")
-
-
-def _no_id() -> Unreadable:
-    return Unreadable(None, Reason.ID, "The row has no usable `id`")

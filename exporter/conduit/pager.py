@@ -1,18 +1,21 @@
 """How a list is read page by page; the one place that knows dead, circling and empty cursors.
 
-Used for every list, of runs, agents or workspaces. It makes no request and keeps no row.
+Used for every list, of runs, agents or workspaces. It keeps no row and retries nothing.
 """
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from exporter.conduit.models import Page
-from exporter.errors import SourceError, SourceNotFound, SourceRejected
+from exporter.errors import SourceError, SourceMalformed, SourceNotFound, SourceRejected
 
 # So many empty pages in a row that promise more are a fault of the list.
 EMPTY_PAGES_MAX: Final = 50
 # After so many readings from the head that brought nothing new, the list is left to rest.
 RESTARTS_MAX: Final = 3
+
+T = TypeVar("T")
 
 
 class Step(Enum):
@@ -39,6 +42,8 @@ class Pager:
         self.restarts = restarts
         self.reason = ""
         self._visited: set[str] = set() if cursor is None else {cursor}
+        # The last row of each page: cursors that lead round may be another text each time.
+        self._last_rows: set[str] = set()
         self._empty_pages = 0
 
     def accept(self, page: Page[Any]) -> Step:
@@ -46,12 +51,15 @@ class Pager:
         following = page.next_cursor
         if following is None:
             return self.restart("it has more and no cursor") if page.has_more else Step.END
-        if following in self._visited:
+        last_row = page.rows[-1].id if page.rows else None
+        if following in self._visited or last_row in self._last_rows:
             return self.restart("its cursors lead back")
         self._empty_pages = 0 if page.rows or page.unreadable else self._empty_pages + 1
         if self._empty_pages >= EMPTY_PAGES_MAX:
             return self.restart(f"{EMPTY_PAGES_MAX} empty pages in a row promise more")
         self._visited.add(following)
+        if last_row is not None:
+            self._last_rows.add(last_row)
         self.cursor = following
         return Step.NEXT
 
@@ -69,6 +77,7 @@ class Pager:
         self.reason = reason
         self.cursor = None
         self._visited.clear()
+        self._last_rows.clear()
         self._empty_pages = 0
         self.restarts += 1
         return Step.REST if self.restarts >= RESTARTS_MAX else Step.RESTART
@@ -76,3 +85,28 @@ class Pager:
     def found_news(self) -> None:
         """What was read since the last restart brought something new."""
         self.restarts = 0
+
+
+async def read_pages(
+    fetch: Callable[[str | None], Awaitable[Page[T]]],
+) -> AsyncIterator[Page[T]]:
+    """The pages of a list, from its head, one request each; rows may come twice.
+
+    `fetch` asks for the page behind a cursor. Raises SourceError, also where the list's cursors do
+    not lead to its end.
+    """
+    pager = Pager()
+    while True:
+        try:
+            page = await fetch(pager.cursor)
+        except SourceError as exc:
+            step = pager.reject(exc)
+            if step is None:
+                raise
+        else:
+            step = pager.accept(page)
+            yield page
+        if step is Step.END:
+            return
+        if step is Step.REST:
+            raise SourceMalformed(f"A list cannot be read whole: {pager.reason}")

@@ -5,7 +5,6 @@ time of export. It never sends anything.
 """
 
 import base64
-from collections.abc import Iterable
 from typing import Any, Final
 
 from google.protobuf import json_format
@@ -21,11 +20,6 @@ _JSON_IDS: Final = ("traceId", "spanId", "parentSpanId")
 def encode_trace(trace: Trace) -> bytes:
     """A serialized ExportTraceServiceRequest that holds exactly this trace."""
     return encode_spans(trace.spans).SerializeToString()
-
-
-def merge_requests(bodies: Iterable[bytes]) -> bytes:
-    """One export request of several: protobuf merges repeated fields when it reads on."""
-    return b"".join(bodies)
 
 
 def payload_to_spans(payload: bytes) -> tuple[Span, ...]:

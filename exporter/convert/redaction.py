@@ -10,8 +10,7 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final
 from urllib.parse import unquote
 
 from exporter.convert.text import CUT_MARK
@@ -57,16 +56,8 @@ _INTERNATIONAL: Final = re.compile(r"\+\d(?:[\s().\-/]{0,3}\d){6,14}")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-class Pattern(Protocol):
-    """A compiled regular expression, of whichever library."""
-
-    def match(self, text: str, /) -> object | None:
-        """What it finds at the beginning of a text."""
-
-    def sub(self, repl: Callable[[Any], str], text: str, /) -> str:
-        """The text with everything replaced that it finds."""
-
-
+# RE2's compiled expressions have what is used here of those of `re`.
+Pattern = re.Pattern[str]
 Patterns = tuple[Pattern, ...]
 
 
@@ -138,7 +129,7 @@ def _mask_phones(text: str) -> str:
     return _PHONE.sub(_mask_phone, _NAMED_PHONE.sub(rf"\1{PHONE_MASK}", text))
 
 
-def _mask_operators(found: Any) -> str:
+def _mask_operators(found: re.Match[str]) -> str:
     return OPERATOR_MASK if found.group() else ""
 
 

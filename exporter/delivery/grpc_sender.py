@@ -99,7 +99,7 @@ class GrpcSender:
     def _file_states(self) -> list[tuple[int, int, int] | None]:
         endpoint = self._endpoint
         paths = (endpoint.ca_file, endpoint.client_certificate_file, endpoint.client_key_file)
-        return [None if path is None else file_state(path) for path in paths]
+        return [file_state(path) for path in paths]
 
     def _open_channel(self) -> grpc.aio.Channel:
         options = [

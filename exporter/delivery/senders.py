@@ -70,8 +70,3 @@ def open_sender(endpoint: OtlpEndpoint, *, clock: Clock) -> Sender:
     from exporter.delivery.http_sender import HttpSender  # noqa: PLC0415 - only where used
 
     return HttpSender(endpoint, clock=clock)
-
-
-def open_console(write: Callable[[str], object]) -> Sender:
-    """A sender that writes every trace as a line of OTLP JSON."""
-    return ConsoleSender(write)

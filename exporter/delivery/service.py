@@ -8,14 +8,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from exporter.clock import Clock
-from exporter.delivery.outbox import Delivered, Outbox, Parked, PendingTrace, Rejected
 from exporter.delivery.outcome import Accepted, Outcome, Unavailable
 from exporter.delivery.senders import Sender
 from exporter.delivery.triage import Decision, Triage
 from exporter.errors import LedgerUnavailable
+from exporter.ledger.records import Settlement, StoredTrace, TraceState
 
 logger = logging.getLogger("exporter.delivery")
 
@@ -29,6 +29,34 @@ _LINGER_S: Final = 2.0
 # A parked trace comes due without anybody telling.
 _LOOK_AGAIN_S: Final = 30.0
 _LEDGER_RETRY_S: Final = 5.0
+
+
+class Outbox(Protocol):
+    """Undelivered traces, oldest first."""
+
+    async def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> Sequence[StoredTrace]:
+        """The oldest traces that may be sent now, in order.
+
+        Their payloads sum to `max_bytes` at most, but at least one comes if any is due. Asking
+        changes nothing: the same question gets the same answer until something is settled.
+        """
+
+    async def settle(
+        self,
+        results: Sequence[Settlement],
+        *,
+        now_ns: int,
+        spans_delivered: int,
+        spans_rejected: int,
+    ) -> None:
+        """Record the results and count the spans, all in one transaction.
+
+        A trace that is delivered or rejected already stays as it is. Raises LedgerUnavailable
+        when nothing was recorded; the same call may then be repeated.
+        """
+
+    async def unpark(self) -> None:
+        """Make every parked trace due now."""
 
 
 class DeliveryService:
@@ -47,7 +75,7 @@ class DeliveryService:
         sender: Sender,
         clock: Clock,
         rng: random.Random,
-        on_delivered: Callable[[list[PendingTrace], int], object],
+        on_delivered: Callable[[list[StoredTrace], int], object],
         on_attempt: Callable[[Attempt], object] = lambda _outcome: None,
     ) -> None:
         self.backend_up: bool | None = None
@@ -61,7 +89,7 @@ class DeliveryService:
         self._on_attempt = on_attempt
         self._triage = Triage(rng=rng, max_traces=_MAX_TRACES)
         # What the ledger has not taken yet: recorded before anything else is sent.
-        self._unrecorded: tuple[Sequence[PendingTrace], Decision] | None = None
+        self._unrecorded: tuple[Sequence[StoredTrace], Decision] | None = None
         self._last_message = ""
         self._news = asyncio.Event()
         # `run` and `drain` never have a request under way together.
@@ -144,7 +172,7 @@ class DeliveryService:
             await self._record(sent, decision)
             return decision.wait_s
 
-    async def _record(self, sent: Sequence[PendingTrace], decision: Decision) -> None:
+    async def _record(self, sent: Sequence[StoredTrace], decision: Decision) -> None:
         now_ns = self._clock.now_ns()
         if decision.unpark:
             await self._outbox.unpark()
@@ -156,13 +184,15 @@ class DeliveryService:
                 spans_rejected=decision.spans_rejected,
             )
         self._unrecorded = None
-        traces = {one.seq: one for one in sent}
-        delivered = [traces[one.seq] for one in decision.results if isinstance(one, Delivered)]
+        traces = {one.no: one for one in sent}
+        delivered = []
+        for result in decision.results:
+            if result.state is TraceState.DELIVERED:
+                delivered.append(traces[result.no])
+            else:
+                _log_failed(traces[result.no], result, now_ns)
         if delivered:
             self._on_delivered(delivered, now_ns)
-        for result in decision.results:
-            if not isinstance(result, Delivered):
-                _log_failed(traces[result.seq], result, now_ns)
 
     def _note(self, outcome: Outcome) -> None:
         """Keep what the metrics and the status page show."""
@@ -203,9 +233,9 @@ class DeliveryService:
         self._news.set()
 
 
-def _log_failed(trace: PendingTrace, result: Rejected | Parked, now_ns: int) -> None:
+def _log_failed(trace: StoredTrace, result: Settlement, now_ns: int) -> None:
     trace_id = trace.trace_id.hex()
-    if isinstance(result, Rejected):
+    if result.parked_until_ns is None:
         logger.warning(
             "trace %s is set aside: the backend rejected it (%s)", trace_id, result.reason
         )
@@ -213,7 +243,7 @@ def _log_failed(trace: PendingTrace, result: Rejected | Parked, now_ns: int) -> 
     logger.warning(
         "trace %s waits %.0f min: the backend takes others but not this one (%s)",
         trace_id,
-        (result.until_ns - now_ns) / 60e9,
+        (result.parked_until_ns - now_ns) / 60e9,
         result.reason,
     )
 

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.delivery.outbox import Delivered, Parked, PendingTrace, Rejected, Result
 from exporter.delivery.outcome import Accepted, Invalid, Outcome, Refused, Unavailable
+from exporter.ledger.records import Settlement, StoredTrace, TraceState
 
 # After so many answers in a row that ask to try again, the trace itself may be the reason.
 _MAX_RETRIES: Final = 4
@@ -43,7 +43,7 @@ class Decision:
     `unpark`: the destination was at fault, so what was parked may be taken now.
     """
 
-    results: tuple[Result, ...] = ()
+    results: tuple[Settlement, ...] = ()
     spans_delivered: int = 0
     spans_rejected: int = 0
     unpark: bool = False
@@ -59,7 +59,7 @@ class Triage:
         self._max_traces = max_traces
         self._batch_size = max_traces
         self._failures = 0
-        # Sequence numbers of traces that failed alone.
+        # Numbers of traces that failed alone.
         self._suspects: set[int] = set()
         # The destination has taken another trace since, so each suspect is tried once more.
         self._is_rechecking = False
@@ -69,10 +69,10 @@ class Triage:
         """How many of the oldest due traces `choose` wants to see, in how many requests' bytes."""
         return self._batch_size + len(self._suspects), 1 + len(self._suspects)
 
-    def choose(self, due: Sequence[PendingTrace]) -> Sequence[PendingTrace]:
+    def choose(self, due: Sequence[StoredTrace]) -> Sequence[StoredTrace]:
         """Which of the oldest due traces make the next request."""
-        suspects = [one for one in due if one.seq in self._suspects]
-        others = [one for one in due if one.seq not in self._suspects]
+        suspects = [one for one in due if one.no in self._suspects]
+        others = [one for one in due if one.no not in self._suspects]
         if not self._suspects:
             return due[: self._batch_size]
         if self._is_rechecking:
@@ -84,7 +84,7 @@ class Triage:
             return others[:1]
         return due[:1]
 
-    def learn(self, sent: Sequence[PendingTrace], outcome: Outcome, *, now_ns: int) -> Decision:
+    def learn(self, sent: Sequence[StoredTrace], outcome: Outcome, *, now_ns: int) -> Decision:
         """What follows from the outcome of a request with `sent` in it."""
         match outcome:
             case Accepted():
@@ -96,20 +96,20 @@ class Triage:
             case Refused():
                 return self._refused(sent, outcome.reason, now_ns)
 
-    def _accepted(self, sent: Sequence[PendingTrace], outcome: Accepted) -> Decision:
+    def _accepted(self, sent: Sequence[StoredTrace], outcome: Accepted) -> Decision:
         self._failures = 0
         self._batch_size = min(self._max_traces, 2 * self._batch_size)
-        mended = any(one.seq in self._suspects for one in sent)
+        mended = any(one.no in self._suspects for one in sent)
         if mended or not self._suspects:
             self._clear_suspects()
         else:
             self._is_rechecking = True
         spans = sum(one.spans for one in sent)
         rejected = min(spans, outcome.rejected_spans)
-        results: list[Result] = [Delivered(one.seq) for one in sent]
+        results = [Settlement(one.no, TraceState.DELIVERED) for one in sent]
         if rejected and (rejected == spans or len(sent) == 1):
             # Never sent again: the specification forbids it after a partial success.
-            results = [Rejected(one.seq, outcome.message) for one in sent]
+            results = [_rejected(one, outcome.message) for one in sent]
         return Decision(
             results=tuple(results),
             spans_delivered=spans - rejected,
@@ -117,7 +117,7 @@ class Triage:
             unpark=mended,
         )
 
-    def _invalid(self, sent: Sequence[PendingTrace], outcome: Invalid) -> Decision:
+    def _invalid(self, sent: Sequence[StoredTrace], outcome: Invalid) -> Decision:
         if len(sent) > 1:
             self._batch_size = len(sent) // 2
             return Decision()
@@ -125,9 +125,9 @@ class Triage:
         if not outcome.certain and not self._is_rechecking:
             return self._suspect(one, outcome.reason)
         self._give_up(one)
-        return Decision(results=(Rejected(one.seq, outcome.reason),), spans_rejected=one.spans)
+        return Decision(results=(_rejected(one, outcome.reason),), spans_rejected=one.spans)
 
-    def _refused(self, sent: Sequence[PendingTrace], reason: str, now_ns: int) -> Decision:
+    def _refused(self, sent: Sequence[StoredTrace], reason: str, now_ns: int) -> Decision:
         if len(sent) > 1:
             self.problem, self._batch_size = reason, 1
             return Decision()
@@ -136,7 +136,7 @@ class Triage:
         return self._suspect(sent[0], reason)
 
     def _unavailable(
-        self, sent: Sequence[PendingTrace], outcome: Unavailable, now_ns: int
+        self, sent: Sequence[StoredTrace], outcome: Unavailable, now_ns: int
     ) -> Decision:
         self._failures += 1
         asked_s = outcome.retry_after_s
@@ -149,7 +149,7 @@ class Triage:
                 # A request may be too much for the time it has, or one trace of it be the reason.
                 self._batch_size = max(1, len(sent) // 2)
                 if len(sent) == 1:
-                    self._suspects.add(sent[0].seq)
+                    self._suspects.add(sent[0].no)
         self.problem = outcome.reason
         wait_s = self._backoff_s(*_RETRY_S)
         if asked_s is not None:
@@ -157,21 +157,22 @@ class Triage:
             wait_s = max(wait_s, asked_s + self._rng.uniform(0.0, spread_s))
         return Decision(wait_s=wait_s)
 
-    def _suspect(self, one: PendingTrace, reason: str) -> Decision:
+    def _suspect(self, one: StoredTrace, reason: str) -> Decision:
         """The trace or the destination is at fault: try another one, later."""
         self.problem = reason
         self._failures += 1
         self._batch_size = 1
-        self._suspects.add(one.seq)
+        self._suspects.add(one.no)
         return Decision(wait_s=self._backoff_s(*_PROBE_S))
 
-    def _park(self, one: PendingTrace, reason: str, now_ns: int, seconds: float) -> Decision:
+    def _park(self, one: StoredTrace, reason: str, now_ns: int, seconds: float) -> Decision:
         self._failures = 0
         self._give_up(one)
-        return Decision(results=(Parked(one.seq, now_ns + round(seconds * 1e9), reason),))
+        until_ns = now_ns + round(seconds * 1e9)
+        return Decision(results=(Settlement(one.no, TraceState.PENDING, until_ns, reason),))
 
-    def _give_up(self, one: PendingTrace) -> None:
-        self._suspects.discard(one.seq)
+    def _give_up(self, one: StoredTrace) -> None:
+        self._suspects.discard(one.no)
         if self._is_rechecking and not self._suspects:
             self._clear_suspects()
 
@@ -184,3 +185,7 @@ class Triage:
         """Exponential with jitter: between a half and all of a bound that doubles."""
         bound_s = min(max_s, first_s * 2 ** min(self._failures - 1, _MAX_DOUBLINGS))
         return self._rng.uniform(bound_s / 2, bound_s)
+
+
+def _rejected(one: StoredTrace, reason: str) -> Settlement:
+    return Settlement(one.no, TraceState.REJECTED, reason=reason)

@@ -2,7 +2,7 @@
 
 import sqlite3
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from exporter.conduit.models import Agent, Workspace
 from exporter.ledger.file import reading
@@ -119,7 +119,7 @@ class AgentTables:
         agent = self.agent(agent_no)
         if agent.frontier_ns is None and until_ns is not None and until_ns > agent.floor_ns:
             self._db.execute("UPDATE agent SET floor_ns = ? WHERE no = ?", (until_ns, agent_no))
-            agent = replace(agent, floor_ns=until_ns)
+            agent = agent._replace(floor_ns=until_ns)
         upper_ns = min(agent.floor_ns, until_ns if until_ns is not None else agent.floor_ns)
         unfinished = [one for one in self.gaps(agent_no) if one.purpose is GapPurpose.BACKFILL]
         if unfinished:
@@ -171,19 +171,7 @@ class AgentTables:
             )
 
 
-def _agent(
-    row: tuple[int, str, str, str, int, int, int | None, int | None, int | None],
-) -> AgentRecord:
+def _agent(row: tuple[Any, ...]) -> AgentRecord:
     with reading():
-        no, agent_id, workspace_id, name, listed, floor_ns, frontier_ns, reread_ns, full_ns = row
-        return AgentRecord(
-            no=no,
-            id=agent_id,
-            workspace_id=workspace_id,
-            name=name,
-            listed=bool(listed),
-            floor_ns=floor_ns,
-            frontier_ns=frontier_ns,
-            reread_ns=reread_ns,
-            full_reread_ns=full_ns,
-        )
+        record = AgentRecord(*row)
+        return record._replace(listed=bool(record.listed))

@@ -32,6 +32,9 @@ class Outcomes(NamedTuple):
     escalated: int = 0
 
 
+_TRACE: Final = RunSummary._fields.index("trace")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
     """Which runs are wanted, newest end first; None leaves a field open.
@@ -89,28 +92,6 @@ class RunHistory:
     def _summaries(self, query: str, values: tuple[object, ...]) -> list[RunSummary]:
         with reading():
             return [
-                RunSummary(
-                    no=row[0],
-                    agent_id=row[1],
-                    agent_name=row[2],
-                    workspace_id=row[3],
-                    id=row[4],
-                    status=row[5],
-                    disposition=row[6],
-                    created_ns=row[7],
-                    ended_ns=row[8],
-                    duration_ns=row[9],
-                    input_tokens=row[10],
-                    output_tokens=row[11],
-                    cost_usd=row[12],
-                    conversation_id=row[13],
-                    tool_calls=row[14],
-                    tool_errors=row[15],
-                    trace=TraceState(row[16]),
-                    reason=row[17],
-                    trace_id=row[18],
-                    parked_until_ns=row[19],
-                    settled_ns=row[20],
-                )
+                RunSummary(*row)._replace(trace=TraceState(row[_TRACE]))
                 for row in self._db.execute(query, values)
             ]

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 from exporter.ledger.agents import AgentTables
 from exporter.ledger.file import LedgerFile, reading, translated
 from exporter.ledger.history import RunHistory
-from exporter.ledger.records import Settlement
 from exporter.ledger.runs import RunTables
 from exporter.ledger.totals import Number, TotalKey, Totals, TotalsDelta, number_to_text, plus
 from exporter.ledger.traces import TraceTables
@@ -107,7 +106,7 @@ class Ledger:
 
         Nothing of any of them stands if one raises. Raises LedgerError for the database's faults.
         """
-        delta = self.runs.delta = TotalsDelta()
+        delta = self.runs.delta = self.traces.delta = TotalsDelta()
         with translated():
             self._file.check_in_place()
             self._db.execute("BEGIN IMMEDIATE")
@@ -128,29 +127,6 @@ class Ledger:
         if self._commits % _MEASURED_EVERY == 0:
             self._measure()
         return results
-
-    # --- works that touch the totals ----------------------------------------------------------
-
-    def settle(
-        self,
-        settlements: Sequence[Settlement],
-        *,
-        now_ns: int,
-        spans_delivered: int,
-        spans_rejected: int,
-    ) -> None:
-        """Record what became of traces."""
-        self.traces.settle(
-            settlements,
-            now_ns=now_ns,
-            spans_delivered=spans_delivered,
-            spans_rejected=spans_rejected,
-            delta=self.runs.delta,
-        )
-
-    def unpark(self) -> int:
-        """Make every parked trace due now; how many there were."""
-        return self.traces.unpark(self.runs.delta)
 
     def prune_day_costs(self) -> None:
         """Let go of the costs of days that no calendar month needs any more."""

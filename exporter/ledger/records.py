@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from exporter.conduit.models import Run
 
@@ -56,8 +57,7 @@ class Gap:
     restarts: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentRecord:
+class AgentRecord(NamedTuple):
     """An agent as the ledger knows it."""
 
     no: int
@@ -190,9 +190,8 @@ class Settlement:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSummary:
-    """A counted run as the run list shows it."""
+class RunSummary(NamedTuple):
+    """A counted run as the run list shows it; `cost_usd` is decimal text."""
 
     no: int
     agent_id: str

@@ -315,13 +315,13 @@ class RunTables:
         ):
             self.delta.add(Family.AWAITING_DETAIL, 1, agent_no)
         if counts:
-            self._count(agent_no, record)
+            self._count(agent_no, record, now_ns)
         if record.trace is not None and trace is TraceState.AWAITING_DETAIL:
             no = self._find(agent_no, [run.id])[run.id].no
             self._write_trace(agent_no, no, record, record.trace, record.priority, now_ns=now_ns)
         return counts
 
-    def _count(self, agent_no: int, record: RunRecord) -> None:
+    def _count(self, agent_no: int, record: RunRecord, now_ns: int) -> None:
         run, add = record.run, self.delta.add
         add(Family.RUNS, 1, agent_no, run.status, record.disposition)
         add(Family.TOKENS, run.input_tokens or 0, agent_no, "input")
@@ -336,7 +336,8 @@ class RunTables:
         if record.duration_bucket is not None and run.duration_ns is not None:
             add(Family.DURATION_BUCKET, 1, agent_no, run.status, record.duration_bucket)
             add(Family.DURATION_NS, run.duration_ns, agent_no, run.status)
-        self.delta.raise_to(Family.LAST_RUN_NS, ended_ns(run), agent_no)
+        # A run that is dated ahead would be the last one until then.
+        self.delta.raise_to(Family.LAST_RUN_NS, min(ended_ns(run), now_ns), agent_no)
 
     def _note_revision(self, agent_no: int, run: Run, row: _Row) -> bool:
         """Keep what a counted run looks like now; whether that is new."""
@@ -395,7 +396,6 @@ class RunTables:
             # No delay is measured of what waited in Conduit's list before anybody looked.
             ended_ns=record.run.completed_ns if priority <= Priority.FRESH else None,
             now_ns=now_ns,
-            delta=self.delta,
         )
         self._db.execute(
             "UPDATE run SET trace = ?, tool_calls = ?, tool_errors = ? WHERE no = ?",

@@ -39,10 +39,11 @@ _COUNTED_AS: Final = {
 
 
 class TraceTables:
-    """The traces of one ledger."""
+    """The traces of one ledger; `delta` collects the transaction's additions to the totals."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self.delta = TotalsDelta()
 
     def add(
         self,
@@ -51,7 +52,6 @@ class TraceTables:
         *,
         ended_ns: int | None,
         now_ns: int,
-        delta: TotalsDelta,
     ) -> None:
         """Add a trace at the end of the outbox."""
         stored = zlib.compress(trace.payload)
@@ -67,8 +67,8 @@ class TraceTables:
                 now_ns,
             ),
         )
-        delta.add(Family.TRACES_PENDING, 1)
-        delta.add(Family.OUTBOX_BYTES, len(stored))
+        self.delta.add(Family.TRACES_PENDING, 1)
+        self.delta.add(Family.OUTBOX_BYTES, len(stored))
 
     def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> list[StoredTrace]:
         """The oldest undelivered traces, `max_bytes` of them at most, but at least one."""
@@ -81,7 +81,6 @@ class TraceTables:
         now_ns: int,
         spans_delivered: int,
         spans_rejected: int,
-        delta: TotalsDelta,
     ) -> None:
         """Record what became of traces; one that is settled already is left as it is."""
         rows = self._db.execute(_WAITING, (json.dumps([one.no for one in settlements]),))
@@ -101,22 +100,22 @@ class TraceTables:
                 (one.state, one.reason, run_no),
             )
             parked = one.parked_until_ns is not None
-            delta.add(Family.TRACES_PARKED, parked - was_parked)
+            self.delta.add(Family.TRACES_PARKED, parked - was_parked)
             if family is not None:
-                delta.add(family, 1)
-                delta.add(Family.TRACES_PENDING, -1)
-                delta.add(Family.OUTBOX_BYTES, -stored_bytes)
+                self.delta.add(family, 1)
+                self.delta.add(Family.TRACES_PENDING, -1)
+                self.delta.add(Family.OUTBOX_BYTES, -stored_bytes)
         if not is_repeat:
-            delta.add(Family.SPANS_DELIVERED, spans_delivered)
-            delta.add(Family.SPANS_REJECTED, spans_rejected)
+            self.delta.add(Family.SPANS_DELIVERED, spans_delivered)
+            self.delta.add(Family.SPANS_REJECTED, spans_rejected)
 
-    def unpark(self, delta: TotalsDelta) -> int:
+    def unpark(self) -> int:
         """Make every parked trace due now; how many there were."""
         done = self._db.execute(
             "UPDATE trace SET parked_until_ns = NULL "
             "WHERE settled_ns IS NULL AND parked_until_ns IS NOT NULL"
         ).rowcount
-        delta.add(Family.TRACES_PARKED, -done)
+        self.delta.add(Family.TRACES_PARKED, -done)
         return done
 
     def oldest_waiting_ns(self) -> int | None:

@@ -300,7 +300,7 @@ SPANS_REJECTED: Final = _counter(
 )
 TRACES_PARKED: Final = _gauge(
     "conduit_exporter_traces_parked",
-    "Traces that wait for an operator or the next probe: the backend is set up wrongly.",
+    "Traces that the backend refuses or fails on while it takes others; each is tried again.",
 )
 TRACE_DELAY: Final = _histogram(
     "conduit_exporter_trace_delay_seconds",

@@ -53,11 +53,6 @@ class Instruments:
         for purpose in PURPOSES:
             self._budget_requests.labels(safe, purpose)
 
-    def forget_workspace(self, workspace_id: str) -> None:
-        """Remove the series of a workspace that is no longer read."""
-        for counter in (self._api_rate_limited, self._budget_requests):
-            counter.remove_by_labels({"workspace_id": label_value(workspace_id)})
-
     def api_request(self, endpoint: str, code: str, seconds: float) -> None:
         """A request to the Conduit API has ended."""
         self._api_requests.labels(endpoint, label_value(code)).inc()

@@ -1,4 +1,4 @@
-"""The text of one setting as an address: where to listen, whom to call, where to remember.
+"""The text of one setting as an address: where to listen, where to remember, where to look.
 
 Parsers as in `values`. No I/O: no name is looked up and no file, and no text that may hold a
 password is repeated.
@@ -8,12 +8,11 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from exporter.settings.values import parse_text, shown
 
-_MAX_PORT: Final = 65_535
 _LISTEN_FORMS: Final = "host:port, such as 0.0.0.0:10464, 127.0.0.1:10464 or [::]:10464"
-_NOT_IN_HOST: Final = re.compile(r"[\s/?#@:\[\]\x00-\x1f\x7f]")
 _SQLITE: Final = "sqlite:///"
 
 
@@ -29,30 +28,23 @@ class ListenAddress(NamedTuple):
 
 def parse_listen(text: str) -> ListenAddress:
     """`host:port`, `[IPv6]:port`, or `:port` for every address of the machine."""
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        well_formed = _is_ipv6(host)
-    else:
-        well_formed = _NOT_IN_HOST.search(host) is None
-    if not (colon and well_formed and port.isascii() and port.isdigit()):
+    try:
+        url = urlsplit(f"//{text}")
+        port = url.port
+    except ValueError:
+        port = None
+    if port is None or url.netloc != text or "@" in text:
         raise ValueError(f"{shown(text)} is no address to listen on; allowed: {_LISTEN_FORMS}")
-    if len(port) > len(str(_MAX_PORT)) or int(port) > _MAX_PORT:
-        raise ValueError(f"{shown(text)} has a port above {_MAX_PORT}; allowed: {_LISTEN_FORMS}")
-    return ListenAddress(host or "0.0.0.0", int(port))  # noqa: S104 - `:port` asks for just that
+    return ListenAddress(url.hostname or "0.0.0.0", port)  # noqa: S104 - `:port` asks for just that
 
 
 def parse_ledger_path(text: str) -> Path:
     """The file of `sqlite:///PATH`."""
-    allowed = "sqlite:///PATH, with a fourth slash before a full path"
-    scheme = parse_text(text).partition("://")[0]
-    if scheme in ("postgresql", "postgres"):
-        raise ValueError(f"is a PostgreSQL database, which is not supported; allowed: {allowed}")
-    path = text.removeprefix(_SQLITE)
-    if path == text:
-        raise ValueError(f"is no ledger's address; allowed: {allowed}")
-    if path in ("", ":memory:") or "?" in path:
-        raise ValueError(f"names no file, and a ledger must last; allowed: {allowed}")
+    path = parse_text(text).removeprefix(_SQLITE)
+    if path in (text, "", ":memory:") or "?" in path:
+        raise ValueError(
+            "is no file's address; allowed: sqlite:///PATH, with a fourth slash before a full path"
+        )
     return Path(path)
 
 
@@ -77,11 +69,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        return False
-    return True

@@ -42,7 +42,7 @@ def parse_url(text: str) -> str:
         url = None
     if url is None:
         # Raised out here and without a cause: pydantic's own error carries the URL.
-        raise ValueError(f"is no URL of the web; allowed: {_FORM}")
+        raise ValueError(f"is no web URL; allowed: {_FORM}")
     return str(url)
 
 

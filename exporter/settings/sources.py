@@ -6,11 +6,8 @@ It knows no setting, judges no value and expands nothing.
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from exporter.settings.values import unquoted
-
-_MAX_BYTES: Final = 1 << 20
 
 
 def read_texts(
@@ -30,15 +27,11 @@ def read_texts(
 def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
     """The texts of a settings file, and what is wrong with it; no line of it is repeated."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        text = content.decode("utf-8-sig")
+        text = path.read_text("utf-8-sig")
     except UnicodeDecodeError:
         return {}, [f"{path}: is not UTF-8 text"]
     except OSError as exc:
         return {}, [f"{path}: cannot be read: {exc.strerror or type(exc).__name__}"]
-    if len(content) > _MAX_BYTES:
-        return {}, [f"{path}: is larger than 1 MiB; a settings file is a few lines"]
     # Not at the top: the health check runs every few seconds, mostly without a file. python-dotenv
     # only logs a line that it cannot read; here, where it may be half a pattern, it is an error.
     from dotenv.parser import parse_stream  # noqa: PLC0415 - the reason stands above

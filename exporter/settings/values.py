@@ -24,7 +24,7 @@ _DURATION_FORMS: Final = "a number and a unit, such as 500ms, 15s, 5m, 24h or 7d
 _MAX_DURATION_S: Final = 3_650 * 86_400.0
 
 _MAX_ID_CHARS: Final = 256
-_NOT_IN_ID: Final = re.compile(r"[\s/?#\"'\x00-\x1f\x7f]")
+_NOT_IN_ID: Final = re.compile(r"[\s*/?#\"'\x00-\x1f\x7f]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _AMOUNT: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _MAX_SHOWN_CHARS: Final = 60
@@ -95,42 +95,37 @@ def parse_words(text: str, *, known: Iterable[str]) -> frozenset[str]:
     """Several of a few words; `none` alone is the empty set."""
     if text.lower() == "none":
         return frozenset()
-    words = [word.lower() for word in _listed(text)]
     allowed = f"{', '.join(known)}, or none"
+    words = [word.lower() for word in _listed(text, allowed)]
     if unknown := [word for word in words if word not in known]:
         raise ValueError(f"{', '.join(map(shown, unknown))} is not known; allowed: {allowed}")
-    if not words:
-        raise ValueError(f"{shown(text)} names nothing; allowed: {allowed}")
     return frozenset(words)
 
 
 def parse_ids(text: str) -> tuple[str, ...]:
     """Ids separated by commas, each once; the empty text is none."""
-    if "*" in text:
-        raise ValueError("`*` is no id; leave this setting out for all")
-    return _ids(text) if text else ()
+    allowed = "ids, separated by commas"
+    ids = dict.fromkeys(_listed(text, allowed))
+    for item in ids:
+        if not _is_id(item):
+            raise ValueError(f"{shown(item)} is no id; allowed: {allowed}")
+    return tuple(ids)
 
 
 def parse_agents(text: str) -> frozenset[str] | None:
     """Agent ids; None for `*`, all of them. The empty text is none of them."""
-    if text == "*":
-        return None
-    if "*" in text:
-        raise ValueError("`*` stands for all agents and only alone; allowed: `*`, or agent ids")
-    return frozenset(_ids(text)) if text else frozenset()
+    return None if text == "*" else frozenset(parse_ids(text))
 
 
 def parse_runs(text: str) -> tuple[tuple[str, str], ...]:
     """Pairs of agent id and run id, each once; the empty text is none."""
     allowed = "agent_id/run_id, separated by commas"
     runs: dict[tuple[str, str], None] = {}
-    for item in _listed(text):
-        agent_id, slash, run_id = item.partition("/")
-        if not slash or not _is_id(agent_id) or not _is_id(run_id):
+    for item in _listed(text, allowed):
+        agent_id, _, run_id = item.partition("/")
+        if not _is_id(agent_id) or not _is_id(run_id):
             raise ValueError(f"{shown(item)} is no run; allowed: {allowed}")
         runs[agent_id, run_id] = None
-    if text and not runs:
-        raise ValueError(f"{shown(text)} names no run; allowed: {allowed}")
     return tuple(runs)
 
 
@@ -138,14 +133,14 @@ def parse_budget_usd(text: str) -> Mapping[str, Decimal]:
     """Dollars by workspace id; one amount alone is each workspace's, under the empty id."""
     allowed = "workspace_id=amount, separated by commas, or one amount such as 250.00"
     budget: dict[str, Decimal] = {}
-    for item in _listed(text):
+    for item in _listed(text, allowed):
         workspace_id, equals, amount = (part.strip() for part in item.rpartition("="))
         if _AMOUNT.fullmatch(amount) is None or bool(equals) != _is_id(workspace_id):
             raise ValueError(f"{shown(item)} is no budget; allowed: {allowed}")
         if workspace_id in budget:
             raise ValueError(f"{shown(item)} is a second amount for the same; allowed: {allowed}")
         budget[workspace_id] = Decimal(amount)
-    if (text and not budget) or ("" in budget and len(budget) > 1):
+    if "" in budget and len(budget) > 1:
         raise ValueError(f"{shown(text)} is no budget; allowed: {allowed}")
     return budget
 
@@ -183,18 +178,12 @@ def parse_pairs(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs.items())
 
 
-def _listed(text: str) -> list[str]:
-    return [item for part in text.split(",") if (item := part.strip())]
-
-
-def _ids(text: str) -> tuple[str, ...]:
-    ids = dict.fromkeys(_listed(text))
-    for item in ids:
-        if not _is_id(item):
-            raise ValueError(f"{shown(item)} is no id; allowed: ids, separated by commas")
-    if not ids:
-        raise ValueError(f"{shown(text)} names none; allowed: ids, separated by commas")
-    return tuple(ids)
+def _listed(text: str, allowed: str) -> list[str]:
+    """The items between the commas; commas alone are a mistake."""
+    items = [item for part in text.split(",") if (item := part.strip())]
+    if text and not items:
+        raise ValueError(f"{shown(text)} names nothing; allowed: {allowed}")
+    return items
 
 
 def _is_id(text: str) -> bool:

@@ -6,6 +6,7 @@ import signal
 import click
 
 from exporter.clock import SystemClock
+from exporter.settings.addresses import ListenAddress, parse_listen
 from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.scenario import DEMO_TOKEN, hospitality
 from exporter.simulator.server import serve
@@ -40,30 +41,29 @@ def main(
     listen: str, *, seed: int, rate: float, history_s: float, requests_per_minute: int
 ) -> None:
     """Run until SIGINT or SIGTERM."""
-    host, _, port = listen.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the last port
-        raise click.BadParameter(f"{listen!r} is not host:port", param_hint="--listen")
+    try:
+        address = parse_listen(listen)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--listen") from None
     clock = SystemClock()
     scenario = hospitality(seed=seed, start_ns=clock.now_ns(), history_s=history_s, rate=rate)
     conduit = SimulatedConduit(
         now_ns=clock.now_ns, scenario=scenario, requests_per_minute=requests_per_minute
     )
     try:
-        asyncio.run(_serve_until_told(conduit, clock, host.strip("[]") or "127.0.0.1", int(port)))
+        asyncio.run(_serve_until_told(conduit, address))
     except OSError as error:
         # Python adds the address to the system's words; it is said already.
         reason = (error.strerror or str(error)).partition(" (while ")[0]
         raise click.ClickException(f"cannot listen on {listen}: {reason}") from error
 
 
-async def _serve_until_told(
-    conduit: SimulatedConduit, clock: SystemClock, host: str, port: int
-) -> None:
+async def _serve_until_told(conduit: SimulatedConduit, address: ListenAddress) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
-    async with serve(conduit, clock=clock, host=host, port=port) as base_url:
+    async with serve(conduit, host=address.host, port=address.port) as base_url:
         click.echo(f"Simulated Conduit at {base_url}, token {DEMO_TOKEN}")
         await told.wait()
 

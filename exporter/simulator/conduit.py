@@ -25,7 +25,7 @@ from exporter.simulator.messages import (
     object_response,
     page_response,
 )
-from exporter.simulator.runs import IN_FLIGHT, SECOND_NS, TERMINAL, SimRun
+from exporter.simulator.runs import IN_FLIGHT, SECOND_NS, TERMINAL
 
 CursorKind = Literal["offset", "keyset"]
 
@@ -68,15 +68,9 @@ class Asked:
         if response.failure is None:
             self.answers[request.endpoint, response.status] += 1
             if response.run is not None:
-                self._served_of(response.run, request.now_ns)[response.run.id] += 1
-
-    def note_lost(self, response: SimResponse, asked_ns: int) -> None:
-        """Take back that a run was served: its answer was not waited for."""
-        if response.run is not None:
-            self._served_of(response.run, asked_ns)[response.run.id] -= 1
-
-    def _served_of(self, run: SimRun, at_ns: int) -> Counter[str]:
-        return self.runs_served if run.ended(at_ns) else self.runs_served_in_flight
+                ended = response.run.ended(request.now_ns)
+                served = self.runs_served if ended else self.runs_served_in_flight
+                served[response.run.id] += 1
 
 
 class SimulatedConduit:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from exporter.simulator.runs import (
     FAR_FUTURE_NS,
@@ -190,21 +190,18 @@ class AgentRuns:
         """No further run is created; those that are known go on."""
         self._source = None
 
-    def place(self, run: SimRun, content: RunContent, visible_ns: int | None) -> None:
-        """Add a run by hand, visible at once or from `visible_ns` on; its id must be new."""
+    def place(self, run: SimRun, content: RunContent) -> None:
+        """Add a run by hand, visible at once; its id must be new."""
         if run.id in self._known:
             raise ValueError(f"there is a run {run.id!r} already")
         self._known[run.id], self._content[run.id] = run, content
-        self._planned.add(visible_ns or self._now_ns, partial(self._show, run))
-        self.advance(self._now_ns)
+        self._show(run)
 
-    def revise(self, run: SimRun, content: RunContent | None) -> None:
+    def revise(self, run: SimRun) -> None:
         """Let a visible run be another from now on; its creation time may not change."""
         self._known[run.id] = run
         self._in_flight.add(_place_of(run))
         self._rows.pop(run.id, None)
-        if content is not None:
-            self._content[run.id] = content
 
     def edit(self, run_id: str, edit: Edit) -> None:
         """Spoil a run's JSON from now on."""
@@ -343,19 +340,18 @@ class SimulatedData:
         for agent_id in self.agents:
             self.agent(agent_id).stop_arrivals()
 
-    def add_run(
-        self, run: SimRun, content: RunContent | None = None, *, visible_ns: int | None = None
-    ) -> None:
-        """Place a run, shown at once, or from `visible_ns` on: the list may lag behind."""
-        self.agent(run.agent_id).place(run, content or RunContent(), visible_ns)
+    def add_run(self, run: SimRun, content: RunContent | None = None) -> None:
+        """Place a run, shown at once."""
+        self.agent(run.agent_id).place(run, content or RunContent())
 
     def delete_run(self, run_id: str) -> None:
         """Let a visible run disappear; the rows after it move up."""
         self._holder(run_id).delete(run_id)
 
-    def revise_run(self, run_id: str, content: RunContent | None = None, **changes: Any) -> None:
-        """Change fields of a visible run, but not its creation time."""
-        self._holder(run_id).revise(self.run(run_id)._replace(**changes), content)
+    def revise_run(self, run_id: str, *, completed_ns: int | None) -> None:
+        """Let a visible run end at another time, or go on."""
+        run = self.run(run_id)
+        self.agent(run.agent_id).revise(run._replace(completed_ns=completed_ns))
 
     def edit_run(self, run_id: str, edit: Edit) -> None:
         """Spoil a visible run's JSON, in lists and in get-run, from now on."""

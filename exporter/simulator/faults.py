@@ -197,18 +197,13 @@ def hanging() -> Fault:
 # Made of the answer
 
 
-def delayed(seconds: float) -> Fault:
-    """The true answer, late."""
-    return lambda request, truthful: replace(truthful(request), latency_s=seconds)
-
-
-def truncated(keep: float = 0.5, failure: Failure = Failure.DISCONNECT) -> Fault:
-    """The first part of the body, then nothing: a closed connection, or silence."""
+def truncated() -> Fault:
+    """The first half of the body, then a closed connection."""
 
     def fault(request: SimRequest, truthful: Truthful) -> SimResponse:
         response = truthful(request)
-        body = response.body[: int(len(response.body) * keep)]
-        return _spoiled(response, body=body, failure=failure)
+        body = response.body[: len(response.body) // 2]
+        return _spoiled(response, body=body, failure=Failure.DISCONNECT)
 
     return fault
 

@@ -28,8 +28,7 @@ class Failure(Enum):
     """How an exchange goes wrong below HTTP."""
 
     CONNECT_ERROR = "the connection is refused, or the name is not known"
-    CONNECT_TIMEOUT = "nobody answers the connection"
-    READ_TIMEOUT = "the answer, or its rest after the body given, never comes"
+    READ_TIMEOUT = "the answer never comes"
     DISCONNECT = "the connection closes before the answer, or its rest after the body given"
 
 
@@ -74,7 +73,6 @@ class SimResponse:
     headers: Mapping[str, str] = field(default_factory=lambda: JSON_TYPE)
     body: bytes = b""
     failure: Failure | None = None
-    latency_s: float = 0.0
     page: Page | None = None
     run: SimRun | None = None
 

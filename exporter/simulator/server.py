@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import uvicorn
 
-from exporter.clock import Clock
 from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.messages import Failure
 
@@ -21,16 +20,14 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_SILENT: Final = (Failure.READ_TIMEOUT, Failure.CONNECT_TIMEOUT)
 _GRACE_S: Final = 2
 
 
 class ConduitApp:
     """The ASGI application; `close` ends the silences that are still being kept."""
 
-    def __init__(self, conduit: SimulatedConduit, *, clock: Clock) -> None:
+    def __init__(self, conduit: SimulatedConduit) -> None:
         self._conduit = conduit
-        self._clock = clock
         self._closing = asyncio.Event()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -41,9 +38,7 @@ class ConduitApp:
             scope["query_string"].decode("latin-1"),
             {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
         )
-        if response.latency_s:
-            await self._clock.sleep(response.latency_s)
-        if response.failure in _SILENT and not response.body:
+        if response.failure is Failure.READ_TIMEOUT:
             await self._keep_silent(receive)
             return
         # A promise of one byte more than comes makes the server close the connection.
@@ -57,8 +52,6 @@ class ConduitApp:
             }
         )
         await send({"type": "http.response.body", "body": response.body, "more_body": True})
-        if response.failure in _SILENT:
-            await self._keep_silent(receive)
         if response.failure is None:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -96,13 +89,13 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serve(
-    conduit: SimulatedConduit, *, clock: Clock, host: str = "127.0.0.1", port: int = 0
+    conduit: SimulatedConduit, *, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[str]:
     """Serve inside the running loop and yield the base URL; port 0 takes a free one.
 
     Raises OSError where the address is taken or not this machine's.
     """
-    app = ConduitApp(conduit, clock=clock)
+    app = ConduitApp(conduit)
     with listening_socket(host, port) as listener:
         server = _Server(
             uvicorn.Config(

@@ -1,7 +1,6 @@
 """The simulated Conduit behind httpx, without sockets: for tests and simulated days.
 
-Fails the way httpx's own transport does: the same exceptions at the same moments, after waiting as
-long as the request's timeouts say.
+Fails with the exceptions of httpx's own transport.
 """
 
 from collections.abc import AsyncIterator
@@ -12,7 +11,7 @@ import httpx
 
 from exporter.clock import Clock
 from exporter.simulator.conduit import SimulatedConduit
-from exporter.simulator.messages import Failure
+from exporter.simulator.messages import Failure, SimResponse
 
 _NO_TIMEOUT_S: Final = 24 * 3600.0  # without a timeout, a silent peer is waited for this long
 
@@ -41,22 +40,17 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         latency_s = self._rng.uniform(*self._latency_s) if self._latency_s[1] else 0.0
         if latency_s:
             await self._clock.sleep(latency_s / 2)
-        asked_ns = self._conduit.data.present_ns()
         # httpx's headers find names in any case, so they serve as they are.
         response = self._conduit.handle(request.method, path, query, request.headers)
         if response.failure is not None and not response.body:
             await self._fail(response.failure, request)
-        rest_s = latency_s / 2 + response.latency_s
-        if rest_s > _timeout_s(request, "read"):
-            self._conduit.asked.note_lost(response, asked_ns)
-            await self._fail(Failure.READ_TIMEOUT, request)
-        if rest_s:
-            await self._clock.sleep(rest_s)
+        if latency_s:
+            await self._clock.sleep(latency_s / 2)
         length = len(response.body) + (response.failure is not None)
         return httpx.Response(
             response.status,
             headers={"content-length": str(length), **response.headers},
-            stream=_Body(self, response.body, response.failure, request),
+            stream=_Body(response),
             extensions={"http_version": b"HTTP/1.1"},
             request=request,
         )
@@ -65,11 +59,9 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
         match failure:
             case Failure.CONNECT_ERROR:
                 raise httpx.ConnectError("All connection attempts failed", request=request)
-            case Failure.CONNECT_TIMEOUT:
-                await self._clock.sleep(_timeout_s(request, "connect"))
-                raise httpx.ConnectTimeout("", request=request)
             case Failure.READ_TIMEOUT:
-                await self._clock.sleep(_timeout_s(request, "read"))
+                timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
+                await self._clock.sleep(timeouts.get("read") or _NO_TIMEOUT_S)
                 raise httpx.ReadTimeout("", request=request)
             case Failure.DISCONNECT:
                 raise httpx.RemoteProtocolError(
@@ -78,28 +70,12 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """A body, and how it ends where it goes wrong."""
+    """A body; one that is cut short ends as httpx's own does."""
 
-    def __init__(
-        self,
-        transport: SimulatedTransport,
-        body: bytes,
-        failure: Failure | None,
-        request: httpx.Request,
-    ) -> None:
-        self._transport = transport
-        self._body = body
-        self._failure = failure
-        self._request = request
+    def __init__(self, response: SimResponse) -> None:
+        self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._body
-        if self._failure is not None:
-            await self._transport._fail(  # noqa: SLF001 - one class in two parts
-                self._failure, self._request
-            )
-
-
-def _timeout_s(request: httpx.Request, name: str) -> float:
-    timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
-    return timeouts.get(name) or _NO_TIMEOUT_S
+        yield self._response.body
+        if self._response.failure is not None:
+            raise httpx.RemoteProtocolError("peer closed connection without sending complete body")

@@ -91,7 +91,9 @@ class RequestBudget:
 
         As long as was asked, and never shorter than a backoff that grows with each 429 in a row.
         """
-        self._refusals += 1
+        if now_s >= self._resting_until_s:
+            # Those that were under way when the rest began say nothing new.
+            self._refusals += 1
         rest_s = max(retry_after_s or 0.0, backoff_s(self._refusals, rng))
         self._resting_until_s = max(self._resting_until_s, now_s + rest_s)
         return rest_s

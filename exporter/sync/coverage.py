@@ -19,8 +19,11 @@ _AHEAD_NS: Final = 300 * 1_000_000_000
 
 
 def oldest_ns(page: Page[Run]) -> int | None:
-    """The earliest creation on a page; None where it holds no readable run."""
-    return min((run.created_ns for run in page.rows), default=None)
+    """The creation of a page's last row; None where it holds no readable run.
+
+    Lists go from the newest to the oldest: one row that is misdated in between says nothing.
+    """
+    return page.rows[-1].created_ns if page.rows else None
 
 
 def cover_head(
@@ -30,6 +33,7 @@ def cover_head(
     frontier_ns: int | None,
     known: Collection[str],
     present_ns: int,
+    gaps: Collection[Gap] = (),
 ) -> Coverage:
     """What a head page adds: the new frontier, and the gap below it if it did not meet the old one.
 
@@ -40,19 +44,24 @@ def cover_head(
     lower_ns = floor_ns if frontier_ns is None else frontier_ns
     purpose = GapPurpose.LOOKBACK if frontier_ns is None else GapPurpose.FRESH
     more = page.next_cursor is not None or page.has_more
+    # Where the frontier stays, the next page finds the same: one gap at a time is enough.
+    is_open = any(gap.lower_ns == lower_ns for gap in gaps)
     oldest = oldest_ns(page)
     if oldest is None:
         # Nothing readable: what lies below is still to be read, where there is anything.
-        gap = (
-            Gap(None, purpose, lower_ns, present_ns + _AHEAD_NS, page.next_cursor) if more else None
-        )
+        gap = None
+        if more and not is_open:
+            gap = Gap(None, purpose, lower_ns, present_ns + _AHEAD_NS, page.next_cursor)
         return Coverage(frontier_ns=lower_ns if frontier_ns is None else None, open_gap=gap)
     met = not more or oldest < lower_ns
     if not met and frontier_ns is not None and oldest == lower_ns:
         met = any(run.id in known for run in page.rows if run.created_ns == lower_ns)
-    gap = None if met else Gap(None, purpose, lower_ns, oldest, page.next_cursor)
     newest = min(max(run.created_ns for run in page.rows), present_ns + _AHEAD_NS)
     moved_ns = max(newest, lower_ns)
+    if met or (is_open and moved_ns == frontier_ns):
+        gap = None
+    else:
+        gap = Gap(None, purpose, lower_ns, oldest, page.next_cursor)
     return Coverage(frontier_ns=None if moved_ns == frontier_ns else moved_ns, open_gap=gap)
 
 

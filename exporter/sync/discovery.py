@@ -12,7 +12,7 @@ from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Agent, Page, Workspace
 from exporter.conduit.pager import Pager, Step
-from exporter.errors import SourceError
+from exporter.errors import SourceError, quote
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import AgentProgress, AwaitedRun, InFlightRun
@@ -119,6 +119,8 @@ class Discovery:
         """Read the next page of a workspace's agents; one request. Raises SourceError."""
         state.agents_asked_s = self._clock.monotonic_s()
         pager = state.agents_pager
+        if pager.cursor is None:
+            state.listing_from_ns = self._time.now_ns()
         try:
             page = await self._client.agents_page(state.id, cursor=pager.cursor)
         except SourceError as exc:
@@ -136,6 +138,13 @@ class Discovery:
             state.agents_pager = Pager()
             state.agents_retry = None
             await self._retire_missing(state)
+            if not state.discovered:
+                logger.info(
+                    "workspace %s (%s), agents listed: %d",
+                    state.id,
+                    quote(state.name),
+                    sum(agent.listed for agent in state.agents.values()),
+                )
             state.discovered = True
 
     def restart(self, state: WorkspaceState, reason: str) -> None:
@@ -186,6 +195,9 @@ class Discovery:
             if known.name == agent.name and known.listed:
                 return
         floor_ns = self._time.now_ns() - round(self._scope.lookback_s * 1e9)
+        if state.listed_ns is not None:
+            # It was not there when all were last listed: whatever it did is news.
+            floor_ns = min(floor_ns, state.listed_ns)
         listed = Agent(id=agent.id, workspace_id=state.id, name=agent.name)
 
         def work(ledger: Ledger) -> tuple[AgentProgress, list[str]]:
@@ -222,6 +234,7 @@ class Discovery:
     async def _retire_missing(self, state: WorkspaceState) -> None:
         """Retire agents that two complete lists did not show; ask soon where one did not."""
         listing, state.agents_listing = state.agents_listing, set()
+        state.listed_ns = state.listing_from_ns
         state.agents_due_s = self._clock.monotonic_s() + REFRESH_S
         for agent_id, agent in list(state.agents.items()):
             if agent_id in listing or not agent.listed:

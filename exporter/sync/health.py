@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from exporter.errors import SourceError, SourceMalformed, SourceUnavailable, SourceUnreachable
+from exporter.errors import (
+    SourceError,
+    SourceForbidden,
+    SourceMalformed,
+    SourceUnavailable,
+    SourceUnreachable,
+)
 from exporter.sync.budget import backoff_s
 
 _TARGETS_TO_OPEN: Final = 2
@@ -61,6 +67,9 @@ class Circuit:
     def failed(self, target: Hashable, now_s: float, rng: random.Random, *, at_once: bool) -> None:
         """A target that was not known to be broken failed."""
         self._failed.add(target)
+        if now_s < self.until_s:
+            # Under way since before the rest began: nothing new.
+            return
         if self.is_open or at_once or len(self._failed) >= _TARGETS_TO_OPEN:
             self.failures += 1
             self.until_s = now_s + backoff_s(self.failures, rng)
@@ -108,7 +117,7 @@ class Health:
         rng: random.Random,
     ) -> bool:
         """Take in a failure; whether the target is to blame for it."""
-        if not isinstance(error, (SourceUnavailable, SourceMalformed)):
+        if not isinstance(error, (SourceUnavailable, SourceMalformed, SourceForbidden)):
             # A refusal is an answer.
             self.answered(kind)
             return True
@@ -116,6 +125,9 @@ class Health:
             at_once = isinstance(error, SourceUnreachable)
             self._whole.failed((kind, target), now_s, rng, at_once=at_once)
             self._kinds[kind].failed(target, now_s, rng, at_once=at_once)
+        if kind is Kind.RUN:
+            # Where lists answer, single runs that fail each wait by themselves.
+            return not self._whole.is_open
         return not self.is_open(kind)
 
     def answered(self, kind: Kind) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from exporter.ledger.records import Gap, GapPurpose, InFlightRun, Priority
 from exporter.sync.budget import Purpose
 from exporter.sync.health import Kind
-from exporter.sync.state import AgentState, Slot, WorkspaceState
+from exporter.sync.state import AgentState, Place, Slot, WorkspaceState
 
 # The scans of idle agents together take at most a third of the budget, as long as each is polled
 # every ten minutes; half of it where that could not be kept otherwise.
@@ -45,6 +45,7 @@ class ReadHead:
     purpose: Purpose = Purpose.HEAD
     kind: Kind = Kind.RUNS
     slot: Slot = Slot.HEAD
+    place: Slot = Slot.HEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,11 @@ class ReadGap:
     kind: Kind = Kind.RUNS
     slot: Slot = Slot.GAP
 
+    @property
+    def place(self) -> int | None:
+        """What a failure of this page is evidence against: this gap, and no other."""
+        return self.gap.no
+
 
 @dataclass(frozen=True, slots=True)
 class ReadStatus:
@@ -68,6 +74,7 @@ class ReadStatus:
     purpose: Purpose = Purpose.IN_FLIGHT
     kind: Kind = Kind.RUNS
     slot: Slot = Slot.SWEEP
+    place: Slot = Slot.SWEEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ class ReadAgain:
     purpose: Purpose = Purpose.SECOND_READING
     kind: Kind = Kind.RUNS
     slot: Slot = Slot.REREAD
+    place: Slot = Slot.REREAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +205,10 @@ class _Wanted:
     def _may_list(self, agent: AgentState) -> bool:
         return agent.list_retry is None or self._is_due(agent.list_retry.due_s)
 
-    def _may_read(self, agent: AgentState, slot: Slot) -> bool:
+    def _may_read(self, agent: AgentState, slot: Slot, place: Place) -> bool:
         if slot in agent.busy:
             return False
-        retry = agent.page_retries.get(slot)
+        retry = agent.page_retries.get(place)
         return retry is None or self._is_due(retry.due_s)
 
     # --- lists ---------------------------------------------------------------------------------
@@ -233,7 +241,7 @@ class _Wanted:
             (agent, gap)
             for agent in agents
             for gap in agent.progress.gaps
-            if gap.purpose is gap_purpose and self._may_read(agent, Slot.GAP)
+            if gap.purpose is gap_purpose and self._may_read(agent, Slot.GAP, gap.no)
         ]
         if not waiting:
             return None
@@ -256,7 +264,7 @@ class _Wanted:
 
     def _sweep(self, agent: AgentState) -> ReadStatus | None:
         """Pages of runs in flight, where they are cheaper than single runs."""
-        if not self._may_read(agent, Slot.SWEEP):
+        if not self._may_read(agent, Slot.SWEEP, Slot.SWEEP):
             return None
         if agent.sweep is not None:
             return ReadStatus(agent.id, "a sweep goes on")
@@ -272,7 +280,7 @@ class _Wanted:
         if self._now.once:
             return None
         for agent in sorted(agents, key=lambda one: one.reread_due_s):
-            if not agent.scanned or not self._may_read(agent, Slot.REREAD):
+            if not agent.shown or not self._may_read(agent, Slot.REREAD, Slot.REREAD):
                 continue
             if agent.reread is not None:
                 return ReadAgain(agent.id, "a second reading goes on")
@@ -288,7 +296,9 @@ class _Wanted:
         """What became of runs in flight that no head page shows; agents in turn."""
         may_sweep = {one.id for one in readable}
         for agent in sorted(agents, key=lambda one: one.in_flight_s):
-            request = self._off_head(agent) if self._may_ask(Kind.RUN) else None
+            request: ReadRun | ReadStatus | None = None
+            if self._may_ask(Kind.RUN):
+                request = self._off_head(agent)
             if request is None and agent.id in may_sweep:
                 request = self._sweep(agent)
             if request is not None:
@@ -322,7 +332,9 @@ class _Wanted:
         for agent in agents:
             for run_id in agent.wanted:
                 if self._may_fetch(agent, run_id):
-                    request = ReadRun(agent.id, run_id, Priority.URGENT, "it was asked for by name")
+                    request = ReadRun(
+                        agent.id, run_id, Priority.BACKLOG_URGENT, "it was asked for by name"
+                    )
                     rank = (False, False, int(Priority.URGENT), agent.served_s, 0)
                     found.append((rank, request))
                     break

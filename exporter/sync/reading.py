@@ -6,6 +6,7 @@ into the state from what the ledger answers. Raises SourceError and LedgerError.
 
 import logging
 from dataclasses import replace
+from enum import StrEnum
 from typing import Final, Protocol
 
 from exporter.clock import Clock
@@ -25,6 +26,7 @@ from exporter.ledger.records import (
     Recorded,
     RunRecord,
 )
+from exporter.ledger.totals import Family
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.coverage import cover_gap, cover_head, oldest_ns, within_backfill
 from exporter.sync.health import CURSOR_REST_S, Retry
@@ -39,9 +41,18 @@ from exporter.sync.plan import (
     sweep_statuses,
 )
 from exporter.sync.policy import RunPolicy
-from exporter.sync.state import PAGE_MAX, AgentState, Reread, Slot, Sweep
+from exporter.sync.state import PAGE_MAX, AgentState, Reread, Sweep
 
 logger = logging.getLogger("exporter.sync")
+
+
+class GivenUp(StrEnum):
+    """Why a run has no trace although its rows can be read: values of a metric's label."""
+
+    CONVERSION = "conversion"
+    GONE = "gone"
+    UNAVAILABLE = "unavailable"
+
 
 # A second reading begins so long after the last one and goes back so far before it: rows may become
 # visible late. Once a day it goes back to the floor.
@@ -87,6 +98,7 @@ class AgentReader:
         clock: Clock,
         time: ConduitTime,
         poll_interval_s: float,
+        outbox_limit_bytes: int,
     ) -> None:
         self._client = client
         self._gate = gate
@@ -95,6 +107,13 @@ class AgentReader:
         self._clock = clock
         self._time = time
         self._poll_s = poll_interval_s
+        self._outbox_limit_bytes = outbox_limit_bytes
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the outbox takes further traces."""
+        stored = int(self._gate.ledger.totals.get(Family.OUTBOX_BYTES))
+        return stored < self._outbox_limit_bytes
 
     # --- lists ---------------------------------------------------------------------------------
 
@@ -145,6 +164,7 @@ class AgentReader:
             frontier_ns=record.frontier_ns,
             known=await self._known(agent, page),
             present_ns=self._time.now_ns(),
+            gaps=agent.progress.gaps,
         )
         if first:
             # What is read now is read a second time, whole, when it has settled.
@@ -196,7 +216,7 @@ class AgentReader:
             floor_ns=min(gap.lower_ns, agent.progress.agent.floor_ns),
         )
         if coverage.closed_gap is None:
-            self._note_restart(agent, Slot.GAP, pager, step)
+            self._note_restart(agent, gap, pager, step)
 
     async def _restart_gap(self, agent: AgentState, gap: Gap, pager: Pager, step: Step) -> None:
         restarted = replace(gap, cursor=None, restarts=pager.restarts)
@@ -206,9 +226,9 @@ class AgentReader:
             return ledger.runs.progress(agent.no)
 
         agent.update(await self._gate.transact(work))
-        self._note_restart(agent, Slot.GAP, pager, step)
+        self._note_restart(agent, gap, pager, step)
 
-    def _note_restart(self, agent: AgentState, slot: Slot, pager: Pager, step: Step) -> None:
+    def _note_restart(self, agent: AgentState, gap: Gap, pager: Pager, step: Step) -> None:
         """Say that a list is read from the head again, and let it rest where that is of no use."""
         if step not in (Step.RESTART, Step.REST):
             return
@@ -218,7 +238,7 @@ class AgentReader:
         if step is Step.REST:
             attempts = pager.restarts
             rest_s = CURSOR_REST_S[min(attempts - 3, len(CURSOR_REST_S) - 1)]
-            agent.page_retries[slot] = Retry(0, self._clock.monotonic_s() + rest_s)
+            agent.page_retries[gap.no] = Retry(0, self._clock.monotonic_s() + rest_s)
 
     async def _sweep(self, workspace_id: str, agent: AgentState) -> None:
         """Read pages of one status: runs that no page of a complete sweep shows have ended."""
@@ -346,11 +366,14 @@ class AgentReader:
         floor_ns: int | None = None,
     ) -> Recorded:
         """Record a page of runs; runs below `floor_ns` (the agent's) are left alone."""
+        has_room = self.has_room
 
         def decide(run: Run) -> RunRecord:
-            return self._policy.record(
+            decided = self._policy.record(
                 run, priority=priority, agent=agent.progress.agent, named=run.id in agent.wanted
             )
+            # Counted all the same; its trace is asked for once there is room.
+            return decided if has_room else replace(decided, trace=None)
 
         lowest_ns = agent.progress.agent.floor_ns if floor_ns is None else floor_ns
         now_ns = self._clock.now_ns()
@@ -378,15 +401,8 @@ class AgentReader:
         run_id = request.run_id
         answer = await self._client.run(workspace_id=workspace_id, agent_id=agent.id, run_id=run_id)
         if isinstance(answer, Unreadable):
-            logger.warning(
-                "run %s of agent %s is quarantined (%s): %s",
-                run_id,
-                agent.id,
-                answer.reason,
-                answer.detail,
-            )
-            await self.give_up(agent, run_id, answer.reason)
-            return
+            # Its list told enough to count it: asked again like any other that failed.
+            raise SourceRejected(f"The run cannot be understood: {answer.detail}")
         run = answer.run
         awaited = agent.awaits_detail(run_id)
         if awaited and not run.terminal:
@@ -468,7 +484,7 @@ class AgentReader:
                     logger.exception(
                         "run %s of agent %s could not be converted", record.run.id, agent.id
                     )
-                    quarantine = "conversion"
+                    quarantine = GivenUp.CONVERSION
             recorded = ledger.runs.record_detail(
                 agent.no, record, trace=trace, now_ns=now_ns, quarantine=quarantine
             )
@@ -481,9 +497,7 @@ class AgentReader:
     def _look_again(self, agent: AgentState, run: Run) -> Retry:
         retry = agent.run_retries.get(run.id)
         in_flight = [one for one in agent.progress.in_flight if one.id == run.id]
-        wait_s = self._poll_s
-        if run.id not in agent.wanted:
-            wait_s = sweep_interval_s(in_flight, self._time.now_ns(), self._poll_s)
+        wait_s = sweep_interval_s(in_flight, self._time.now_ns(), self._poll_s)
         return Retry(0 if retry is None else retry.attempts, self._clock.monotonic_s() + wait_s)
 
     def _learn(self, agent: AgentState, recorded: Recorded) -> None:
@@ -497,6 +511,8 @@ class AgentReader:
         now_ns = self._time.now_ns()
         for record in recorded.counted:
             agent.lost.pop(record.run.id, None)
+            # Whatever was asked about it in flight: its detail is another matter.
+            agent.run_retries.pop(record.run.id, None)
             completed_ns = record.run.completed_ns
             if record.priority <= Priority.FRESH and completed_ns is not None:
                 self._observer.counted(max(0.0, (now_ns - completed_ns) / 1e9))

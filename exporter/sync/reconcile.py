@@ -8,13 +8,14 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Page, Run
-from exporter.conduit.pager import Pager, Step
-from exporter.errors import SourceError, SourceMalformed, SourceRateLimited
+from exporter.conduit.pager import read_pages
+from exporter.errors import SourceError, SourceMalformed, SourceRateLimited, SourceUnavailable
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.records import Priority
 from exporter.sync.budget import backoff_s, pay
@@ -127,48 +128,39 @@ class Reconciler:
         self, workspace: WorkspaceState, agent: AgentState, since_ns: int
     ) -> AsyncIterator[Page[Run]]:
         """The pages of an agent's list, each row once, until one reaches below `since_ns`."""
-        pager = Pager()
         seen: set[str] = set()
-        while True:
-            page, step = await self._page(workspace, agent, pager)
+        async for page in read_pages(partial(self._page, workspace, agent)):
             # What arrives meanwhile pushes rows onto the next page: they come twice.
             rows = [run for run in page.rows if run.id not in seen and run.created_ns >= since_ns]
             seen.update(run.id for run in rows)
-            if rows:
-                pager.found_news()
             yield replace(page, rows=tuple(rows))
             oldest = oldest_ns(page)
-            if step is Step.END or (oldest is not None and oldest < since_ns):
+            if oldest is not None and oldest < since_ns:
                 return
-            if step is Step.REST:
-                raise SourceMalformed(f"its list of runs cannot be read whole: {pager.reason}")
 
     async def _page(
-        self, workspace: WorkspaceState, agent: AgentState, pager: Pager
-    ) -> tuple[Page[Run], Step]:
+        self, workspace: WorkspaceState, agent: AgentState, cursor: str | None
+    ) -> Page[Run]:
+        """A page, asked for a few times where need be."""
         failures = 0
         while True:
             await pay(workspace.budget, self._clock)
             try:
                 page = await self._client.runs_page(
-                    workspace_id=workspace.id,
-                    agent_id=agent.id,
-                    limit=PAGE_MAX,
-                    cursor=pager.cursor,
+                    workspace_id=workspace.id, agent_id=agent.id, limit=PAGE_MAX, cursor=cursor
                 )
-            except SourceError as exc:
-                step = pager.reject(exc)
-                if step is not None:
-                    return Page((), (), None), step
+            except SourceRateLimited as exc:
+                failures += 1
+                if failures == _TRIES:
+                    raise
+                now_s = self._clock.monotonic_s()
+                workspace.budget.rest(now_s, exc.retry_after_s, self._rng)
+            except (SourceUnavailable, SourceMalformed) as exc:
                 failures += 1
                 logger.debug("agent %s: %s", agent.id, exc)
                 if failures == _TRIES:
                     raise
-                if isinstance(exc, SourceRateLimited):
-                    now_s = self._clock.monotonic_s()
-                    workspace.budget.rest(now_s, exc.retry_after_s, self._rng)
-                else:
-                    await self._clock.sleep(backoff_s(failures, self._rng))
+                await self._clock.sleep(backoff_s(failures, self._rng))
             else:
                 workspace.budget.accepted()
-                return page, pager.accept(page)
+                return page

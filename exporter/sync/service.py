@@ -11,8 +11,8 @@ from collections.abc import Collection
 from typing import Final
 
 from exporter.conduit.client import ConduitClient
-from exporter.conduit.models import Workspace
-from exporter.conduit.pager import Pager, Step
+from exporter.conduit.models import Page, Workspace
+from exporter.conduit.pager import read_pages
 from exporter.errors import SourceError, SourceRateLimited
 from exporter.sync.budget import RequestBudget, backoff_s, pay
 from exporter.sync.discovery import REFRESH_S
@@ -89,10 +89,11 @@ class SyncService:
         async with asyncio.TaskGroup() as group:
             for sync in self._syncs.values():
                 group.create_task(sync.run_until_settled())
+        if self._stop.is_set():
+            # What was not read yet is no trouble of its own.
+            return [*troubles, "stopped before all of it was read"]
         for sync in self._syncs.values():
             troubles += sync.troubles()
-        if self._stop.is_set():
-            troubles.append("stopped before all of it was read")
         return troubles + [
             f"agent {agent_id}: no workspace of this token lists it"
             for agent_id in self._parts.discovery.missing()
@@ -142,23 +143,16 @@ class SyncService:
 
     async def _discover(self) -> None:
         """Read the list of workspaces. Raises SourceError."""
-        pager, found = Pager(), dict[str, Workspace]()
-        while True:
-            await pay(self._budget, self._clock)
-            try:
-                page = await self._client.workspaces_page(cursor=pager.cursor)
-            except SourceError as exc:
-                self._note_trouble(exc)
-                step = pager.reject(exc)
-                if step is None and not self._named:
-                    raise
-                break
-            self._parts.time.observe(page.date_ns)
-            found.update((one.id, one) for one in page.rows)
-            step = pager.accept(page)
-            if step is not Step.NEXT:
-                self.trouble = None
-                break
+        found: dict[str, Workspace] = {}
+        try:
+            async for page in read_pages(self._workspaces_page):
+                self._parts.time.observe(page.date_ns)
+                found.update((one.id, one) for one in page.rows)
+            self.trouble = None
+        except SourceError as exc:
+            self._note_trouble(exc)
+            if not (self._named or found):
+                raise
         for workspace in found.values():
             known = self.workspaces.get(workspace.id)
             if known is not None:
@@ -166,6 +160,10 @@ class SyncService:
             elif self._is_wanted(workspace.id):
                 await self._open(workspace)
         self.discovered = True
+
+    async def _workspaces_page(self, cursor: str | None) -> Page[Workspace]:
+        await pay(self._budget, self._clock)
+        return await self._client.workspaces_page(cursor=cursor)
 
     async def _open(self, workspace: Workspace) -> None:
         if workspace.id in self._syncs:

@@ -41,6 +41,10 @@ class Slot(StrEnum):
     REREAD = "second reading"
 
 
+# What a page behind a cursor is part of: a gap, by its number, or the reading of a slot.
+Place = Slot | int | None
+
+
 @dataclass(slots=True)
 class Sweep:
     """A reading of `status=...` pages, to learn which of the runs off the head are still going."""
@@ -105,7 +109,7 @@ class AgentState:
 
     # The list itself, its pages behind a cursor, and single runs.
     list_retry: Retry | None = None
-    page_retries: dict[Slot, Retry] = field(default_factory=dict)
+    page_retries: dict[Place, Retry] = field(default_factory=dict)
     run_retries: dict[str, Retry] = field(default_factory=dict)
 
     @property
@@ -186,6 +190,11 @@ class AgentState:
         self.missed = {run_id: n for run_id, n in self.missed.items() if run_id in in_flight}
         open_gaps = {gap.no for gap in progress.gaps}
         self.gap_pagers = {no: one for no, one in self.gap_pagers.items() if no in open_gaps}
+        self.page_retries = {
+            place: one
+            for place, one in self.page_retries.items()
+            if isinstance(place, Slot) or place in open_gaps
+        }
 
     def settle(self, run_id: str) -> None:
         """Nothing more is asked about a run."""
@@ -245,7 +254,7 @@ class AgentState:
 
     def page_failed(
         self,
-        slot: Slot,
+        place: Place,
         delays_s: tuple[float, ...],
         now_s: float,
         rng: random.Random,
@@ -253,20 +262,20 @@ class AgentState:
         blame: bool,
     ) -> bool:
         """A page behind a cursor could not be read; whether its cursor is to be given up."""
-        retry = next_retry(self.page_retries.get(slot), delays_s, now_s, rng, blame=blame)
+        retry = next_retry(self.page_retries.get(place), delays_s, now_s, rng, blame=blame)
         if retry.attempts > len(delays_s):
-            self.page_retries.pop(slot, None)
+            self.page_retries.pop(place, None)
             return True
-        self.page_retries[slot] = retry
+        self.page_retries[place] = retry
         return False
 
-    def list_answered(self, slot: Slot, *, from_head: bool) -> None:
+    def list_answered(self, place: Place, *, from_head: bool) -> None:
         """A page was read. A list that rests for its cursors' sake goes on resting."""
         if from_head:
             self.list_retry = None
-        retry = self.page_retries.get(slot)
+        retry = self.page_retries.get(place)
         if retry is not None and retry.attempts:
-            del self.page_retries[slot]
+            del self.page_retries[place]
 
 
 @dataclass(slots=True)
@@ -286,6 +295,9 @@ class WorkspaceState:
     agents_asked_s: float = _NEVER
     agents_pager: Pager = field(default_factory=Pager)
     agents_listing: set[str] = field(default_factory=set)
+    # When the present reading of the list of agents began, and the last complete one.
+    listing_from_ns: int | None = None
+    listed_ns: int | None = None
     agents_retry: Retry | None = None
     agents_busy: bool = False
     discovered: bool = False

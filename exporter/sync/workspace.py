@@ -19,7 +19,6 @@ from exporter.errors import (
     SourceUnauthorized,
 )
 from exporter.ledger.gate import LedgerGate
-from exporter.ledger.totals import Family
 from exporter.sync.budget import pay
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.discovery import Discovery
@@ -37,12 +36,13 @@ from exporter.sync.plan import (
     Present,
     ReadAgents,
     ReadRun,
+    ReadStatus,
     Request,
     Wait,
     note_spent,
     plan,
 )
-from exporter.sync.reading import AgentReader, SyncObserver
+from exporter.sync.reading import AgentReader, GivenUp, SyncObserver
 from exporter.sync.state import AgentState, WorkspaceState
 
 logger = logging.getLogger("exporter.sync")
@@ -70,7 +70,6 @@ class SyncParts:
     time: ConduitTime
     rng: random.Random
     poll_interval_s: float
-    outbox_limit_bytes: int
     once: bool = False
 
 
@@ -153,7 +152,8 @@ class WorkspaceSync:
                 found.append(f"agent {agent.id}: its list of runs could not be read")
             elif agent.scans and agent.listed and agent.progress.gaps:
                 found.append(f"agent {agent.id}: its list of runs could not be read to its end")
-            stuck = [*agent.wanted, *(run for run in agent.run_retries if run not in agent.wanted)]
+            failed = [one for one, retry in agent.run_retries.items() if retry.attempts]
+            stuck = [*agent.wanted, *(one for one in failed if one not in agent.wanted)]
             found += [f"run {run_id} of agent {agent.id}: could not be fetched" for run_id in stuck]
         return found
 
@@ -180,13 +180,12 @@ class WorkspaceSync:
 
     def _present(self) -> Present:
         parts = self._parts
-        stored = int(parts.gate.ledger.totals.get(Family.OUTBOX_BYTES))
         return Present(
             s=parts.clock.monotonic_s(),
             ns=parts.time.now_ns(),
             poll_interval_s=parts.poll_interval_s,
             once=parts.once,
-            details=stored < parts.outbox_limit_bytes and parts.gate.fault is None,
+            details=parts.reader.has_room and parts.gate.fault is None,
         )
 
     async def _wait(self, until_s: float = _NEVER) -> None:
@@ -207,13 +206,15 @@ class WorkspaceSync:
         logger.debug("%s: %s", state.id, request)
         self._parts.observer.spent(state.id, request.purpose)
         state.under_way[request.kind] += 1
+        # Looked up now: it may have moved to another workspace by the time the task begins.
+        agent = None if isinstance(request, ReadAgents) else state.agents[request.agent]
         if isinstance(request, ReadAgents):
             state.agents_busy = True
         elif isinstance(request, ReadRun):
-            state.agents[request.agent].fetching.add(request.run_id)
+            _known(agent).fetching.add(request.run_id)
         else:
-            state.agents[request.agent].busy.add(request.slot)
-        task = asyncio.create_task(self._perform(request), name=type(request).__name__)
+            _known(agent).busy.add(request.slot)
+        task = asyncio.create_task(self._perform(request, agent), name=type(request).__name__)
         self._tasks.add(task)
         task.add_done_callback(lambda _task: self._changed.set())
 
@@ -229,9 +230,8 @@ class WorkspaceSync:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _perform(self, request: Request) -> None:
+    async def _perform(self, request: Request, agent: AgentState | None) -> None:
         state, parts = self.state, self._parts
-        agent = None if isinstance(request, ReadAgents) else state.agents[request.agent]
         cursor = None
         try:
             if isinstance(request, ReadAgents):
@@ -247,7 +247,9 @@ class WorkspaceSync:
         else:
             self._answered(request.kind)
             if agent is not None and not isinstance(request, ReadAgents | ReadRun):
-                agent.list_answered(request.slot, from_head=cursor is None)
+                agent.list_answered(
+                    request.place, from_head=cursor is None and not isinstance(request, ReadStatus)
+                )
         finally:
             state.under_way[request.kind] -= 1
             if isinstance(request, ReadAgents):
@@ -279,10 +281,11 @@ class WorkspaceSync:
         if isinstance(error, SourceRateLimited):
             self._rate_limited(error, now_s)
             return
-        if isinstance(error, (SourceUnauthorized, SourceForbidden)):
+        if isinstance(error, SourceUnauthorized):
             self._refused(error, now_s)
             return
-        state.refusals = 0
+        if not isinstance(error, SourceForbidden):
+            state.refusals = 0
         state.budget.accepted()
         was_up = state.up
         blame = state.health.failed(
@@ -293,7 +296,10 @@ class WorkspaceSync:
             now_s=now_s,
             rng=parts.rng,
         )
-        if was_up is not False and not state.up:
+        if isinstance(error, SourceForbidden) and (state.health.failures or not state.agents):
+            # One target alone may be what a firewall forbids.
+            self._refused(error, now_s)
+        elif was_up is not False and not state.up:
             logger.warning("workspace %s: Conduit does not answer: %s", state.id, error)
         if agent is None:
             self._agents_failed(error, cursor, now_s, blame=blame)
@@ -313,6 +319,9 @@ class WorkspaceSync:
     def _refused(self, error: SourceError, now_s: float) -> None:
         """The token is refused: ask seldom, serve on."""
         state = self.state
+        if now_s < state.refused_until_s:
+            # Under way since before the rest began: nothing new.
+            return
         state.refusals += 1
         rest_s = _FORBIDDEN_REST_S
         if isinstance(error, SourceUnauthorized):
@@ -351,9 +360,9 @@ class WorkspaceSync:
         blame: bool,
     ) -> None:
         parts = self._parts
-        if cursor is not None:
+        if cursor is not None or isinstance(request, ReadStatus):
             delays_s = self._delays(PAGE_RETRY_S)
-            if agent.page_failed(request.slot, delays_s, now_s, parts.rng, blame=blame):
+            if agent.page_failed(request.place, delays_s, now_s, parts.rng, blame=blame):
                 await parts.reader.drop_cursor(agent, request)
             return
         delays_s = self._delays(LIST_RETRY_S)
@@ -376,7 +385,10 @@ class WorkspaceSync:
         if not blame:
             return
         logger.debug("run %s of agent %s: %s", run_id, agent.id, error)
-        spent = retry.attempts > len(delays_s)
+        # While no run at all can be fetched, none is given up.
+        spent = retry.attempts > len(delays_s) and (
+            parts.once or not self.state.health.is_open(Kind.RUN)
+        )
         if parts.once:
             if spent:
                 # A pass counts as one attempt: another one, or the daemon, goes on.
@@ -390,7 +402,8 @@ class WorkspaceSync:
             logger.warning(
                 "run %s of agent %s is given up, it stays counted: %s", run_id, agent.id, error
             )
-            await parts.reader.give_up(agent, run_id, "gone" if gone else "unavailable")
+            reason = GivenUp.GONE if gone else GivenUp.UNAVAILABLE
+            await parts.reader.give_up(agent, run_id, reason)
             return
         await parts.reader.note_failed_run(agent, run_id, retry)
 
@@ -413,5 +426,5 @@ def _is_known_broken(state: WorkspaceState, agent: AgentState | None, request: R
     else:
         retry = agent.list_retry
         if not isinstance(request, ReadAgents):
-            retry = retry or agent.page_retries.get(request.slot)
+            retry = retry or agent.page_retries.get(request.place)
     return retry is not None and retry.attempts > 0

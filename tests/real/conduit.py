@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -53,19 +53,29 @@ class Conduit:
             requests_per_minute=REQUESTS_PER_MINUTE,
         )
         self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="simulated Conduit", daemon=True)
+        self._server = contextlib.AsyncExitStack()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="simulated Conduit", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(START_S), "the simulated Conduit does not serve"
+        self._await(self._serve(port=0))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        self._await(self._server.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(START_S)
         assert not self._thread.is_alive(), "the simulated Conduit does not end"
+        self._loop.close()
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Meanwhile nobody listens at its port; its data stay, and change by hand."""
+        self._await(self._server.aclose())
+        yield
+        self._await(self._serve(port=self.port))
 
     @property
     def port(self) -> int:
@@ -77,7 +87,7 @@ class Conduit:
         async def act() -> T:
             return action(self._simulated)
 
-        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(START_S)
+        return self._await(act())
 
     def freeze(self) -> None:
         """Let no more time pass: nothing arrives or ends any more, and the truth stands still."""
@@ -111,15 +121,11 @@ class Conduit:
     def _now_ns(self) -> int:
         return self._clock.now_ns() if self._frozen_ns is None else self._frozen_ns
 
-    def _run(self) -> None:
-        with contextlib.closing(self._loop):
-            self._loop.run_until_complete(self._serve())
+    async def _serve(self, *, port: int) -> None:
+        self.base_url = await self._server.enter_async_context(serve(self._simulated, port=port))
 
-    async def _serve(self) -> None:
-        async with serve(self._simulated, clock=self._clock) as base_url:
-            self.base_url = base_url
-            self._ready.set()
-            await self._stop.wait()
+    def _await(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(START_S)
 
 
 def hotel(*, rate: float, history_s: float, seed: int = 1) -> Callable[[int], Scenario]:

@@ -1,6 +1,8 @@
 """Real parts as fixtures: whatever a test started is ended, and its log shown on failure."""
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,73 +31,73 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
     """One Jaeger for the whole session; tests are told apart by their trace ids."""
-    backend = Jaeger(tmp_path_factory.mktemp("jaeger"))
-    backend.start()
-    yield backend
-    backend.stop()
+    with ExitStack() as stack:
+        backend = Jaeger(tmp_path_factory.mktemp("jaeger"))
+        stack.callback(backend.stop)
+        backend.start()
+        yield backend
 
 
 @pytest.fixture
-def start_jaeger(tmp_path: Path) -> Iterator[Callable[[], Jaeger]]:
+def at_end() -> Iterator[ExitStack]:
+    """Its callbacks are called when the test has ended, each whatever another one raises."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def start_jaeger(tmp_path: Path, at_end: ExitStack) -> Callable[[], Jaeger]:
     """Starts a Jaeger of the test's own, to be stopped, started and filled at will."""
-    started: list[Jaeger] = []
+    numbers = count()
 
     def start() -> Jaeger:
-        backend = Jaeger(tmp_path / f"jaeger-{len(started)}")
-        started.append(backend)
+        backend = Jaeger(tmp_path / f"jaeger-{next(numbers)}")
+        at_end.callback(backend.stop)
         backend.start()
         return backend
 
-    yield start
-    for backend in started:
-        backend.stop()
+    return start
 
 
 @pytest.fixture
-def start_collector(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
+def start_collector(tmp_path: Path, at_end: ExitStack) -> Callable[..., Collector]:
     """Starts a Collector; takes what Collector takes beyond its folder."""
-    started: list[Collector] = []
+    numbers = count()
 
     def start(**options: Any) -> Collector:
-        collector = Collector(tmp_path / f"otelcol-{len(started)}", **options)
-        started.append(collector)
+        collector = Collector(tmp_path / f"otelcol-{next(numbers)}", **options)
+        at_end.callback(collector.stop)
         collector.start()
         return collector
 
-    yield start
-    for collector in started:
-        collector.stop()
+    return start
 
 
 @pytest.fixture
-def start_prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
+def start_prometheus(tmp_path: Path, at_end: ExitStack) -> Callable[..., Prometheus]:
     """Starts a Prometheus; takes what Prometheus takes beyond its folder."""
-    started: list[Prometheus] = []
+    numbers = count()
 
     def start(**options: Any) -> Prometheus:
-        prometheus = Prometheus(tmp_path / f"prometheus-{len(started)}", **options)
-        started.append(prometheus)
+        prometheus = Prometheus(tmp_path / f"prometheus-{next(numbers)}", **options)
+        at_end.callback(prometheus.stop)
         prometheus.start()
         return prometheus
 
-    yield start
-    for prometheus in started:
-        prometheus.stop()
+    return start
 
 
 @pytest.fixture
-def new_exporter(tmp_path: Path) -> Iterator[Callable[..., Exporter]]:
+def new_exporter(tmp_path: Path, at_end: ExitStack) -> Callable[..., Exporter]:
     """Makes an exporter with a ledger of its own; takes what Exporter takes beyond its folder."""
-    made: list[Exporter] = []
+    numbers = count()
 
     def make(*args: Any, **options: Any) -> Exporter:
-        exporter = Exporter(tmp_path / f"exporter-{len(made)}", *args, **options)
-        made.append(exporter)
+        exporter = Exporter(tmp_path / f"exporter-{next(numbers)}", *args, **options)
+        at_end.callback(exporter.kill)
         return exporter
 
-    yield make
-    for exporter in made:
-        exporter.kill()
+    return make
 
 
 @pytest.fixture(scope="session")

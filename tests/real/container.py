@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.real import parts
-from tests.real.processes import Process
+from tests.real.processes import Process, children_of
 
 SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "python-is-python3", "python3", "python3-pip", "python3-venv")
@@ -265,25 +265,11 @@ class ContainerProcess(Process):
         """The host's id of the container's first process; buildah's own while it starts."""
         pid = self.pid
         while "buildah" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode():
-            children = _children(pid)
+            children = children_of(pid)
             if not children:
                 break
             pid = children[0]
         return pid
-
-
-def _children(pid: int) -> list[int]:
-    """Ids of the process's direct children, by age."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name, in brackets, may hold anything; state and parent follow it.
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[1]) == pid:
-            found.append((int(fields[19]), int(stat.parent.name)))
-    return [child for _, child in sorted(found)]
 
 
 def _options(env: Mapping[str, str] | None, volumes: Mapping[Path, str] | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -60,11 +60,14 @@ class Exporter:
         """How it converts runs as long as nothing about traces is set."""
         return ConvertOptions(server_address="127.0.0.1", server_port=self.conduit.port)
 
-    def launch(self, **settings: str) -> Process:
-        """Start the daemon and return at once; `settings` are those of this life alone."""
+    def launch(self, *, under: Sequence[str | Path] = (), **settings: str) -> Process:
+        """Start the daemon, by way of another command perhaps, and return at once.
+
+        `settings` are those of this life alone.
+        """
         assert self._process is None or self._process.returncode is not None, "still running"
         self._process = Process(
-            [sys.executable, "-m", "exporter", "run"],
+            [*under, sys.executable, "-m", "exporter", "run"],
             log=self.folder / "exporter.log",
             env=self.env | settings,
             cwd=ROOT,

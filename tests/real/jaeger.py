@@ -121,10 +121,6 @@ class Jaeger:
         # This API leaves out the upper half of an id where it is zero.
         return [trace["traceID"].zfill(32) for trace in found]
 
-    def trace_json(self, trace_id: str) -> Any:
-        """The trace as Jaeger's page reads it, `/api/traces`; warnings of Jaeger are in it."""
-        return self._get(f"/api/traces/{trace_id}")["data"][0]
-
     def _get(self, path: str, **params: str | int) -> Any:
         return self._client.get(path, params=params).raise_for_status().json()
 

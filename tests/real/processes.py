@@ -174,6 +174,20 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+def children_of(pid: int) -> list[int]:
+    """Ids of the process's direct children, by age."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name, in brackets, may hold anything; state and parent follow it.
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[1]) == pid:
+            found.append((int(fields[19]), int(stat.parent.name)))
+    return [child for _, child in sorted(found)]
+
+
 def loopback_client(base_url: str = "") -> httpx.Client:
     """A client that ignores proxies and keeps no idle connection, so it need not be closed."""
     limits = httpx.Limits(max_keepalive_connections=0)

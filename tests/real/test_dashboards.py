@@ -121,9 +121,11 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory, now_s: int) -> Iterator
     assert result.returncode == 0, result.stderr
     data.unlink()
     started = Prometheus(folder, targets=[])
-    started.start()
-    yield started
-    started.stop()
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
 
 
 def _filled(expr: str, *, job: str, step_s: int = 3600) -> str:

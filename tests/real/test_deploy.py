@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -296,9 +297,13 @@ def gateway(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield addresses
 
 
-def test_gateway_answers_when_its_backends_have(gateway: dict[str, str], tmp_path: Path) -> None:
+def test_gateway_answers_when_its_backends_have(
+    gateway: dict[str, str], tmp_path: Path, at_end: ExitStack
+) -> None:
     """Refused while a backend is down, accepted once both have it; a dead vendor is no matter."""
     jaeger, tempo = Collector(tmp_path / "jaeger"), Collector(tmp_path / "tempo")
+    at_end.callback(jaeger.stop)
+    at_end.callback(tempo.stop)
     jaeger.otlp_grpc = gateway["JAEGER_ENDPOINT"]
     tempo.otlp_http = gateway["TEMPO_ENDPOINT"]
     trace = subprocess.run(
@@ -315,16 +320,12 @@ def test_gateway_answers_when_its_backends_have(gateway: dict[str, str], tmp_pat
             return client.post("/v1/traces", content=trace, headers=headers).status_code
 
         assert send() == 503
-        try:
-            jaeger.start()
-            assert send() == 503
-            tempo.start()
-            eventually(lambda: send() == 200 or None, what="accepted", timeout_s=30.0)
-            assert jaeger.printed_span_ids()
-            assert tempo.printed_span_ids()
-        finally:
-            jaeger.stop()
-            tempo.stop()
+        jaeger.start()
+        assert send() == 503
+        tempo.start()
+        eventually(lambda: send() == 200 or None, what="accepted", timeout_s=30.0)
+        assert jaeger.printed_span_ids()
+        assert tempo.printed_span_ids()
 
 
 def test_gateway_is_valid_as_it_stands() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real import parts
 from tests.real.processes import Process, alive, eventually, free_port, loopback_client
 
 pytestmark = pytest.mark.real
@@ -20,7 +21,7 @@ TRACE_LINE = re.compile(r"^trace [0-9a-f]{32} .+ tokens .+$", re.MULTILINE)
 def clone(tmp_path: Path) -> Path:
     """A clone of the last commit with what the working tree has on top, nothing ignored."""
     if not (ROOT / ".git").exists():
-        pytest.skip("not a git checkout")
+        parts.unavailable("this is no git checkout, so there is nothing to clone")
     folder = tmp_path / "conduit-exporter"
     git("clone", "--quiet", "--no-hardlinks", ROOT, folder)
     for name in git("ls-files", "-z", cwd=folder).split("\0"):

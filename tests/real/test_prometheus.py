@@ -56,7 +56,10 @@ def test_prometheus_answers_with_the_exact_sums(
     conduit: Conduit,
     new_exporter: Callable[..., Exporter],
 ) -> None:
-    """PromQL gives every sum of the API to the last digit; exemplars are traces in Jaeger."""
+    """PromQL gives every sum of the API to the last digit; exemplars are traces in Jaeger.
+
+    `promtool check metrics` finds no fault with the text format of the same daemon.
+    """
     jaeger = start_jaeger()
     exporter = new_exporter(conduit, otlp_http=jaeger.otlp_http, EXPORTER_LOOKBACK="3650d")
     prometheus = start_prometheus(targets=[exporter.address])
@@ -92,6 +95,11 @@ def test_prometheus_answers_with_the_exact_sums(
         seconds = (root.end_ns - root.start_ns) / 1e9
         assert math.isclose(float(exemplar["value"]), seconds, abs_tol=1e-3)
 
+    answer = exporter.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    judged = promtool("check", "metrics", stdin=answer.text)
+    assert (judged.returncode, judged.stdout + judged.stderr) == (0, "")
+
 
 def test_prometheus_scrapes_openmetrics(
     start_prometheus: Callable[..., Prometheus],
@@ -110,18 +118,3 @@ def test_prometheus_scrapes_openmetrics(
     answer = exporter.get("/metrics", Accept=accepted)
     assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert answer.text.endswith("# EOF\n")
-
-
-def test_promtool_accepts_a_live_scrape(
-    start_jaeger: Callable[[], Jaeger], conduit: Conduit, new_exporter: Callable[..., Exporter]
-) -> None:
-    """`promtool check metrics` finds no fault with the text format of a daemon at work."""
-    exporter = new_exporter(conduit, otlp_http=start_jaeger().otlp_http, EXPORTER_LOOKBACK="3650d")
-    exporter.start()
-    conduit.freeze()
-    exporter.wait_settled(expected_series(conduit))
-
-    answer = exporter.get("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    judged = promtool("check", "metrics", stdin=answer.text)
-    assert (judged.returncode, judged.stdout + judged.stderr) == (0, "")

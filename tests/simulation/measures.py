@@ -137,9 +137,7 @@ def idle_share(*, idle: int, minutes: int = 60) -> float:
     def heads_of_idle() -> float:
         spent = counted(world, "conduit_exporter_budget_requests_total", "purpose")[("head",)]
         busy = [
-            one
-            for one in world.requests.of(purpose="head")
-            if one.request.agent_id == agent_id(0)
+            one for one in world.requests.of(purpose="head") if one.request.agent_id == agent_id(0)
         ]
         return spent - len(busy)
 
