@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from exporter.simulator.runs import (
     FAR_FUTURE_NS,
@@ -197,6 +197,12 @@ class AgentRuns:
         self._known[run.id], self._content[run.id] = run, content
         self._show(run)
 
+    def revise(self, run: SimRun) -> None:
+        """Let a visible run be another from now on; its creation time may not change."""
+        self._known[run.id] = run
+        self._in_flight.add(_place_of(run))
+        self._rows.pop(run.id, None)
+
     def edit(self, run_id: str, edit: Edit) -> None:
         """Spoil a run's JSON from now on."""
         self._edits[run_id] = {**self._edits.get(run_id, {}), **edit}
@@ -341,6 +347,11 @@ class SimulatedData:
     def delete_run(self, run_id: str) -> None:
         """Let a visible run disappear; the rows after it move up."""
         self._holder(run_id).delete(run_id)
+
+    def revise_run(self, run_id: str, *, completed_ns: int | None) -> None:
+        """Let a visible run end at another time, or go on."""
+        run = self.run(run_id)
+        self.agent(run.agent_id).revise(run._replace(completed_ns=completed_ns))
 
     def edit_run(self, run_id: str, edit: Edit) -> None:
         """Spoil a visible run's JSON, in lists and in get-run, from now on."""

@@ -122,9 +122,7 @@ class Conduit:
         return self._clock.now_ns() if self._frozen_ns is None else self._frozen_ns
 
     async def _serve(self, *, port: int) -> None:
-        self.base_url = await self._server.enter_async_context(
-            serve(self._simulated, port=port)
-        )
+        self.base_url = await self._server.enter_async_context(serve(self._simulated, port=port))
 
     def _await(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(START_S)
