@@ -114,10 +114,10 @@ def main(
         names = [_agent_id(number) for number in range(agents)]
         lines = [f"{name}/{run_id}\n" for name in names for run_id in conduit.data.run_ids(name)]
         ids.write_text("".join(lines))
-    asyncio.run(_serve(conduit, clock, port))
+    asyncio.run(_serve(conduit, port))
 
 
-async def _serve(conduit: SimulatedConduit, clock: SystemClock, port: int) -> None:
+async def _serve(conduit: SimulatedConduit, port: int) -> None:
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
     async with serve(conduit, port=port):
