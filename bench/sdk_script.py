@@ -1,8 +1,8 @@
 """What the exporter's processor time is compared with: a plain script on the SDK's own pipeline.
 
 Reads the same runs with httpx and makes traces of them with a tracer, the batch processor and the
-OTLP exporter; no ledger, no budget, no acknowledgement. Prints the processor seconds of the whole
-process, all threads, from the fiftieth run on, and for how many runs.
+OTLP exporter, at a pace; no ledger, no budget, no acknowledgement. Prints the processor seconds of
+the whole process, all threads, from the twentieth run on, and for how many runs.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind, Tracer, set_span_in_context
 
 from bench.conduit_server import TOKEN
 
-_WARM: Final = 50
+_WARM: Final = 20
 _QUEUE: Final = 1 << 20
 _ATTRIBUTES: Final = {
     "gen_ai.agent.id": "agent_id",
@@ -40,25 +40,32 @@ _ATTRIBUTES: Final = {
 @click.option("--base-url", required=True)
 @click.option("--ids", type=click.Path(path_type=Path), required=True)
 @click.option("--otlp", required=True)
-def main(base_url: str, *, ids: Path, otlp: str) -> None:
-    """Read and trace every run of the file once."""
+@click.option("--per-minute", type=float, required=True)
+@click.option("--runs", type=int, required=True)
+def main(base_url: str, *, ids: Path, otlp: str, per_minute: float, runs: int) -> None:
+    """Read and trace so many runs of the file."""
     provider = TracerProvider(resource=Resource({"service.name": "conduit"}))
     provider.add_span_processor(
         BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{otlp}/v1/traces"), max_queue_size=_QUEUE)
     )
-    names = ids.read_text().split()
-    seconds = asyncio.run(_read(base_url, names, provider))
+    names = ids.read_text().split()[:runs]
+    seconds = asyncio.run(_read(base_url, names, provider, every_s=60 / per_minute))
     print(json.dumps([seconds, len(names) - _WARM]))
 
 
-async def _read(base_url: str, names: list[str], provider: TracerProvider) -> float:
+async def _read(
+    base_url: str, names: list[str], provider: TracerProvider, *, every_s: float
+) -> float:
     tracer = provider.get_tracer("script")
     start_s = 0.0
     headers = {"Authorization": f"Bearer {TOKEN}"}
+    due_s = time.monotonic()
     async with httpx.AsyncClient(base_url=base_url, headers=headers, trust_env=False) as client:
         for at, name in enumerate(names):
             if at == _WARM:
                 start_s = time.process_time()
+            due_s += every_s
+            await asyncio.sleep(due_s - time.monotonic())
             agent_id, _, run_id = name.partition("/")
             response = await client.get(f"/v1/agents/{agent_id}/runs/{run_id}")
             response.raise_for_status()
