@@ -1,10 +1,9 @@
 """The documents say what the code does: settings, metrics, spans, commands, links, names."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -15,7 +14,9 @@ from exporter.cli.commands import cli
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.settings.loading import names_of
 from exporter.settings.model import Settings
+from exporter.web.config import WebConfigFile
 from tests.alert_rules import alerts
+from tests.web_support import make_site
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "tests" / "fixtures" / "run_example.json"
@@ -48,7 +49,7 @@ OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICAT
 OTEL_EXPORTER_OTLP_TRACES_INSECURE
 """
 COMMANDS = {"run", "once", "check", "demo", "convert", "trace-id", "healthcheck"}
-PATHS = {"/", "/runs", "/metrics", "/-/healthy", "/-/ready"}
+PATHS = {"/", "/runs", "/runs/<agent>/<run>", "/metrics", "/-/healthy", "/-/ready"}
 NAMING = [
     "README.md",
     *(f"docs/{name}.md" for name in ("ARCHITECTURE", "OPERATING", "PRIVACY", "SECURITY", "SPANS")),
@@ -223,17 +224,10 @@ def test_no_command_of_the_design_is_missing() -> None:
 
 def test_no_path_of_the_design_is_missing() -> None:
     """What scrapers and probes ask stays there, and README names each."""
-
-    async def nothing(*_: object) -> Mapping[str, Any]:
-        return {}
-
-    site = new_site(
-        registry=CollectorRegistry(), not_ready=tuple, status=nothing, runs=nothing, run=nothing
-    )
+    site = make_site(WebConfigFile(None), None)
     served = {route.path for route in site.routes if isinstance(route, Route)}
+    served = {re.sub(r"\{([a-z]+)[^}]*\}", r"<\1>", path) for path in served}
     assert served >= PATHS
     named = {row[0].strip("`") for row in rows(section("README.md", "HTTP"))}
     assert named >= PATHS
-    assert {path.replace("{ids:path}", "<agent>/<run>") for path in served} - {
-        "/style.css"
-    } == named
+    assert served - {"/style.css"} == named

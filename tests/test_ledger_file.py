@@ -12,6 +12,7 @@ import pytest
 from exporter.errors import LedgerLocked, LedgerRefused, LedgerUnavailable
 from exporter.ledger import file as ledger_file
 from exporter.ledger.file import LedgerFile, ledger_path
+from exporter.ledger.totals import Family
 from tests.factories import make_record, make_run, make_trace
 from tests.fakes import START_NS
 from tests.ledger_support import BASE_URL, add_agent, do, fetch, open_ledger, record
@@ -169,14 +170,23 @@ def test_a_file_that_goes_under_the_daemon_takes_no_commits(
     ledger.close()
 
 
-def test_a_stored_trace_that_is_damaged_is_told(tmp_path: Path) -> None:
-    """Zlib's checksum finds what SQLite has none for."""
+def test_a_stored_trace_that_is_damaged_holds_up_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Zlib's checksum finds what SQLite has none for; its run stays counted."""
     path = tmp_path / "ledger.db"
     write_ledger(path, runs=1)
     execute(path, "UPDATE trace SET payload = x'789c4bca'")
     ledger = open_ledger(path)
-    with pytest.raises(LedgerRefused, match="A stored trace is damaged"):
-        do(ledger, lambda one: one.traces.due(now_ns=0, max_traces=1, max_bytes=1))
+    fetch(ledger, make_record(make_run("whole")), make_trace())
+    for _ in range(2):
+        due = do(ledger, lambda one: one.traces.due(now_ns=0, max_traces=9, max_bytes=9999))
+        assert [trace.no for trace in due] == [2]
+    assert ledger.totals.get(Family.TRACES_PENDING) == 1
+    assert ledger.totals.get(Family.QUARANTINED, 0, "damaged") == 1
+    assert do(ledger, lambda one: one.history.run("ag1", "traced")).reason == "damaged"
+    assert do(ledger, lambda one: one.traces.of_run(1, "traced")) is None
+    assert "is damaged and cannot be sent" in caplog.text
     ledger.close()
 
 

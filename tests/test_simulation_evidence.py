@@ -272,3 +272,28 @@ def test_traces_of_summaries_stop_at_the_outbox_limit() -> None:
         await settle(world, within_s=HOUR_S)
 
     world.run(script)
+
+
+def test_a_list_that_an_outage_leaves_broken_holds_up_no_other() -> None:
+    """Probes of lists that were down go round: the broken one is not the only one asked."""
+    world = World(scenario=agents(3, per_hour=60))
+    start_ns = world.clock.true_ns()
+
+    async def script(_: World) -> None:
+        await world.sleep(10 * MINUTE_S)
+        outage = faults.between(
+            start_ns + round(10 * MINUTE_S * 1e9), start_ns + round(2 * HOUR_S * 1e9)
+        )
+        lists = faults.both(faults.to(Endpoint.RUNS), outage)
+        world.conduit.faults.place(faults.refused(500), when=lists)
+        world.conduit.faults.place(
+            faults.refused(500),
+            when=lambda request: (
+                request.now_ns > start_ns + round(11 * MINUTE_S * 1e9)
+                and faults.of_list(agent_id())(request)
+            ),
+        )
+        await world.sleep(2 * HOUR_S)
+        await settle(world, within_s=10 * MINUTE_S, without=[agent_id()])
+
+    world.run(script)

@@ -39,7 +39,8 @@ _WITH_LENGTH: Final = ("measured", "from_duration")
 async def read_ledger(exporter: Exporter, work: Work[R]) -> R:
     """What `work` finds; raises LedgerError where the ledger cannot be read now."""
     if exporter.gate.fault is not None:
-        raise exporter.gate.fault
+        # Anew: one that is raised again and again would gather every caller's frames.
+        raise LedgerUnavailable(str(exporter.gate.fault))
     try:
         async with asyncio.timeout(_PATIENCE_S):
             return await exporter.gate.transact(work)

@@ -19,6 +19,7 @@ from exporter.conduit.models import (
 )
 from exporter.convert.trace import NO_DISPOSITION
 from exporter.ledger.totals import Family, Number
+from exporter.ledger.traces import DAMAGED
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.labels import OTHER
@@ -84,7 +85,7 @@ def exporter_samples(exporter: "Exporter") -> Iterator[Sample]:
     ledger, settings = exporter.ledger, exporter.settings
     for family, metric in _WHOLE.items():
         yield Sample(metric, (), ledger.totals.get(family))
-    quarantined: dict[str, Number] = dict.fromkeys((*Reason, *GivenUp), 0)
+    quarantined: dict[str, Number] = dict.fromkeys((*Reason, *GivenUp, DAMAGED), 0)
     for key, value in ledger.totals.items():
         if key.family == Family.QUARANTINED:
             quarantined[key.label1] = value

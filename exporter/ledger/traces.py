@@ -4,15 +4,19 @@ Used inside a transaction of the ledger. It decides nothing about sending; it re
 """
 
 import json
+import logging
 import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from exporter.errors import LedgerRefused
-from exporter.ledger.file import HINT_DAMAGED
 from exporter.ledger.records import EncodedTrace, Settlement, StoredTrace, TraceState
 from exporter.ledger.totals import Family, TotalsDelta
+
+logger = logging.getLogger("exporter.ledger")
+
+# Why a trace is dead whose stored bytes cannot be read any more: a value of a metric's label.
+DAMAGED: Final = "damaged"
 
 _ADD: Final = """
 INSERT INTO trace (run_no, trace_id, spans, size, payload, ended_ns, written_ns)
@@ -71,8 +75,14 @@ class TraceTables:
         self.delta.add(Family.OUTBOX_BYTES, len(stored))
 
     def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> list[StoredTrace]:
-        """The oldest undelivered traces, `max_bytes` of them at most, but at least one."""
-        return _within(self._db.execute(_DUE, (now_ns, max_traces)), max_bytes)
+        """The oldest undelivered traces, `max_bytes` of them at most, but at least one.
+
+        One whose bytes are damaged is given up: it holds up no other.
+        """
+        found, damaged = _within(self._db.execute(_DUE, (now_ns, max_traces)), max_bytes)
+        for no in damaged:
+            self._give_up(no, now_ns)
+        return found
 
     def settle(
         self,
@@ -134,11 +144,26 @@ class TraceTables:
         ).fetchone()
         return None if row is None else _stored(*row)
 
+    def _give_up(self, no: int, now_ns: int) -> None:
+        logger.error("a stored trace is damaged and cannot be sent: number %d", no)
+        ((run_no, stored_bytes),) = self._db.execute(
+            "SELECT run_no, length(payload) FROM trace WHERE no = ?", (no,)
+        )
+        self._db.execute(
+            "UPDATE trace SET settled_ns = ?, parked_until_ns = NULL WHERE no = ?", (now_ns, no)
+        )
+        self._db.execute(
+            "UPDATE run SET trace = ?, reason = ? WHERE no = ?", (TraceState.DEAD, DAMAGED, run_no)
+        )
+        self.delta.add(Family.TRACES_PENDING, -1)
+        self.delta.add(Family.OUTBOX_BYTES, -stored_bytes)
+        self.delta.add(Family.QUARANTINED, 1, label1=DAMAGED)
+
     def settled(
         self, *, since_ns: int, after_no: int, max_traces: int, max_bytes: int
     ) -> list[StoredTrace]:
         """Traces that were settled since then, in the order of the outbox, behind `after_no`."""
-        return _within(self._db.execute(_SETTLED, (since_ns, after_no, max_traces)), max_bytes)
+        return _within(self._db.execute(_SETTLED, (since_ns, after_no, max_traces)), max_bytes)[0]
 
     def count_settled(self, *, since_ns: int) -> int:
         """How many traces were settled since then."""
@@ -165,21 +190,28 @@ class TraceTables:
 
 def _within(
     rows: Iterable[tuple[int, bytes, bytes, int, int | None, int]], max_bytes: int
-) -> list[StoredTrace]:
+) -> tuple[list[StoredTrace], list[int]]:
+    """The first traces of together at most `max_bytes`, and the numbers of damaged ones."""
     chosen: list[StoredTrace] = []
+    damaged: list[int] = []
     total = 0
     for no, trace_id, payload, spans, ended_ns, size in rows:
         total += size
         if chosen and total > max_bytes:
             break
-        chosen.append(_stored(no, trace_id, payload, spans, ended_ns))
-    return chosen
+        trace = _stored(no, trace_id, payload, spans, ended_ns)
+        if trace is None:
+            damaged.append(no)
+        else:
+            chosen.append(trace)
+    return chosen, damaged
 
 
 def _stored(
     no: int, trace_id: bytes, payload: bytes, spans: int, ended_ns: int | None
-) -> StoredTrace:
+) -> StoredTrace | None:
+    """The trace as it was written; None where zlib's checksum finds it damaged."""
     try:
         return StoredTrace(no, trace_id, zlib.decompress(payload), spans, ended_ns)
-    except (zlib.error, TypeError) as exc:
-        raise LedgerRefused("A stored trace is damaged", hint=HINT_DAMAGED) from exc
+    except (zlib.error, TypeError):
+        return None

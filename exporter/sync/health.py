@@ -30,7 +30,7 @@ PAGE_RETRY_S: Final = (5.0, 30.0, 120.0)
 # A list whose cursors have led nowhere three times.
 CURSOR_REST_S: Final = (3600.0, 7200.0, 14400.0)
 # While the API is down no target is to blame.
-BLAMELESS_RETRY_S: Final = 30.0
+BLAMELESS_RETRY_S: Final = 5.0
 # One pass (`once`) does not wait for hours: then it names what stayed broken.
 PASS_RETRY_S: Final = (1.0, 5.0, 15.0)
 
@@ -146,7 +146,9 @@ def next_retry(
 ) -> Retry:
     """The next attempt at a target that failed; without blame this one does not count."""
     attempts = 0 if retry is None else retry.attempts
+    if not blame and not attempts:
+        return Retry(0, now_s + BLAMELESS_RETRY_S)
     if not blame:
-        return Retry(attempts, now_s + BLAMELESS_RETRY_S)
+        attempts -= 1
     delay_s = delays_s[min(attempts, len(delays_s) - 1)] * rng.uniform(1.0, 1.1)
     return Retry(attempts + 1, now_s + delay_s)

@@ -218,16 +218,19 @@ class _Wanted:
         now_s, once = self._now.s, self._now.once
         idle = sum(agent.idle for agent in agents)
         idle_interval_s = _idle_interval_s(idle, self._workspace.budget.requests_per_minute)
-        best: tuple[float, AgentState] | None = None
+        best: tuple[tuple[bool, float], AgentState] | None = None
         for agent in agents:
             if Slot.HEAD in agent.busy or (once and agent.head_read):
                 continue
             interval_s = max(agent.head_interval_s, idle_interval_s if agent.idle else 0.0)
             if not self._is_due(agent.head_s + interval_s):
                 continue
+            # What failed goes behind what did not, so that probes of an API that was down go round.
+            retry = agent.list_retry
             overdue = (now_s - agent.head_s) / (interval_s or 1.0)
-            if best is None or overdue > best[0]:
-                best = (overdue, agent)
+            rank = (True, overdue) if retry is None else (False, -retry.due_s)
+            if best is None or rank > best[0]:
+                best = (rank, agent)
         if best is None:
             return None
         agent = best[1]

@@ -105,11 +105,6 @@ def brief(text: str) -> str:
     return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def words(name: str) -> str:
-    """A name of Conduit's as words."""
-    return name.replace("_", " ")
-
-
 def share(part: float, whole: float) -> str:
     """A part of a whole in per cent, for drawings."""
     return f"{min(max(part / whole, 0), 1):.1%}" if whole else "0%"
@@ -145,7 +140,7 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     filters: tuple[Callable[..., str], ...] = (
-        *(count, size, usd, span, took, moment, brief, words),
+        *(count, size, usd, span, took, moment, brief),
         *(share, query, run_path, runbook),
     )
     environment.filters.update({one.__name__: one for one in filters})

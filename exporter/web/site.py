@@ -89,7 +89,7 @@ def new_site(
         routes=[
             Route("/", show_status),
             Route("/runs", show_runs),
-            Route("/runs/{ids:path}", show_run),
+            Route("/runs/{agent}/{run:path}", show_run),
             Route("/metrics", show_metrics),
             Route("/-/healthy", show_health),
             Route("/-/ready", show_readiness),

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -18,7 +18,7 @@ from tests.web_support import Served, serving
 pytestmark = pytest.mark.real
 
 # A desk at night, and a phone by day: each colour and each width is looked at.
-VIEWS: Final = ((1280, "dark"), (390, "light"))
+VIEWS: Final[tuple[tuple[int, Literal["dark", "light"]], ...]] = ((1280, "dark"), (390, "light"))
 HEIGHT: Final = 900
 
 
@@ -53,21 +53,22 @@ def test_every_page_can_be_read_by_anybody(
     served: Served, browser: Browser, tmp_path: Path
 ) -> None:
     """No violation of axe-core, nothing wider than the screen, nothing that the policy forbids."""
-    for name, path in paths_of(served).items():
-        for width, scheme in VIEWS:
-            page = browser.new_page(
-                viewport={"width": width, "height": HEIGHT}, color_scheme=scheme
-            )
-            said: list[str] = []
-            page.on("console", lambda message, said=said: said.append(message.text))
-            page.on("dialog", lambda dialog, said=said: said.append(dialog.message))
+    said: list[str] = []
+    for width, scheme in VIEWS:
+        context = browser.new_context(
+            viewport={"width": width, "height": HEIGHT}, color_scheme=scheme
+        )
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        for name, path in paths_of(served).items():
             page.goto(served.url + path)
             page.screenshot(path=tmp_path / f"{name}-{width}-{scheme}.png", full_page=True)
             found = Axe().run(page).response["violations"]
             assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            assert said == []
-            page.close()
+        context.close()
+    assert said == []
 
 
 def test_filters_and_pages_work_without_script(served: Served, browser: Browser) -> None:
