@@ -111,7 +111,10 @@ def measure_limit() -> Iterator[Figure]:
                         bound=50,
                     )
                 yield Figure(
-                    what="RSS after these pages", measured=exporter.rss_mib(), unit="MiB", bound=70
+                    what="RSS, one workspace, 1 million runs, after its pages",
+                    measured=exporter.rss_mib(),
+                    unit="MiB",
+                    bound=70,
                 )
                 sink.process.signal(signal.SIGSTOP)
                 time.sleep(5)  # its requests hang by then
