@@ -326,7 +326,10 @@ class AgentReader:
         full = record.full_reread_ns is None or now_ns - record.full_reread_ns >= _FULL_REREAD_NS
         lower_ns = record.floor_ns
         if not full and record.reread_ns is not None:
-            lower_ns = max(lower_ns, min(record.reread_ns, now_ns) - _REREAD_OVERLAP_NS)
+            # A run whose get-run does not tell that it ended is told by its row alone.
+            unclear = [run.created_ns for run in agent.progress.in_flight if run.attempts]
+            back_ns = min(record.reread_ns, now_ns) - _REREAD_OVERLAP_NS
+            lower_ns = max(lower_ns, min([back_ns, *unclear]))
         return Reread(now_ns, lower_ns, full)
 
     def _end_reread(self, agent: AgentState, *, complete: bool) -> None:
