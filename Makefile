@@ -16,7 +16,7 @@ compile := $(VENV)/bin/uv pip compile --quiet --no-strip-extras --universal --py
 	--generate-hashes --custom-compile-command "make requirements"
 
 # Two processes; what a file's tests share is made once.
-pytest := $(python) -m pytest -n 2 --dist loadfile
+pytest := $(python) -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

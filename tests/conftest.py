@@ -19,6 +19,13 @@ settings.load_profile("suite")
 _OURS = ("CONDUIT_", "EXPORTER_", "OTEL_")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of real parts share programs by file: one process runs a whole file of them."""
+    for item in items:
+        if "real" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests set what they mean to be set; what CI requires was read when they were imported."""

@@ -347,11 +347,11 @@ def test_one_answer_without_agents_blinds_nobody() -> None:
 def test_many_idle_agents_starve_neither_look_back_nor_details(idle: int) -> None:
     """Ten busy agents and a look-back of hours are counted and traced beside them."""
     world = World(
-        scenario=agents(10, per_hour=60, idle=idle, idle_per_hour=0.2, history_s=3 * HOUR_S)
+        scenario=agents(10, per_hour=60, idle=idle, idle_per_hour=0.2, history_s=HOUR_S)
     )
 
     async def script(_: World) -> None:
-        await world.sleep(HOUR_S)
+        await world.sleep(HOUR_S / 2)
         # An idle agent of a thousand is looked at about every twenty minutes.
         await settle(world, within_s=40 * MINUTE_S, every_s=120)
         assert world.ready()

@@ -283,12 +283,14 @@ class _Wanted:
         if self._now.once:
             return None
         for agent in sorted(agents, key=lambda one: one.reread_due_s):
+            if agent.reread is None and not self._is_due(agent.reread_due_s):
+                # Nor is any that comes behind it.
+                return None
             if not agent.shown or not self._may_read(agent, Slot.REREAD, Slot.REREAD):
                 continue
             if agent.reread is not None:
                 return ReadAgain(agent.id, "a second reading goes on")
-            if self._is_due(agent.reread_due_s):
-                return ReadAgain(agent.id, "its list is due for a second reading")
+            return ReadAgain(agent.id, "its list is due for a second reading")
         return None
 
     # --- single runs ---------------------------------------------------------------------------
@@ -298,7 +300,8 @@ class _Wanted:
     ) -> ReadRun | ReadStatus | None:
         """What became of runs in flight that no head page shows; agents in turn."""
         may_sweep = {one.id for one in readable}
-        for agent in sorted(agents, key=lambda one: one.in_flight_s):
+        going = [one for one in agents if one.progress.in_flight or one.lost or one.sweep]
+        for agent in sorted(going, key=lambda one: one.in_flight_s):
             request: ReadRun | ReadStatus | None = None
             if self._may_ask(Kind.RUN):
                 request = self._off_head(agent)
@@ -332,7 +335,10 @@ class _Wanted:
     def _detail(self, agents: list[AgentState]) -> None:
         """The most urgent run whose detail is wanted, agents in turn."""
         found: list[tuple[tuple[bool, bool, int, float, int], ReadRun]] = []
-        for agent in agents:
+        waiting = [
+            one for one in agents if one.progress.awaiting or one.progress.retrying or one.wanted
+        ]
+        for agent in waiting:
             for run_id in agent.wanted:
                 if self._may_fetch(agent, run_id):
                     request = ReadRun(
