@@ -346,9 +346,7 @@ def test_one_answer_without_agents_blinds_nobody() -> None:
 @pytest.mark.parametrize("idle", [100, 990], ids=["110", "1,000"])
 def test_many_idle_agents_starve_neither_look_back_nor_details(idle: int) -> None:
     """Ten busy agents and a look-back of hours are counted and traced beside them."""
-    world = World(
-        scenario=agents(10, per_hour=60, idle=idle, idle_per_hour=0.2, history_s=HOUR_S)
-    )
+    world = World(scenario=agents(10, per_hour=60, idle=idle, idle_per_hour=0.2, history_s=HOUR_S))
 
     async def script(_: World) -> None:
         await world.sleep(HOUR_S / 2)
