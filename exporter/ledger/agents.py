@@ -9,7 +9,7 @@ from exporter.ledger.file import reading
 from exporter.ledger.records import AgentRecord, Coverage, Gap, GapPurpose
 
 _PUT_WORKSPACE: Final = """
-INSERT INTO workspace (id, name) VALUES (:id, :name)
+INSERT INTO workspace (id, name, since_ns) VALUES (:id, :name, :since_ns)
 ON CONFLICT (id) DO UPDATE SET name = :name WHERE name <> :name
 """
 # A known agent keeps its floor and what was read, whatever workspace it is in now.
@@ -53,9 +53,14 @@ class AgentTables:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
-    def put_workspace(self, workspace: Workspace) -> None:
-        """Note a workspace and its present name."""
-        self._db.execute(_PUT_WORKSPACE, {"id": workspace.id, "name": workspace.name})
+    def put_workspace(self, workspace: Workspace, *, since_ns: int | None = None) -> int | None:
+        """Note a workspace and its present name; when it was read first."""
+        values = {"id": workspace.id, "name": workspace.name, "since_ns": since_ns}
+        self._db.execute(_PUT_WORKSPACE, values)
+        ((first_ns,),) = self._db.execute(
+            "SELECT since_ns FROM workspace WHERE id = ?", (workspace.id,)
+        )
+        return None if first_ns is None else int(first_ns)
 
     def workspaces(self) -> list[Workspace]:
         """Every workspace that was ever read."""

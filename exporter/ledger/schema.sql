@@ -7,7 +7,9 @@ CREATE TABLE meta (
 
 CREATE TABLE workspace (
     id TEXT PRIMARY KEY,
-    name TEXT NOT NULL
+    name TEXT NOT NULL,
+    -- When it was read first, by Conduit's clock. NULL: that was not known.
+    since_ns INTEGER
 ) WITHOUT ROWID;
 
 -- An agent is one by Conduit's id; its workspace may change.

@@ -37,6 +37,11 @@ class ConduitTime:
             )
         self._warned = abs(apart_s) > _WARN_FROM_S
 
+    @property
+    def is_known(self) -> bool:
+        """Whether Conduit has told the time."""
+        return self._heard is not None
+
     def now_ns(self) -> int:
         """The present in nanoseconds since the Unix epoch."""
         if self._heard is None:

@@ -91,10 +91,11 @@ class Discovery:
 
     async def open_workspace(self, workspace: Workspace) -> WorkspaceState:
         """Begin to read a workspace, with the agents that the ledger remembers."""
+        since_ns = self._time.now_ns() if self._time.is_known else None
 
-        def work(ledger: Ledger) -> list[tuple[AgentProgress, list[str]]]:
-            ledger.agents.put_workspace(workspace)
-            return [
+        def work(ledger: Ledger) -> tuple[int | None, list[tuple[AgentProgress, list[str]]]]:
+            first_ns = ledger.agents.put_workspace(workspace, since_ns=since_ns)
+            return first_ns, [
                 (
                     ledger.runs.progress(agent.no),
                     ledger.runs.unsettled(agent.no, self._runs.get(agent.id, ())),
@@ -108,7 +109,9 @@ class Discovery:
             name=workspace.name,
             budget=RequestBudget(requests_per_minute=self._requests_per_minute),
         )
-        for progress, unsettled in await self._gate.transact(work):
+        first_ns, known = await self._gate.transact(work)
+        state.since_ns = None if known else first_ns
+        for progress, unsettled in known:
             state.agents[progress.agent.id] = self._agent_state(progress, unsettled)
             if self._scope.backfill is not None and self._scope.watches(progress.agent.id):
                 await self._open_backfill(state.agents[progress.agent.id])
@@ -195,6 +198,9 @@ class Discovery:
             if known.name == agent.name and known.listed:
                 return
         floor_ns = self._time.now_ns() - round(self._scope.lookback_s * 1e9)
+        if state.since_ns is not None:
+            # Its agents could not be listed since then: the look-back is that of the first start.
+            floor_ns = min(floor_ns, state.since_ns - round(self._scope.lookback_s * 1e9))
         if state.listed_ns is not None:
             # It was not there when all were last listed: whatever it did is news.
             floor_ns = min(floor_ns, state.listed_ns)
@@ -234,7 +240,7 @@ class Discovery:
     async def _retire_missing(self, state: WorkspaceState) -> None:
         """Retire agents that two complete lists did not show; ask soon where one did not."""
         listing, state.agents_listing = state.agents_listing, set()
-        state.listed_ns = state.listing_from_ns
+        state.listed_ns, state.since_ns = state.listing_from_ns, None
         state.agents_due_s = self._clock.monotonic_s() + REFRESH_S
         for agent_id, agent in list(state.agents.items()):
             if agent_id in listing or not agent.listed:

@@ -298,6 +298,8 @@ class WorkspaceState:
     # When the present reading of the list of agents began, and the last complete one.
     listing_from_ns: int | None = None
     listed_ns: int | None = None
+    # When the workspace was read first, until its agents were listed once.
+    since_ns: int | None = None
     agents_retry: Retry | None = None
     agents_busy: bool = False
     discovered: bool = False
