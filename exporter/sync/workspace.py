@@ -398,7 +398,7 @@ class WorkspaceSync:
                 await parts.reader.note_failed_run(agent, run_id, wait)
                 agent.run_retries[run_id] = Retry(retry.attempts, _NEVER)
             return
-        if spent or (gone and not agent.listed):
+        if spent:
             logger.warning(
                 "run %s of agent %s is given up, it stays counted: %s", run_id, agent.id, error
             )
