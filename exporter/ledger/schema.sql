@@ -1,4 +1,5 @@
--- The ledger's tables, schema version 1. A later version is a numbered file in migrations/.
+-- The ledger's tables as a new file gets them: always the newest form. A numbered file in migrations/
+-- brings an older ledger to it.
 
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
