@@ -5,7 +5,7 @@ assembly runs as a daemon, as one pass, and in a simulation.
 """
 
 import random
-from collections import Counter, defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -70,8 +70,6 @@ class Exporter:
         self.time = ConduitTime(clock)
         self.traces_acknowledged = 0
         self.exemplars = ExemplarBook()
-        # Requests of the last minute: when, and for what.
-        self._spent: defaultdict[str, deque[tuple[float, str]]] = defaultdict(deque)
         self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
         self.registry, self.collector = new_registry()
@@ -93,7 +91,8 @@ class Exporter:
             client=self.client,
             gate=self.gate,
             policy=self._policy(traces=sender is not None),
-            observer=self,
+            instruments=self.instruments,
+            on_traced=self._traced,
             clock=clock,
             time=self.time,
             poll_interval_s=settings.poll_interval_s,
@@ -105,7 +104,7 @@ class Exporter:
                 gate=self.gate,
                 reader=self.reader,
                 discovery=self._discovery,
-                observer=self,
+                instruments=self.instruments,
                 clock=clock,
                 time=self.time,
                 rng=rng,
@@ -165,11 +164,6 @@ class Exporter:
         budgets = self.settings.monthly_budget_usd
         return budgets.get(workspace_id, budgets.get(""))
 
-    def spent_last_minute(self, workspace_id: str) -> Counter[str]:
-        """How many requests of a workspace's budget the last minute took, by purpose."""
-        self._forget_spent(workspace_id)
-        return Counter(purpose for _, purpose in self._spent[workspace_id])
-
     async def close(self) -> None:
         """Close connections and the ledger."""
         await self.client.aclose()
@@ -177,33 +171,13 @@ class Exporter:
             await self.delivery.aclose()
         await self.gate.close()
 
-    # --- what the stages tell ------------------------------------------------------------------
-
-    def watching(self, workspace_id: str) -> None:
-        """A workspace is read from now on."""
-        self.instruments.expect_workspace(workspace_id)
-
-    def spent(self, workspace_id: str, purpose: str) -> None:
-        """A request was made."""
-        self.instruments.budget_request(workspace_id, purpose)
-        self._spent[workspace_id].append((self.clock.monotonic_s(), purpose))
-        self._forget_spent(workspace_id)
-
-    def rate_limited(self, workspace_id: str) -> None:
-        """Conduit answered 429."""
-        self.instruments.rate_limited(workspace_id)
-
-    def counted(self, delay_s: float) -> None:
-        """A fresh run was counted."""
-        self.instruments.counted(delay_s)
-
-    def traced(self, agent_no: int, run: Run, trace_id: bytes) -> None:
+    def _traced(self, agent_no: int, run: Run, trace_id: bytes) -> None:
         """The trace of a run was written into the outbox."""
         self.exemplars.traced(agent_no, run, trace_id)
         if self.delivery is not None:
             self.delivery.notify()
 
-    def delivered(self, traces: list[StoredTrace], now_ns: int) -> None:
+    def _delivered(self, traces: list[StoredTrace], now_ns: int) -> None:
         """The trace backend acknowledged traces."""
         self.traces_acknowledged += len(traces)
         for trace in traces:
@@ -212,20 +186,13 @@ class Exporter:
                 self.instruments.delivered((now_ns - trace.ended_ns) / 1e9)
         self.sync.wake()
 
-    def _forget_spent(self, workspace_id: str) -> None:
-        spent, since_s = self._spent[workspace_id], self.clock.monotonic_s() - 60.0
-        while spent and spent[0][0] <= since_s:
-            spent.popleft()
-
-    # --- joining -------------------------------------------------------------------------------
-
     def _delivery(self, sender: Sender, rng: random.Random) -> DeliveryService:
         return DeliveryService(
             outbox=LedgerOutbox(self.gate),
             sender=sender,
             clock=self.clock,
             rng=rng,
-            on_delivered=self.delivered,
+            on_delivered=self._delivered,
             on_attempt=self.instruments.delivery_attempt,
         )
 
