@@ -6,26 +6,22 @@ assembly runs as a daemon, as one pass, and in a simulation.
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
 
 import httpx
 
+from exporter.app.adapters import convert_options, open_client, open_ledger, scope_of
 from exporter.app.exemplars import ExemplarBook
 from exporter.app.outbox import LedgerOutbox
 from exporter.app.sources import exporter_samples, run_samples
 from exporter.clock import Clock
-from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Run
-from exporter.conduit.token import TokenSource
-from exporter.convert.trace import ConvertOptions
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
-from exporter.ledger.file import LedgerFile
 from exporter.ledger.gate import Executor, LedgerGate
-from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import StoredTrace
 from exporter.ledger.totals import Family
 from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE
@@ -239,56 +235,3 @@ class Exporter:
 
 def _because(trouble: str | None) -> str:
     return "" if trouble is None else f": {trouble}"
-
-
-def open_ledger(settings: Settings, *, now_ns: int, today: Callable[[], date]) -> Ledger:
-    """The ledger of the settings. Raises LedgerError."""
-    file = LedgerFile(settings.ledger_path, base_url=settings.base_url, now_ns=now_ns)
-    return Ledger(file, today=today)
-
-
-def open_client(
-    settings: Settings,
-    *,
-    clock: Clock,
-    instruments: Instruments | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
-) -> ConduitClient:
-    """A client of the Conduit API. Raises ConfigError."""
-    return ConduitClient(
-        base_url=settings.base_url,
-        token=token_source(settings),
-        clock=clock,
-        observe=(lambda _endpoint, _code, _s: None)
-        if instruments is None
-        else instruments.api_request,
-        proxy=None if settings.proxy is None else settings.proxy.get_secret_value(),
-        ca_file=settings.ca_file,
-        transport=transport,
-    )
-
-
-def token_source(settings: Settings) -> TokenSource:
-    """Where the token comes from; raises ConfigError for an unusable one."""
-    if settings.api_token is not None:
-        return TokenSource(text=settings.api_token.get_secret_value())
-    return TokenSource(path=settings.api_token_file)
-
-
-def scope_of(settings: Settings) -> Scope:
-    """What the settings ask to be read."""
-    return Scope(agents=settings.agents, runs=settings.runs, lookback_s=settings.lookback_s)
-
-
-def convert_options(settings: Settings) -> ConvertOptions:
-    """What the settings decide about traces."""
-    host, port = settings.conduit_server
-    return ConvertOptions(
-        service_name=settings.service_name,
-        resource_attributes=settings.resource_attributes,
-        tool_timing=settings.tool_timing,
-        capture_content=settings.capture_content,
-        redact_patterns=settings.redact_patterns,
-        server_address=host,
-        server_port=port,
-    )

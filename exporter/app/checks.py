@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from exporter.app.assembly import open_client
-from exporter.app.backend import open_backend
+from exporter.app.adapters import open_backend, open_client
 from exporter.clock import SystemClock
 from exporter.conduit.pager import read_pages
 from exporter.delivery.outcome import Accepted

@@ -11,11 +11,10 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Final
 
-from exporter.app.assembly import open_ledger
-from exporter.app.backend import open_backend
-from exporter.app.daemon import in_thread
+from exporter.app.adapters import open_backend, open_ledger
 from exporter.app.outbox import ReplayOutbox
 from exporter.app.single import PassProgress, Show, drain_while_moving
 from exporter.clock import Clock, SystemClock, system_rng
@@ -53,7 +52,12 @@ async def run_replay(
         raise ConfigError(["OTEL_TRACES_EXPORTER: is none, so there is nowhere to replay to"])
     ledger = open_ledger(settings, now_ns=clock.now_ns(), today=lambda: date.max)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as pool:
-        gate = LedgerGate(ledger, executor=in_thread(pool), clock=clock, rng=system_rng())
+        gate = LedgerGate(
+            ledger,
+            executor=partial(asyncio.get_running_loop().run_in_executor, pool),
+            clock=clock,
+            rng=system_rng(),
+        )
         work = asyncio.create_task(
             replay(gate, sender=sender, clock=clock, rng=system_rng(), since_ns=since_ns, show=show)
         )

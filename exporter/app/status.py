@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from exporter import __version__
 from exporter.app.assembly import Exporter
-from exporter.app.revision import revision
 from exporter.app.runs import read_ledger, run_row
+from exporter.app.sources import revision
 from exporter.errors import LedgerError
 from exporter.ledger.history import Outcomes, RunFilter
 from exporter.ledger.ledger import Ledger

@@ -99,7 +99,7 @@ class Discovery:
             first_ns = ledger.agents.put_workspace(workspace, since_ns=since_ns)
             return first_ns, [
                 (
-                    ledger.runs.progress(agent.no),
+                    ledger.agents.progress(agent.no),
                     ledger.runs.unsettled(agent.no, self._runs.get(agent.id, ())),
                 )
                 for agent in ledger.agents.agents_of(workspace.id)
@@ -202,7 +202,7 @@ class Discovery:
         def work(ledger: Ledger) -> tuple[AgentProgress, list[str]]:
             record = ledger.agents.put_agent(listed, floor_ns=floor_ns)
             return (
-                ledger.runs.progress(record.no),
+                ledger.agents.progress(record.no),
                 ledger.runs.unsettled(record.no, self._runs.get(agent.id, ())),
             )
 
@@ -258,7 +258,7 @@ class Discovery:
             ledger.agents.open_backfill(
                 agent.no, since_ns=backfill.since_ns, until_ns=backfill.until_ns
             )
-            return ledger.runs.progress(agent.no)
+            return ledger.agents.progress(agent.no)
 
         agent.update(await self._gate.transact(work))
 
@@ -288,6 +288,6 @@ class Discovery:
 def _retire(agent_no: int) -> Callable[[Ledger], AgentProgress]:
     def work(ledger: Ledger) -> AgentProgress:
         ledger.agents.retire(agent_no)
-        return ledger.runs.progress(agent_no)
+        return ledger.agents.progress(agent_no)
 
     return work

@@ -190,7 +190,7 @@ class AgentReader:
 
             def work(ledger: Ledger) -> AgentProgress:
                 ledger.agents.cover(agent.no, Coverage(open_gap=gap))
-                return ledger.runs.progress(agent.no)
+                return ledger.agents.progress(agent.no)
 
             agent.update(await self._gate.transact(work))
         self._rest(agent, request, pager, step)

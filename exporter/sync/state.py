@@ -302,9 +302,7 @@ class WorkspaceState:
     def begin(self, request: Request, now_s: float) -> AgentState | None:
         """A request is made: its share and turn are used, its target is busy; its agent."""
         self.under_way += 1
-        self.shares.spend(request.purpose)
-        self._spent.append((now_s, request.purpose))
-        self._forget_spent(now_s)
+        self.spend(request.purpose, now_s)
         if isinstance(request, ReadAgents):
             self.agents_busy = True
             return None
@@ -325,6 +323,12 @@ class WorkspaceState:
             self.agents_busy = False
         elif agent is not None:
             agent.under_way.discard(request.target)
+
+    def spend(self, purpose: Purpose, now_s: float) -> None:
+        """A request of the budget is used."""
+        self.shares.spend(purpose)
+        self._spent.append((now_s, purpose))
+        self._forget_spent(now_s)
 
     def spent_last_minute(self, now_s: float) -> Counter[Purpose]:
         """How many requests the last minute took, by purpose."""
