@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Final
 
 from exporter.app.adapters import open_backend, open_ledger
 from exporter.app.outbox import ReplayOutbox
-from exporter.app.single import PassProgress, Show, drain_while_moving
+from exporter.app.single import PassProgress, Show, drain_while_moving, shown
 from exporter.clock import Clock, SystemClock, system_rng
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
@@ -25,8 +24,6 @@ from exporter.ledger.gate import LedgerGate
 from exporter.settings.model import Settings
 
 logger = logging.getLogger("exporter.app")
-
-_SHOW_EVERY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +96,6 @@ async def replay(
     def progress() -> PassProgress:
         return PassProgress(done=outbox.delivered, left=found - outbox.settled, reading_lists=False)
 
-    async def keep_showing() -> None:
-        while True:
-            show(progress())
-            await clock.sleep(_SHOW_EVERY_S)
-
-    showing = asyncio.create_task(keep_showing(), name="progress")
-    try:
+    async with shown(show, progress, clock=clock):
         await drain_while_moving(delivery, left=lambda: found - outbox.settled)
-    finally:
-        showing.cancel()
-        show(progress())
     return ReplayReport(found, outbox.delivered)
