@@ -54,5 +54,8 @@ class ExemplarBook:
         return self._newest[metric.name, agent_no, status].values()
 
     def _put(self, metric: Metric, agent_no: int, status: str, exemplar: Exemplar) -> None:
+        of_buckets = self._newest[metric.name, agent_no, status]
         bucket = metric.bucket_no(exemplar.value)
-        self._newest[metric.name, agent_no, status][bucket] = exemplar
+        # A trace may be delivered after one of a later run; Prometheus refuses the older one then.
+        if bucket not in of_buckets or of_buckets[bucket].at_ns <= exemplar.at_ns:
+            of_buckets[bucket] = exemplar

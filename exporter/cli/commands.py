@@ -187,6 +187,7 @@ def demo(
     options = DemoOptions(
         listen=address,
         otlp=_demo_backend(os.environ, otlp_endpoint, otlp_protocol),
+        trace_link=os.environ.get("EXPORTER_TRACE_LINK"),
         seed=seed,
         rate=rate,
         duration_s=duration_s,

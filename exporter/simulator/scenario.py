@@ -3,13 +3,14 @@
 The same for the same seed and start. Nothing in here is anybody's real data.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Final
 
 from exporter.simulator.content import GUESTS, content_writer
 from exporter.simulator.data import Scenario, SimAgent, SimWorkspace
-from exporter.simulator.generator import GeneratedRuns, RunProfile, random_id
+from exporter.simulator.generator import FLAT_DAY, GeneratedRuns, RunProfile, random_id
 from exporter.simulator.runs import SECOND_NS
 
 DEMO_TOKEN: Final = "demo-token"  # noqa: S105 - opens nothing but the simulation
@@ -80,11 +81,17 @@ _WORKSPACES: Final = {
 
 
 def hospitality(
-    *, seed: int, start_ns: int, history_s: float = 1800.0, rate: float = 1.0
+    *,
+    seed: int,
+    start_ns: int,
+    history_s: float = 1800.0,
+    rate: float = 1.0,
+    day: Sequence[float] = FLAT_DAY,
 ) -> Scenario:
     """A hotel group: two workspaces, five agents, a run every four seconds at rate 1.
 
     `start_ns` is now; there are runs from `history_s` before it, and they go on arriving after it.
+    `day` says how busy each hour is.
     """
     rng = Random(seed)
     from_ns = start_ns - round(history_s * SECOND_NS)
@@ -95,7 +102,10 @@ def hospitality(
         for name, description, trigger, profile in team:
             agent_id, trigger_id = random_id("ag77", rng), random_id("tr77", rng)
             profile = replace(  # noqa: PLW2901 - the same profile at this rate
-                profile, runs_per_hour=profile.runs_per_hour * rate, trigger_ids=(trigger_id,)
+                profile,
+                runs_per_hour=profile.runs_per_hour * rate,
+                day=day,
+                trigger_ids=(trigger_id,),
             )
             agents.append(
                 SimAgent(
