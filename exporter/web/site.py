@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.errors import LedgerError
-from exporter.metrics.collector import encoder_for
+from exporter.metrics.collector import Metrics, encoder_for
 from exporter.web.auth import BasicAuthBackend, refuse
 from exporter.web.pages import render_page, render_refusal
 from exporter.web.protocol import WebLimits
@@ -37,7 +37,7 @@ Page = Mapping[str, Any]
 
 def new_site(
     *,
-    registry: CollectorRegistry,
+    metrics: Metrics,
     not_ready: Callable[[], Sequence[str]],
     status: Callable[[], Awaitable[Page]],
     runs: Callable[[Mapping[str, str]], Awaitable[Page]],
@@ -54,7 +54,7 @@ def new_site(
     """
     style = (Path(__file__).parent / "style.css").read_bytes()
 
-    scrapes = _Scrapes(registry)
+    scrapes = _Scrapes(metrics)
 
     async def show_metrics(request: Request) -> Response:
         accept = ",".join(request.headers.getlist("accept"))
@@ -127,13 +127,15 @@ def _ids_of(request: Request) -> tuple[str, str]:
 
 
 class _Scrapes:
-    """Renders once for all requests that are there at the same time.
+    """Renders in a thread, one text at a time, and once for all requests that wait for the next.
 
-    A rendering stops the event loop: a crowd of scrapers must not be a crowd of renderings.
+    With a thousand agents a rendering takes a second: a crowd of scrapers must not be a crowd of
+    renderings, and none stops the event loop.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._turn = asyncio.Lock()
         self._coming: dict[str, asyncio.Task[bytes]] = {}
 
     async def render(self, accept: str) -> tuple[bytes, str]:
@@ -144,12 +146,11 @@ class _Scrapes:
             self._coming[content_type] = task
         return await asyncio.shield(task), content_type
 
-    async def _render(
-        self, encode: Callable[[CollectorRegistry], bytes], content_type: str
-    ) -> bytes:
-        # From here on a request is too late: it must see what happened before it came.
-        del self._coming[content_type]
-        return encode(self._registry)
+    async def _render(self, encode: Callable[[Collector], bytes], content_type: str) -> bytes:
+        async with self._turn:
+            # From here on a request is too late: it must see what happened before it came.
+            del self._coming[content_type]
+            return await asyncio.to_thread(encode, self._metrics.snapshot())
 
 
 class _SizeLimit:

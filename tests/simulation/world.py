@@ -97,7 +97,7 @@ class World:
         if self.exporter is not None:
             self._last_samples = {
                 (sample.name, frozenset(sample.labels.items())): sample.value
-                for family in self.exporter.registry.collect()
+                for family in self.exporter.metrics.snapshot().collect()
                 for sample in family.samples
             }
         return self._last_samples
