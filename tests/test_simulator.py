@@ -1,22 +1,20 @@
 """The simulated Conduit answers as Conduit's documentation says, and no other way."""
 
 import asyncio
-import contextlib
 from random import Random
 
 import httpx
 import pytest
 
 from exporter.clock import SystemClock
-from exporter.simulator import faults
-from exporter.simulator.conduit import SimulatedConduit
-from exporter.simulator.content import PRIVATE_MARKS
-from exporter.simulator.messages import Failure
+from exporter.simulator.hotel import DEMO_TOKEN, PRIVATE_MARKS, hospitality
 from exporter.simulator.runs import SECOND_NS
-from exporter.simulator.scenario import DEMO_TOKEN, hospitality
 from exporter.simulator.server import serve
-from exporter.simulator.transport import SimulatedTransport
 from tests.fakes import START_NS, FakeClock
+from tests.simulation import faults
+from tests.simulation.conduit import ScriptedConduit
+from tests.simulation.faults import Failure
+from tests.simulation.transport import SimulatedTransport
 from tests.simulator_support import (
     AG1,
     AG3,
@@ -35,7 +33,7 @@ from tests.simulator_support import (
 )
 
 
-def placed(conduit: SimulatedConduit, count: int) -> list[str]:
+def placed(conduit: ScriptedConduit, count: int) -> list[str]:
     """So many runs, a second apart; their ids, newest first."""
     ids = [f"ar77n{number:04d}" for number in range(count)]
     for number, run_id in enumerate(ids):
@@ -47,7 +45,7 @@ def test_every_run_of_the_hotel_group_is_of_the_published_schema() -> None:
     """In lists and in get-run, in flight and ended; private marks occur only in free text."""
     clock = FakeClock()
     scenario = hospitality(seed=1, start_ns=START_NS, history_s=600.0)
-    conduit = SimulatedConduit(now_ns=clock.now_ns, scenario=scenario, requests_per_minute=10_000)
+    conduit = ScriptedConduit(now_ns=clock.now_ns, scenario=scenario, requests_per_minute=10_000)
     seen, marked = 0, 0
     for agent_id in conduit.data.agents:
         rows = parsed(ask(conduit, runs_path(agent_id), "limit=100", token=DEMO_TOKEN))["data"]
@@ -126,40 +124,40 @@ def test_a_workspace_is_limited_to_its_requests_a_minute() -> None:
     assert ask(conduit, runs_path()).status == 200
 
 
-@pytest.mark.parametrize("front", ["transport", "server"])
-def test_both_front_ends_answer_and_fail_below_http(front: str) -> None:
-    """A true answer, a body cut short, a connection that closes, and silence."""
-    clock = SystemClock()
+def test_it_answers_behind_a_socket() -> None:
+    """With the status, the time and the body of the simulation."""
     conduit = small_conduit(FakeClock(), sim_run("ar77a"))
-    plan = conduit.faults
-    plan.place(faults.truncated(), when=faults.of_run("ar77a"), times=1)
-    plan.place(faults.failing(Failure.DISCONNECT), when=faults.of_run("ar77a"), times=1)
-    plan.place(faults.hanging(), when=faults.of_run("ar77a"))
+
+    async def meet() -> httpx.Response:
+        async with serve(conduit) as base_url, httpx.AsyncClient() as client:
+            headers = {"authorization": f"Bearer {ONE}"}
+            return await client.get(f"{base_url}/v1{runs_path()}?limit=1", headers=headers)
+
+    answer = asyncio.run(meet())
+    assert [row["id"] for row in answer.json()["data"]] == ["ar77a"]
+    assert answer.headers.get_list("date") == ["Fri, 03 Apr 2026 03:04:15 GMT"]
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (faults.truncated(), httpx.RemoteProtocolError),
+        (faults.failing(Failure.DISCONNECT), httpx.RemoteProtocolError),
+        (faults.unreachable, httpx.ConnectError),
+        (faults.hanging(), httpx.ReadTimeout),
+    ],
+    ids=["cut short", "disconnect", "no connection", "silence"],
+)
+def test_the_transport_fails_as_httpx_does(fault: faults.Fault, error: type[Exception]) -> None:
+    """Below HTTP, in each of the ways in which an exchange can go wrong."""
+    conduit = small_conduit(FakeClock(), sim_run("ar77a"))
+    conduit.faults.place(fault, when=faults.always)
 
     async def meet() -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            base_url = "http://conduit"
-            transport: httpx.AsyncBaseTransport | None = SimulatedTransport(
-                conduit, clock=clock, rng=Random(1)
-            )
-            if front == "server":
-                base_url = await stack.enter_async_context(serve(conduit))
-                transport = None
-            client = await stack.enter_async_context(
-                httpx.AsyncClient(
-                    base_url=base_url,
-                    transport=transport,
-                    headers={"authorization": f"Bearer {ONE}"},
-                    timeout=0.2,
-                )
-            )
-            answer = await client.get(f"/v1{runs_path()}")
-            assert [row["id"] for row in answer.json()["data"]] == ["ar77a"]
-            assert answer.headers["date"] == "Fri, 03 Apr 2026 03:04:15 GMT"
-            for _ in range(2):
-                with pytest.raises(httpx.RemoteProtocolError):
-                    await client.get(f"/v1{runs_path()}/ar77a")
-            with pytest.raises(httpx.ReadTimeout):
-                await client.get(f"/v1{runs_path()}/ar77a")
+        transport = SimulatedTransport(conduit, clock=SystemClock(), rng=Random(1))
+        async with httpx.AsyncClient(transport=transport, timeout=0.01) as client:
+            await client.get("http://conduit/v1/workspaces", headers={"authorization": ONE})
 
-    asyncio.run(meet())
+    with pytest.raises(error):
+        asyncio.run(meet())

@@ -21,7 +21,8 @@ from exporter.settings.addresses import ListenAddress
 from exporter.settings.loading import load
 from exporter.settings.model import Settings
 from exporter.simulator.conduit import SimulatedConduit
-from exporter.simulator.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator.data import SimulatedData
+from exporter.simulator.hotel import DEMO_TOKEN, hospitality
 from exporter.simulator.server import serve as serve_conduit
 
 _POLL_INTERVAL: Final = "5s"
@@ -52,9 +53,9 @@ class DemoOptions:
 async def run_demo(options: DemoOptions, *, write: Print, stop: asyncio.Event) -> int:
     """Run until `stop`, or for the options' duration; the exit code."""
     clock = SystemClock()
+    scenario = hospitality(seed=options.seed, start_ns=clock.now_ns(), rate=options.rate)
     conduit = SimulatedConduit(
-        now_ns=clock.now_ns,
-        scenario=hospitality(seed=options.seed, start_ns=clock.now_ns(), rate=options.rate),
+        SimulatedData(now_ns=clock.now_ns, scenario=scenario),
         requests_per_minute=_DOCUMENTED_LIMIT,
     )
     if options.duration_s is not None:
