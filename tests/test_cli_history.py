@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from exporter.app.single import PassProgress
-from exporter.cli.history import differences_table, parse_moment_ns, progress_bar
+from exporter.cli.history import differences_table, progress_bar
+from exporter.cli.options import parse_moment_ns
 from exporter.sync.reconcile import Difference
 from tests.fakes import START_NS
 

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from exporter.errors import ConfigError
-from exporter.settings.addresses import ListenAddress
 from exporter.settings.loading import load
+from exporter.settings.values import ListenAddress
 
 TOKEN = "cdt_live_0123456789"
 DAY_S = 86_400.0

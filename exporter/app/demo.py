@@ -17,9 +17,9 @@ from exporter.app.daemon import serve
 from exporter.clock import SystemClock
 from exporter.convert.otlp import attributes_of, payload_to_spans
 from exporter.delivery.outcome import Accepted, Outcome
-from exporter.settings.addresses import ListenAddress
 from exporter.settings.loading import load
 from exporter.settings.model import Settings
+from exporter.settings.values import ListenAddress
 from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.data import SimulatedData
 from exporter.simulator.hotel import DEMO_TOKEN, hospitality

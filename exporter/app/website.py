@@ -12,7 +12,7 @@ from exporter.app.status import status_page
 from exporter.errors import ConfigError
 from exporter.metrics.catalogue import WEB_CONFIG_RELOADED
 from exporter.metrics.collector import Sample
-from exporter.settings.addresses import ListenAddress
+from exporter.settings.values import ListenAddress
 from exporter.web.config import WebConfigFile
 from exporter.web.server import WebServer
 from exporter.web.site import new_site

@@ -6,7 +6,7 @@ import signal
 import click
 
 from exporter.clock import SystemClock
-from exporter.settings.addresses import ListenAddress, parse_listen
+from exporter.settings.values import ListenAddress, parse_listen
 from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.data import SimulatedData
 from exporter.simulator.hotel import DEMO_TOKEN, hospitality
