@@ -1,20 +1,15 @@
 """The simulated Conduit answers as Conduit's documentation says, and no other way."""
 
 import asyncio
-from random import Random
 
 import httpx
 import pytest
 
-from exporter.clock import SystemClock
 from exporter.simulator.hotel import DEMO_TOKEN, PRIVATE_MARKS, hospitality
 from exporter.simulator.runs import SECOND_NS
 from exporter.simulator.server import serve
 from tests.fakes import START_NS, FakeClock
-from tests.simulation import faults
 from tests.simulation.conduit import ScriptedConduit
-from tests.simulation.faults import Failure
-from tests.simulation.transport import SimulatedTransport
 from tests.simulator_support import (
     AG1,
     AG3,
@@ -62,11 +57,10 @@ def test_every_run_of_the_hotel_group_is_of_the_published_schema() -> None:
     assert marked > seen / 2
 
 
-@pytest.mark.parametrize("steady", [False, True])
 @pytest.mark.parametrize("kind", ["offset", "keyset"])
-def test_pages_lead_through_the_whole_list(kind: str, *, steady: bool) -> None:
+def test_pages_lead_through_the_whole_list(kind: str) -> None:
     """Newest first, with and without a status; the documented limits."""
-    conduit = small_conduit(FakeClock(), cursors=kind, steady_cursors=steady)
+    conduit = small_conduit(FakeClock(), cursors=kind)
     ids = placed(conduit, 45)
     conduit.data.add_run(sim_run("ar77run", created_ns=START_NS, completed_ns=None))
 
@@ -74,19 +68,6 @@ def test_pages_lead_through_the_whole_list(kind: str, *, steady: bool) -> None:
     for status, expected in (("completed", ids), ("running", ["ar77run"])):
         pages = walk(conduit, runs_path(), status=status)
         assert [run_id for page in pages for run_id in page] == expected
-
-
-@pytest.mark.parametrize("status", [400, 404, 410])
-def test_a_cursor_dies_after_its_life(status: int) -> None:
-    """By default with 400, the documented status that fits."""
-    clock = FakeClock()
-    how = {} if status == 400 else {"dead_cursor_status": status}
-    conduit = small_conduit(clock, cursor_life_s=60, **how)
-    placed(conduit, 30)
-    cursor = parsed(ask(conduit, runs_path()))["next_cursor"]
-    assert ask(conduit, runs_path(), f"cursor={cursor}").status == 200
-    clock.advance(61)
-    assert ask(conduit, runs_path(), f"cursor={cursor}").status == status
 
 
 @pytest.mark.parametrize(
@@ -137,27 +118,3 @@ def test_it_answers_behind_a_socket() -> None:
     assert [row["id"] for row in answer.json()["data"]] == ["ar77a"]
     assert answer.headers.get_list("date") == ["Fri, 03 Apr 2026 03:04:15 GMT"]
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
-
-
-@pytest.mark.parametrize(
-    ("fault", "error"),
-    [
-        (faults.truncated(), httpx.RemoteProtocolError),
-        (faults.failing(Failure.DISCONNECT), httpx.RemoteProtocolError),
-        (faults.unreachable, httpx.ConnectError),
-        (faults.hanging(), httpx.ReadTimeout),
-    ],
-    ids=["cut short", "disconnect", "no connection", "silence"],
-)
-def test_the_transport_fails_as_httpx_does(fault: faults.Fault, error: type[Exception]) -> None:
-    """Below HTTP, in each of the ways in which an exchange can go wrong."""
-    conduit = small_conduit(FakeClock(), sim_run("ar77a"))
-    conduit.faults.place(fault, when=faults.always)
-
-    async def meet() -> None:
-        transport = SimulatedTransport(conduit, clock=SystemClock(), rng=Random(1))
-        async with httpx.AsyncClient(transport=transport, timeout=0.01) as client:
-            await client.get("http://conduit/v1/workspaces", headers={"authorization": ONE})
-
-    with pytest.raises(error):
-        asyncio.run(meet())
