@@ -6,10 +6,11 @@ conduit_exporter_collector_success, and everything else is shown. Never touches 
 
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -55,12 +56,14 @@ class Sample(NamedTuple):
 # hold nothing that changes.
 Source = Callable[[], Iterable[Sample]]
 
-_Families = dict[str, Family]
+# By the metric's name, what `add_metric` of its family is called with for each series.
+_Series = dict[str, list[tuple[Any, ...]]]
 
 _FAMILIES: Final = {
     Kind.COUNTER: CounterMetricFamily,
     Kind.GAUGE: GaugeMetricFamily,
     Kind.HISTOGRAM: HistogramMetricFamily,
+    Kind.INFO: InfoMetricFamily,
 }
 # Versions of the formats that are written here. The encoder would call its OpenMetrics 1.0 text
 # by any higher version that it is asked for, and the scraper would misread it.
@@ -91,19 +94,19 @@ class Metrics:
         """What all sources say now; called where they change, and quick."""
         return Snapshot(self, {name: self._ask(name) for name in self._sources})
 
-    def families(self, name: str, samples: Iterable[Sample]) -> _Families | None:
-        """The families of a source by name; None, and a line in the log, where it fails."""
-        families: _Families = {}
+    def read(self, name: str, samples: Iterable[Sample]) -> _Series | None:
+        """The series of a source by metric; None, and a line in the log, where it fails."""
+        series: _Series = defaultdict(list)
         try:
             for sample in samples:
-                _add(families, sample)
+                series[sample.metric.name].append(_to_arguments(sample))
         except Exception as error:  # noqa: BLE001 - the other sources are still shown
             self._failed(name, error)
             return None
         if name in self._failing:
             self._failing.discard(name)
             logger.info("The metrics of %s can be read again", name)
-        return families
+        return series
 
     def _ask(self, name: str) -> Iterable[Sample] | None:
         try:
@@ -127,15 +130,20 @@ class Snapshot(Collector):
         self._samples = samples
 
     def collect(self) -> Iterator[Family]:
-        """All families that have series, in the order of the catalogue, then the registered."""
-        families: _Families = {}
+        """All families that have series, in the order of the catalogue, then the registered.
+
+        One after the other: with a thousand agents all of them would take 50 MiB.
+        """
+        shown: _Series = {}
+        successes = []
         for name, samples in self._samples.items():
-            read = None if samples is None else self._metrics.families(name, samples)
-            _add(families, Sample(COLLECTOR_SUCCESS, (name,), int(read is not None)))
-            families |= read or {}
+            series = None if samples is None else self._metrics.read(name, samples)
+            successes.append(([label_value(name)], float(series is not None)))
+            shown |= series or {}
+        shown[COLLECTOR_SUCCESS.name] = successes
         for metric in CATALOGUE:
-            if metric.name in families:
-                yield families[metric.name]
+            if metric.name in shown:
+                yield _family(metric, shown.pop(metric.name))
         yield from self._metrics.registry.collect()
 
 
@@ -150,27 +158,25 @@ def _version(media_range: str) -> str:
     return "" if found is None else found[1].strip()
 
 
-def _add(families: _Families, sample: Sample) -> None:
+def _to_arguments(sample: Sample) -> tuple[Any, ...]:
+    """What a family's `add_metric` takes; raises for what could not be written."""
     metric, values, value = sample
     if len(values) != len(metric.labels):
         raise ValueError(f"{metric.name} has the labels {metric.labels}, not {values}")
     labels = [label_value(one) for one in values]
-    family = families.get(metric.name) or families.setdefault(metric.name, _new_family(metric))
-    match family:
-        case HistogramMetricFamily():
-            assert isinstance(value, HistogramValue)  # noqa: S101 - a histogram has nothing else
-            family.add_metric(labels, list(_buckets(metric, value)), float(value.total))
-        case InfoMetricFamily():
-            family.add_metric(labels, {})
-        case CounterMetricFamily() | GaugeMetricFamily():
-            family.add_metric(labels, float(value))  # type: ignore[arg-type]  # raises for others
-
-
-def _new_family(metric: Metric) -> Family:
     if metric.kind is Kind.INFO:
-        name = metric.name.removesuffix("_info")
-        return InfoMetricFamily(name, metric.help, labels=metric.labels)
-    family: Family = _FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
+        return labels, {}
+    if metric.kind is not Kind.HISTOGRAM:
+        return labels, float(value)  # type: ignore[arg-type]  # raises for others
+    assert isinstance(value, HistogramValue)  # noqa: S101 - a histogram has nothing else
+    return labels, list(_buckets(metric, value)), float(value.total)
+
+
+def _family(metric: Metric, series: Iterable[tuple[Any, ...]]) -> Family:
+    name = metric.name.removesuffix("_info") if metric.kind is Kind.INFO else metric.name
+    family: Family = _FAMILIES[metric.kind](name, metric.help, labels=metric.labels)
+    for arguments in series:
+        family.add_metric(*arguments)  # type: ignore[attr-defined]  # of each kind its own
     return family
 
 

@@ -55,6 +55,7 @@ def new_site(
     style = (Path(__file__).parent / "style.css").read_bytes()
 
     scrapes = _Scrapes(metrics)
+    pages = _Pages()
 
     async def show_metrics(request: Request) -> Response:
         accept = ",".join(request.headers.getlist("accept"))
@@ -73,13 +74,13 @@ def new_site(
         return PlainTextResponse(text, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def show_status(request: Request) -> Response:
-        return render_page(request, "status.html", await status())
+        return await pages.render(request, "status.html", await status())
 
     async def show_runs(request: Request) -> Response:
-        return await _answer(request, "runs.html", runs(request.query_params))
+        return await pages.answer(request, "runs.html", runs(request.query_params))
 
     async def show_run(request: Request) -> Response:
-        return await _answer(request, "run.html", run(*_ids_of(request)))
+        return await pages.answer(request, "run.html", run(*_ids_of(request)))
 
     async def show_style(_: Request) -> Response:
         return Response(style, media_type="text/css")
@@ -104,19 +105,6 @@ def new_site(
     # A redirect would trust the Host header.
     app.router.redirect_slashes = False
     return app
-
-
-async def _answer(request: Request, template: str, asked: Awaitable[Page | None]) -> Response:
-    """A page, or why there is none."""
-    try:
-        page = await asked
-    except ValueError as error:
-        return render_refusal(request, HTTPStatus.BAD_REQUEST, str(error))
-    except LedgerError as error:
-        return render_refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-    if page is None:
-        return render_refusal(request, HTTPStatus.NOT_FOUND, _NO_RUN)
-    return render_page(request, template, page)
 
 
 def _ids_of(request: Request) -> tuple[str, str]:
@@ -151,6 +139,31 @@ class _Scrapes:
             # From here on a request is too late: it must see what happened before it came.
             del self._coming[content_type]
             return await asyncio.to_thread(encode, self._metrics.snapshot())
+
+
+class _Pages:
+    """Renders in a thread, one at a time: with a thousand agents a page takes half a second."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def render(self, request: Request, template: str, page: Page) -> Response:
+        async with self._turn:
+            return await asyncio.to_thread(render_page, request, template, page)
+
+    async def answer(
+        self, request: Request, template: str, asked: Awaitable[Page | None]
+    ) -> Response:
+        """A page, or why there is none."""
+        try:
+            page = await asked
+        except ValueError as error:
+            return render_refusal(request, HTTPStatus.BAD_REQUEST, str(error))
+        except LedgerError as error:
+            return render_refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        if page is None:
+            return render_refusal(request, HTTPStatus.NOT_FOUND, _NO_RUN)
+        return await self.render(request, template, page)
 
 
 class _SizeLimit:
