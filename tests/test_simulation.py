@@ -7,9 +7,10 @@ import pytest
 
 from exporter.delivery.outcome import Outcome, Refused, Unavailable
 from exporter.errors import LedgerRefused
-from exporter.simulator import faults
-from exporter.simulator.generator import Disorder
-from exporter.simulator.messages import Endpoint, Failure, SimRequest
+from exporter.simulator.conduit import Endpoint, SimRequest
+from tests.simulation import faults
+from tests.simulation.conduit import Disorder
+from tests.simulation.faults import Failure
 from tests.simulation.promises import (
     assert_exact,
     assert_no_detail_twice,

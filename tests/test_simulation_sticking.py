@@ -5,10 +5,10 @@ Each test is one row of what was once seen to stop an agent, a workspace or ever
 
 import pytest
 
-from exporter.simulator import faults
-from exporter.simulator.faults import Fault
-from exporter.simulator.generator import Disorder
-from exporter.simulator.messages import Endpoint
+from exporter.simulator.conduit import Endpoint
+from tests.simulation import faults
+from tests.simulation.conduit import Disorder
+from tests.simulation.faults import Fault
 from tests.simulation.promises import (
     assert_asked_seldom,
     assert_exact,

@@ -60,9 +60,10 @@ def browser() -> Iterator[Browser]:
 def overview_html(folder: Path) -> str:
     """The upper rows of the Overview, drawn from a week of the demo."""
     texts = [OVERVIEW, *RULES.glob("*.yaml")]
-    with week_in_prometheus(
-        folder, metrics="".join(path.read_text() for path in texts)
-    ) as (prometheus, now_s):
+    with week_in_prometheus(folder, metrics="".join(path.read_text() for path in texts)) as (
+        prometheus,
+        now_s,
+    ):
         panels = Panels(
             json.loads(OVERVIEW.read_text()),
             ask=lambda path, params: prometheus.api(path, **params),

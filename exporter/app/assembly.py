@@ -25,7 +25,7 @@ from exporter.ledger.gate import Executor, LedgerGate
 from exporter.ledger.records import StoredTrace
 from exporter.ledger.totals import Family
 from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE
-from exporter.metrics.collector import new_registry
+from exporter.metrics.collector import Metrics
 from exporter.metrics.instruments import Instruments
 from exporter.metrics.labels import LabelLimiter
 from exporter.settings.model import Settings
@@ -68,8 +68,8 @@ class Exporter:
         self.exemplars = ExemplarBook()
         self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
-        self.registry, self.collector = new_registry()
-        self.instruments = Instruments(registry=self.registry)
+        self.metrics = Metrics()
+        self.instruments = Instruments(registry=self.metrics.registry)
         self.client = open_client(
             settings, clock=clock, instruments=self.instruments, transport=transport
         )
@@ -122,8 +122,8 @@ class Exporter:
             retention_s=settings.retention_s,
             lookback_s=settings.lookback_s,
         )
-        self.collector.add_source("runs", partial(run_samples, self))
-        self.collector.add_source("exporter", partial(exporter_samples, self))
+        self.metrics.add_source("runs", partial(run_samples, self))
+        self.metrics.add_source("exporter", partial(exporter_samples, self))
 
     def workspaces(self) -> Mapping[str, WorkspaceState]:
         """The live state of every workspace."""
