@@ -17,11 +17,10 @@ ExporterError
  │   ├─ SourceRejected          any other 4xx: the request itself is at fault
  │   │   └─ SourceNotFound      404 or 410: the thing, or the cursor, is gone
  │   └─ SourceMalformed         an answer that is not what the documentation promises
- ├─ LedgerError                 the ledger
- │   ├─ LedgerUnavailable       the disk or database does not take writes now: try again later
- │   ├─ LedgerLocked            another process holds it
- │   └─ LedgerRefused           foreign, newer or damaged: a person must decide
- └─ DeliveryError               the trace backend's settings cannot work (certificates, protocol)
+ └─ LedgerError                 the ledger
+     ├─ LedgerUnavailable       the disk or database does not take writes now: try again later
+     ├─ LedgerLocked            another process holds it
+     └─ LedgerRefused           foreign, newer or damaged: a person must decide
 
 What a trace backend answers is a value (`exporter.delivery.outcome`), not an exception.
 """
@@ -151,7 +150,3 @@ class LedgerLocked(LedgerError):
 
 class LedgerRefused(LedgerError):
     """The ledger is foreign, newer than this program, or damaged."""
-
-
-class DeliveryError(ExporterError):
-    """The trace backend cannot be reached with these settings."""

@@ -6,6 +6,8 @@ request, but for one that met connections which the server had closed while they
 """
 
 import asyncio
+import gzip
+import io
 import logging
 import math
 import os
@@ -40,7 +42,6 @@ _KEEPALIVE_S: Final = 55.0
 # leave the socket of a handshake open.
 _MAX_CONNECT_S: Final = 10.0
 _CONNECT_SHARE: Final = 0.45
-_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 # How a connection ends that the server had closed; OSError is what TLS raises past httpx.
 _CLOSED: Final = (httpx.RemoteProtocolError, httpx.NetworkError, OSError)
@@ -69,17 +70,66 @@ class HttpAnswer:
     @property
     def is_success(self) -> bool:
         """Whether the status is 2xx."""
-        return 200 <= self.status < 300  # noqa: PLR2004 - the class of HTTP's status codes
+        return httpx.codes.is_success(self.status)
+
+
+FileState = tuple[int, int, int] | None
+
+
+def file_state(path: Path | None) -> FileState:
+    """What tells one content of a file from the next; None where there is no file."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_ino, found.st_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """The PEM files of TLS: the authorities to trust instead of the system's, and who we are."""
+
+    ca: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+
+    def states(self) -> tuple[FileState, ...]:
+        """What tells these files from what they hold later."""
+        return tuple(map(file_state, (self.ca, self.client_certificate, self.client_key)))
+
+    def context(self) -> ssl.SSLContext:
+        """A context that verifies; raises ConfigError for a file that cannot be used."""
+        # Slim images come without authorities.
+        cafile = self.ca or (None if _system_trusts() else certifi.where())
+        try:
+            context = ssl.create_default_context(cafile=cafile)
+        except OSError as exc:  # ssl.SSLError is one of them
+            raise _unusable("CA", self.ca, exc) from exc
+        if self.client_certificate is not None:
+            try:
+                # An encrypted key fails instead of asking a terminal for its password.
+                context.load_cert_chain(self.client_certificate, self.client_key, password="")
+            except OSError as exc:
+                raise _unusable("client certificate", self.client_certificate, exc) from exc
+        return context
+
+
+def _system_trusts() -> bool:
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile) or (bool(paths.capath) and any(os.scandir(paths.capath)))
+
+
+def _unusable(kind: str, path: Path | None, exc: OSError) -> ConfigError:
+    return ConfigError([f"The {kind} file {path} cannot be used: {exc.strerror or exc}"])
 
 
 class HttpClient:
     """Makes requests to one service, each within `timeout_s` from the first byte to the last.
 
-    `proxy` is the URL of an HTTP proxy. `secure=False` loads no authorities: https then fails.
-    Otherwise the authorities of `ca_file` alone are trusted, or the system's. The TLS files are
-    read again when they have changed; one that cannot be used then leaves the last ones in force,
-    with a warning. An injected `transport` replaces the network, and is closed with the client.
-    Raises ConfigError for TLS files that cannot be used.
+    `proxy` is the URL of an HTTP proxy. Without `tls` nobody is trusted: https then fails. Its
+    files are read again when they have changed; one that cannot be used then leaves the last ones
+    in force, with a warning. An injected `transport` replaces the network, and is closed with the
+    client. Raises ConfigError for TLS files that cannot be used.
     """
 
     def __init__(
@@ -87,25 +137,16 @@ class HttpClient:
         *,
         timeout_s: float,
         max_connections: int,
+        tls: TlsFiles | None = None,
         proxy: str | None = None,
-        secure: bool = True,
-        ca_file: Path | None = None,
-        client_certificate_file: Path | None = None,
-        client_key_file: Path | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._timeout_s = timeout_s
-        self._connect_s = min(_MAX_CONNECT_S, _CONNECT_SHARE * timeout_s)
         self._max_connections = max_connections
-        self._proxy = None if proxy is None else httpx.URL(proxy)
-        self._secure = secure
-        self._tls_files = {
-            "ca_file": ca_file,
-            "client_certificate_file": client_certificate_file,
-            "client_key_file": client_key_file,
-        }
-        self._tls_file_states = self._read_tls_file_states()
+        self._tls = tls
+        self._proxy = proxy
         self._transport = transport
+        self._tls_states = None if tls is None else tls.states()
         self._client = self._open_client()
         # Requests under way, also those of a client that was replaced meanwhile.
         self._under_way: Counter[httpx.AsyncClient] = Counter()
@@ -171,10 +212,9 @@ class HttpClient:
 
     async def _renew_for_new_files(self) -> None:
         """Use new connections once a TLS file has changed; the old ones serve what is under way."""
-        states = self._read_tls_file_states()
-        if states == self._tls_file_states or self._transport is not None:
+        if self._tls is None or (states := self._tls.states()) == self._tls_states:
             return
-        self._tls_file_states = states
+        self._tls_states = states
         old = self._client
         try:
             self._client = self._open_client()
@@ -189,11 +229,11 @@ class HttpClient:
             await client.aclose()
 
     def _open_client(self) -> httpx.AsyncClient:
+        connect_s = min(_MAX_CONNECT_S, _CONNECT_SHARE * self._timeout_s)
         return httpx.AsyncClient(
             transport=self._transport or self._open_transport(),
             trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(None, connect=self._connect_s),
+            timeout=httpx.Timeout(None, connect=connect_s),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             headers={
                 "user-agent": f"conduit-exporter/{__version__}",
@@ -202,60 +242,20 @@ class HttpClient:
         )
 
     def _open_transport(self) -> httpx.AsyncHTTPTransport:
-        over_tls = self._proxy is not None and self._proxy.scheme == "https"
-        if self._secure or over_tls:
-            context = tls_context(**self._tls_files)
-        else:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = (
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self._tls is None else self._tls.context()
+        )
+        proxy = None if self._proxy is None else httpx.Proxy(self._proxy)
+        if proxy is not None and proxy.url.scheme == "https":
+            proxy.ssl_context = context
         return httpx.AsyncHTTPTransport(
             verify=context,
             trust_env=False,
             limits=httpx.Limits(
                 max_connections=self._max_connections, keepalive_expiry=_KEEPALIVE_S
             ),
-            proxy=self._proxy
-            and httpx.Proxy(self._proxy, ssl_context=context if over_tls else None),
+            proxy=proxy,
         )
-
-    def _read_tls_file_states(self) -> list[tuple[int, int, int] | None]:
-        return [file_state(path) for path in self._tls_files.values()]
-
-
-def tls_context(
-    *,
-    ca_file: Path | None,
-    client_certificate_file: Path | None = None,
-    client_key_file: Path | None = None,
-) -> ssl.SSLContext:
-    """A context that verifies; without `ca_file` against the system's authorities, or certifi's.
-
-    Raises ConfigError for a file that cannot be used.
-    """
-    cafile = None if ca_file is None else str(ca_file)
-    if ca_file is None and not _system_trusts():
-        cafile = certifi.where()
-    try:
-        context = ssl.create_default_context(cafile=cafile)
-    except OSError as exc:  # ssl.SSLError is one of them
-        raise _unusable("CA", ca_file, exc) from exc
-    if client_certificate_file is not None:
-        try:
-            # An encrypted key fails instead of asking a terminal for its password.
-            context.load_cert_chain(client_certificate_file, client_key_file, password="")
-        except OSError as exc:
-            raise _unusable("client certificate", client_certificate_file, exc) from exc
-    return context
-
-
-def file_state(path: Path | None) -> tuple[int, int, int] | None:
-    """What tells one content of a file from the next; None where there is no file."""
-    if path is None:
-        return None
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def parse_retry_after(headers: httpx.Headers, *, now_ns: int) -> float | None:
@@ -323,19 +323,23 @@ class _Attempt:
         return HttpAnswer(status, headers, bytes(body))
 
     async def _read_body(self, response: httpx.Response, body: bytearray) -> None:
+        """Fill `body`; httpx itself would decode one member of gzip alone, and without a bound."""
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity", "gzip", "x-gzip"):
             raise HttpMalformed("the answer is in a content encoding that was not asked for")
-        gzip = _Gzip(self._max_body_bytes) if "gzip" in encoding else None
-        received = 0
+        received = bytearray() if "gzip" in encoding else body
         # Not `aiter_raw`: it refuses the answers of httpx.MockTransport, which are read already.
         async for chunk in cast("httpx.AsyncByteStream", response.stream):
-            received += len(chunk)
-            body += chunk if gzip is None else gzip.decode(chunk)
-            if max(received, len(body)) > self._max_body_bytes:
-                raise HttpMalformed(f"the answer is larger than {self._max_body_bytes} bytes")
-        if gzip is not None and gzip.is_inside:
-            raise HttpMalformed("the answer's gzip encoding was cut short")
+            received += chunk
+            if len(received) > self._max_body_bytes:
+                break
+        problem = None
+        if received is not body:
+            problem = _gunzip(received, body, self._max_body_bytes)
+        if max(len(received), len(body)) > self._max_body_bytes:
+            problem = f"the answer is larger than {self._max_body_bytes} bytes"
+        if problem is not None:
+            raise HttpMalformed(problem)
 
     def error(self, exc: Exception, timeout_s: float) -> HttpError:
         """What a foreign exception means."""
@@ -354,40 +358,17 @@ class _Attempt:
         return HttpNoAnswer(f"the connection broke: {_reason(exc)}")
 
 
-class _Gzip:
-    """Gzip members one after the other, and the zero bytes that some writers pad them with."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.is_inside = False
-        self._left = max_bytes
-        self._member = zlib.decompressobj(_GZIP_WINDOW)
-
-    def decode(self, chunk: bytes) -> bytes:
-        """The bytes that a piece holds, at most one more than are left."""
-        decoded = bytearray()
-        while chunk and self._left >= 0:
-            if not self.is_inside:
-                chunk = chunk.lstrip(b"\0")
-                self._member = zlib.decompressobj(_GZIP_WINDOW)
-            try:
-                part = self._member.decompress(chunk, self._left + 1)
-            except zlib.error as exc:
-                raise HttpMalformed("the answer's gzip encoding is damaged") from exc
-            decoded += part
-            self._left -= len(part)
-            self.is_inside = bool(chunk) and not self._member.eof
-            chunk = self._member.unused_data
-        return bytes(decoded)
-
-
-def _system_trusts() -> bool:
-    """Whether the system has certificate authorities; slim images come without."""
-    paths = ssl.get_default_verify_paths()
-    return bool(paths.cafile) or (bool(paths.capath) and any(os.scandir(paths.capath)))
-
-
-def _unusable(kind: str, path: Path | None, exc: OSError) -> ConfigError:
-    return ConfigError([f"The {kind} file {path} cannot be used: {exc.strerror or exc}"])
+def _gunzip(received: bytearray, body: bytearray, max_bytes: int) -> str | None:
+    """Decode into `body` until it is too large; why it cannot be decoded further, if so."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(received)) as file:
+            while len(body) <= max_bytes and (piece := file.read1()):
+                body += piece
+    except EOFError:
+        return "the answer's gzip encoding was cut short"
+    except (OSError, zlib.error):
+        return "the answer's gzip encoding is damaged"
+    return None
 
 
 def _reason(exc: BaseException) -> str:

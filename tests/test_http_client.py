@@ -8,18 +8,14 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import pytest
 
-from exporter.errors import (
-    HttpError,
-    HttpMalformed,
-    HttpNoAnswer,
-    HttpUnreachable,
-)
-from exporter.http_client import HttpAnswer, HttpClient
+from exporter.errors import HttpError, HttpMalformed, HttpNoAnswer, HttpUnreachable
+from exporter.http_client import HttpAnswer, HttpClient, TlsFiles
 from tests.conduit_support import RawServer, http_answer, raw_server, serving
 from tests.delivery_support import Certificates
 
@@ -70,9 +66,6 @@ def _ask(
 
 def _gzip(body: bytes, *headers: str) -> bytes:
     return http_answer(body, "Content-Encoding: gzip", *headers)
-
-
-# --- bodies ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -168,8 +161,6 @@ def test_a_gzip_bomb_is_stopped_at_the_limit() -> None:
         tracemalloc.stop()
     assert peak < 8 * MIB
 
-
-# --- ends ------------------------------------------------------------------------------------
 
 Write = Callable[[asyncio.StreamWriter, int], None]
 
@@ -304,9 +295,6 @@ def test_closing_ends_requests_under_way_and_refuses_new_ones() -> None:
     _run(scenario())
 
 
-# --- connections -----------------------------------------------------------------------------
-
-
 class _Closing:
     """A server that closes a connection when the second request on it comes in."""
 
@@ -392,9 +380,6 @@ def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch)
     _ask(OK)
 
 
-# --- proxies ---------------------------------------------------------------------------------
-
-
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(MIB):
         writer.write(data)
@@ -421,7 +406,7 @@ def _through_proxy(certificates: Certificates, refusal: bytes | None) -> tuple[b
             serving(proxy) as url,
         ):
             proxy_url = url.replace("//", "//user:s3cr3t@")
-            client = _client(proxy=proxy_url, ca_file=certificates.ca)
+            client = _client(proxy=proxy_url, tls=TlsFiles(ca=certificates.ca))
             try:
                 return await _get(client, server.url)
             finally:
@@ -447,25 +432,14 @@ def test_a_proxy_that_refuses_is_no_connection(certificates: Certificates) -> No
     assert "s3cr3t" not in str(caught.value)
 
 
-# --- TLS -------------------------------------------------------------------------------------
-
-
-def _over_tls(
-    tls: ssl.SSLContext, change: Callable[[], object] | None = None, **over: Any
-) -> RawServer:
-    """Ask before and, if there is one, after a change."""
-
-    async def scenario() -> RawServer:
-        async with raw_server(OK, OK, tls=tls) as server:
-            url, client = server.url, _client(**over)
+def _over_tls(tls: ssl.SSLContext, ca_file: Path | None) -> HttpAnswer:
+    async def scenario() -> HttpAnswer:
+        async with raw_server(OK, tls=tls) as server:
+            client = _client(tls=TlsFiles(ca=ca_file))
             try:
-                assert (await _get(client, url)).body == BODY
-                if change is not None:
-                    change()
-                    assert (await _get(client, url)).body == BODY
+                return await _get(client, server.url)
             finally:
                 await client.aclose()
-            return server
 
     return _run(scenario())
 
@@ -473,13 +447,11 @@ def _over_tls(
 def test_a_given_authority_is_trusted_and_no_other(certificates: Certificates) -> None:
     """There is no switch to look away: neither an unknown authority, nor another host's name."""
     server, other = certificates.server_context(), certificates.server_context("other")
-    _over_tls(server, ca_file=certificates.ca)
+    _over_tls(server, certificates.ca)
     for tls, ca_file in ((server, None), (server, certificates.stranger), (other, certificates.ca)):
         with pytest.raises(HttpUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
-            _over_tls(tls, ca_file=ca_file)
+            _over_tls(tls, ca_file)
 
-
-# --- foreign exceptions ----------------------------------------------------------------------
 
 _UNSENT = ("LocalProtocolError", "UnsupportedProtocol", "InvalidURL")
 _UNREACHABLE = ("ConnectError", "ConnectTimeout", "ProxyError")

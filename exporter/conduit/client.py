@@ -37,7 +37,7 @@ from exporter.errors import (
     SourceUnreachable,
     quote,
 )
-from exporter.http_client import HttpAnswer, HttpClient, parse_retry_after
+from exporter.http_client import HttpAnswer, HttpClient, TlsFiles, parse_retry_after
 from exporter.times import http_date_to_ns
 
 # The most rows that the API puts on a page.
@@ -107,12 +107,12 @@ class ConduitClient:
         self._clock = clock
         self._observe = observe
         self._max_body_bytes = max_body_bytes
+        is_secure = any(url.lower().startswith("https:") for url in (base_url, proxy or ""))
         self._http = HttpClient(
             timeout_s=timeout_s,
             max_connections=_MAX_CONNECTIONS,
+            tls=TlsFiles(ca=ca_file) if is_secure else None,
             proxy=proxy,
-            secure=base_url.lower().startswith("https:"),
-            ca_file=ca_file,
             transport=transport,
         )
         self._date_ns: int | None = None
