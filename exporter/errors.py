@@ -6,8 +6,7 @@ ExporterError
  ├─ ConfigError                 settings or command line; exit code 2
  ├─ HttpError                   a request that cannot be sent; callers map these onto their own
  │   ├─ HttpUnreachable         no connection: nothing was sent
- │   ├─ HttpNoAnswer            the deadline passed or the connection broke
- │   └─ HttpMalformed           a body that is too large, cut short or damaged
+ │   └─ HttpNoAnswer            the deadline passed or the connection broke
  ├─ SourceError                 the Conduit API
  │   ├─ SourceUnavailable       no answer or 5xx: try again later
  │   │   └─ SourceUnreachable   no connection at all: refused, DNS, TLS
@@ -77,10 +76,6 @@ class HttpUnreachable(HttpError):
 
 class HttpNoAnswer(HttpError):
     """No whole answer came; the request may have been received."""
-
-
-class HttpMalformed(HttpError):
-    """The answer's body cannot be read."""
 
 
 class SourceError(ExporterError):

@@ -16,6 +16,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -25,14 +26,7 @@ import certifi
 import httpx
 
 from exporter import __version__
-from exporter.errors import (
-    ConfigError,
-    HttpError,
-    HttpMalformed,
-    HttpNoAnswer,
-    HttpUnreachable,
-    quote,
-)
+from exporter.errors import ConfigError, HttpError, HttpNoAnswer, HttpUnreachable, quote
 from exporter.times import http_date_to_ns
 
 # Longer than a poll interval, so that the next poll needs no new TLS handshake, and shorter than
@@ -42,6 +36,8 @@ _KEEPALIVE_S: Final = 55.0
 # leave the socket of a handshake open.
 _MAX_CONNECT_S: Final = 10.0
 _CONNECT_SHARE: Final = 0.45
+# What a server may ask for at most; anything longer is a mistake or an attack.
+MAX_RETRY_AFTER_S: Final = 3600.0
 
 # How a connection ends that the server had closed; OSError is what TLS raises past httpx.
 _CLOSED: Final = (httpx.RemoteProtocolError, httpx.NetworkError, OSError)
@@ -58,14 +54,14 @@ sys.modules.setdefault("sniffio", cast("Any", None))
 class HttpAnswer:
     """The answer to a request, its body decoded.
 
-    `truncated` says that the body is not all that was sent: it was too large, or could not be
-    decoded, or broke off under a status that is no success.
+    `problem` says why the body is not all that was sent, where it is not: it is too large, cannot
+    be decoded, or broke off under a status that is no success.
     """
 
     status: int
     headers: httpx.Headers
     body: bytes
-    truncated: bool = False
+    problem: str | None = None
 
     @property
     def is_success(self) -> bool:
@@ -157,16 +153,14 @@ class HttpClient:
         url: str,
         *,
         max_body_bytes: int,
-        truncate: bool = False,
         params: Mapping[str, str | int] | None = None,
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
     ) -> HttpAnswer:
         """Send one request, which must be safe to repeat, and read its answer.
 
-        A body of more than `max_body_bytes`, on the wire or decoded, or one that cannot be
-        decoded, raises HttpMalformed; with `truncate`, and for any status but 2xx, it is marked as
-        truncated instead. Raises HttpUnreachable, HttpNoAnswer, HttpMalformed and HttpError.
+        Of the body at most `max_body_bytes` are read, on the wire or decoded. Raises
+        HttpUnreachable, HttpNoAnswer, and HttpError where it cannot be sent.
         """
         await self._renew_for_new_files()
         request = {
@@ -176,20 +170,20 @@ class HttpClient:
             "headers": headers,
             "content": content,
         }
-        attempt = _Attempt(max_body_bytes, truncate=truncate)
+        attempt = _Attempt()
         try:
             async with asyncio.timeout(self._timeout_s):
                 while True:
                     try:
-                        return await self._send(attempt, request)
+                        return await self._send(attempt, request, max_body_bytes)
                     except _CLOSED:
                         if not attempt.met_closed_connection:
                             raise
                     # That connection is gone: at the latest after all idle ones comes a new one.
-                    attempt = _Attempt(max_body_bytes, truncate=truncate)
+                    attempt = _Attempt()
         except _FOREIGN as exc:  # asyncio's TimeoutError is an OSError
-            if attempt.refusal is not None:
-                return attempt.refusal
+            if attempt.answer is not None and not attempt.answer.is_success:
+                return attempt.answer  # its status says enough
             raise attempt.error(exc, self._timeout_s) from exc
 
     async def aclose(self) -> None:
@@ -197,7 +191,7 @@ class HttpClient:
         for client in {self._client, *self._under_way}:
             await client.aclose()
 
-    async def _send(self, attempt: "_Attempt", request: Any) -> HttpAnswer:
+    async def _send(self, attempt: "_Attempt", request: Any, max_body_bytes: int) -> HttpAnswer:
         client = self._client
         if client.is_closed:
             raise HttpUnreachable("the connections were closed")
@@ -205,7 +199,10 @@ class HttpClient:
         try:
             extensions = {"trace": attempt.trace}
             async with client.stream(**request, extensions=extensions) as response:
-                return await attempt.read(response)
+                status, headers = response.status_code, response.headers
+                attempt.answer = HttpAnswer(status, headers, b"", "the answer was cut short")
+                body, problem = await _read_body(response, max_body_bytes)
+                return HttpAnswer(status, headers, body, problem)
         finally:
             self._under_way[client] -= 1
             await self._close_if_replaced(client)
@@ -258,11 +255,11 @@ class HttpClient:
         )
 
 
-def parse_retry_after(headers: httpx.Headers, *, now_ns: int) -> float | None:
-    """The seconds that Retry-After asks for, the longest of several; None where it asks nothing.
+def parse_retry_after(headers: httpx.Headers, *, now_ns: int) -> tuple[float | None, bool]:
+    """The seconds that Retry-After asks for, the longest of several, and whether that is absurd.
 
-    They may be negative or infinite: what is absurd is the caller's to say. A date counts from the
-    answer's own Date where there is one, so that a clock which is wrong here or there does no harm.
+    An hour at most; None where it asks for nothing that can be. A date counts from the answer's own
+    Date where there is one, so that a clock which is wrong here or there does no harm.
     """
     sent_ns = http_date_to_ns(headers.get("date", "")) or now_ns
     asked: list[float] = []
@@ -272,23 +269,22 @@ def parse_retry_after(headers: httpx.Headers, *, now_ns: int) -> float | None:
             asked.append((until_ns - sent_ns) / 1e9)
             continue
         for part in field.replace("_", "?").split(","):
-            try:
+            with suppress(ValueError):
                 asked.append(float(part))
-            except ValueError:
-                continue
-    return max((seconds for seconds in asked if not math.isnan(seconds)), default=None)
+    seconds = max((one for one in asked if not math.isnan(one)), default=-1.0)
+    if seconds < 0:
+        return None, "retry-after" in headers
+    return min(seconds, MAX_RETRY_AFTER_S), seconds > MAX_RETRY_AFTER_S
 
 
 class _Attempt:
     """How far one attempt of a request came, and what that makes of its failure."""
 
-    def __init__(self, max_body_bytes: int, *, truncate: bool) -> None:
-        self.refusal: HttpAnswer | None = None
-        self._max_body_bytes = max_body_bytes
-        self._truncate = truncate
+    def __init__(self) -> None:
+        # Of the answer, once it has begun: its status and headers.
+        self.answer: HttpAnswer | None = None
         self._is_connecting = False
         self._is_sent = False
-        self._is_answered = False
 
     @property
     def met_closed_connection(self) -> bool:
@@ -296,7 +292,7 @@ class _Attempt:
 
         An injected transport tells nothing of its connections: then never.
         """
-        return self._is_sent and not self._is_connecting and not self._is_answered
+        return self._is_sent and not self._is_connecting and self.answer is None
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         """Hear from httpcore what it does (its documented "trace" extension)."""
@@ -305,41 +301,6 @@ class _Attempt:
         elif event == "http11.send_request_headers.started":
             # A CONNECT only asks a proxy for the connection.
             self._is_sent = info["request"].method != b"CONNECT"
-
-    async def read(self, response: httpx.Response) -> HttpAnswer:
-        """The answer with its body; raises HttpMalformed where it must be whole and is not."""
-        self._is_answered = True
-        status, headers = response.status_code, response.headers
-        if not response.is_success:
-            # Its status says enough, whatever becomes of the body.
-            self.refusal = HttpAnswer(status, headers, b"", truncated=True)
-        body = bytearray()
-        try:
-            await self._read_body(response, body)
-        except HttpMalformed:
-            if response.is_success and not self._truncate:
-                raise
-            return HttpAnswer(status, headers, bytes(body[: self._max_body_bytes]), truncated=True)
-        return HttpAnswer(status, headers, bytes(body))
-
-    async def _read_body(self, response: httpx.Response, body: bytearray) -> None:
-        """Fill `body`; httpx itself would decode one member of gzip alone, and without a bound."""
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in ("", "identity", "gzip", "x-gzip"):
-            raise HttpMalformed("the answer is in a content encoding that was not asked for")
-        received = bytearray() if "gzip" in encoding else body
-        # Not `aiter_raw`: it refuses the answers of httpx.MockTransport, which are read already.
-        async for chunk in cast("httpx.AsyncByteStream", response.stream):
-            received += chunk
-            if len(received) > self._max_body_bytes:
-                break
-        problem = None
-        if received is not body:
-            problem = _gunzip(received, body, self._max_body_bytes)
-        if max(len(received), len(body)) > self._max_body_bytes:
-            problem = f"the answer is larger than {self._max_body_bytes} bytes"
-        if problem is not None:
-            raise HttpMalformed(problem)
 
     def error(self, exc: Exception, timeout_s: float) -> HttpError:
         """What a foreign exception means."""
@@ -353,22 +314,45 @@ class _Attempt:
             return HttpNoAnswer(f"no answer within {timeout_s:g} s")
         if isinstance(exc, httpx.ConnectError | httpx.ProxyError):
             return HttpUnreachable(f"no connection: {_reason(exc)}")
-        if isinstance(exc, httpx.RemoteProtocolError) and self._is_answered:
-            return HttpMalformed("the answer was cut short")
+        if isinstance(exc, httpx.RemoteProtocolError) and self.answer is not None:
+            return HttpNoAnswer("the answer was cut short")
         return HttpNoAnswer(f"the connection broke: {_reason(exc)}")
 
 
-def _gunzip(received: bytearray, body: bytearray, max_bytes: int) -> str | None:
-    """Decode into `body` until it is too large; why it cannot be decoded further, if so."""
+async def _read_body(response: httpx.Response, max_bytes: int) -> tuple[bytes, str | None]:
+    """The decoded body, or as much as may be read of it and what is wrong with it.
+
+    httpx itself would decode one member of gzip alone, and without a bound.
+    """
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        return b"", "the answer is in a content encoding that was not asked for"
+    body, problem = bytearray(), None
+    # Not `aiter_raw`: it refuses the answers of httpx.MockTransport, which are read already.
+    async for chunk in cast("httpx.AsyncByteStream", response.stream):
+        body += chunk
+        if len(body) > max_bytes:
+            problem = f"the answer is larger than {max_bytes} bytes"
+            break
+    if "gzip" in encoding:
+        body, damage = _gunzip(body, max_bytes)
+        problem = problem or damage
+    return bytes(body[:max_bytes]), problem
+
+
+def _gunzip(received: bytearray, max_bytes: int) -> tuple[bytearray, str | None]:
+    body = bytearray()
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(received)) as file:
-            while len(body) <= max_bytes and (piece := file.read1()):
+            while piece := file.read1():
                 body += piece
+                if len(body) > max_bytes:
+                    return body, f"the answer is larger than {max_bytes} bytes"
     except EOFError:
-        return "the answer's gzip encoding was cut short"
+        return body, "the answer's gzip encoding was cut short"
     except (OSError, zlib.error):
-        return "the answer's gzip encoding is damaged"
-    return None
+        return body, "the answer's gzip encoding is damaged"
+    return body, None
 
 
 def _reason(exc: BaseException) -> str:

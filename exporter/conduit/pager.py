@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Final, TypeVar
 
 from exporter.conduit.models import Page
-from exporter.errors import SourceError, SourceMalformed, SourceNotFound, SourceRejected
+from exporter.errors import SourceError, SourceMalformed, SourceRejected
 
 # So many empty pages in a row that promise more are a fault of the list.
 EMPTY_PAGES_MAX: Final = 50
@@ -68,7 +68,7 @@ class Pager:
 
         400 is the only documented status that fits an expired cursor; others are possible.
         """
-        if self.cursor is None or not isinstance(error, (SourceNotFound, SourceRejected)):
+        if self.cursor is None or not isinstance(error, SourceRejected):
             return None
         return self.restart("its cursor has expired")
 

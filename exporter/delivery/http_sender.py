@@ -8,7 +8,7 @@ import httpx
 from exporter.clock import Clock
 from exporter.delivery.endpoint import OtlpEndpoint
 from exporter.delivery.outcome import Outcome, Refused, outcome_of_http, outcome_of_no_answer
-from exporter.errors import HttpError, HttpMalformed, HttpNoAnswer, HttpUnreachable, quote
+from exporter.errors import HttpError, HttpNoAnswer, HttpUnreachable, quote
 from exporter.http_client import HttpClient
 
 # What lies beyond is not read.
@@ -57,11 +57,10 @@ class HttpSender:
                 headers=self._headers,
                 content=content,
                 max_body_bytes=MAX_ANSWER_BYTES,
-                truncate=True,
             )
         except HttpUnreachable as exc:
             return outcome_of_no_answer(quote(str(exc), self._secrets), answered=False)
-        except (HttpNoAnswer, HttpMalformed) as exc:
+        except HttpNoAnswer as exc:
             return outcome_of_no_answer(quote(str(exc), self._secrets), answered=True)
         except HttpError as exc:  # it cannot be sent at all
             return Refused(quote(str(exc), self._secrets))
