@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.app.backend import endpoint_of
+from exporter.app.adapters import endpoint_of
 from exporter.delivery.endpoint import OtlpEndpoint
 from exporter.errors import ConfigError
 from exporter.http_client import TlsFiles

@@ -18,6 +18,7 @@ from exporter.app.status import recent_runs
 from exporter.errors import LedgerUnavailable
 from exporter.ledger.records import RunSummary, TraceState
 from exporter.metrics.catalogue import CATALOGUE
+from exporter.sync.requests import Purpose
 from exporter.web import pages
 from tests.alert_rules import alerts
 from tests.fakes import START_NS
@@ -319,10 +320,10 @@ def test_failures_outlive_successes_among_the_recent_runs() -> None:
 def test_the_requests_of_the_last_minute_are_shown_by_purpose(tmp_path: Path, serve: Serve) -> None:
     """What is older is forgotten; the last 429 and the last error keep their times."""
     deployment = one_run(tmp_path)
-    deployment.exporter.spent("ws1", "detail")
-    deployment.clock.advance(60)
-    deployment.exporter.spent("ws1", "head")
     state = deployment.exporter.workspaces()["ws1"]
+    state.spend(Purpose.DETAIL, deployment.clock.monotonic_s())
+    deployment.clock.advance(60)
+    state.spend(Purpose.HEAD, deployment.clock.monotonic_s())
     state.last_error, state.last_error_ns = "504 Gateway Timeout", START_NS
     state.rate_limited_ns = START_NS
     seen = see(serve(deployment), "/")

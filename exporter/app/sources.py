@@ -6,11 +6,12 @@ Answers from memory alone; called at each scrape.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from exporter import __version__
-from exporter.app.revision import revision
 from exporter.conduit.models import (
     DISPOSITIONS,
     IN_FLIGHT_STATUSES,
@@ -184,3 +185,13 @@ def _live(labels: _Labels, agent: "AgentState") -> Iterator[Sample]:
     if agent.progress.in_flight:
         oldest_ns = min(run.created_ns for run in agent.progress.in_flight)
         yield Sample(catalogue.OLDEST_IN_FLIGHT_RUN, labels, oldest_ns / _NANO)
+
+
+@lru_cache(maxsize=1)
+def revision() -> str:
+    """The source revision, which the image's build writes beside the package; else `unknown`."""
+    try:
+        text = (Path(__file__).parents[1] / "REVISION").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return "unknown"
+    return text or "unknown"

@@ -120,13 +120,13 @@ class ConduitClient:
         """The `Date` of the last answer that had one, nanoseconds since the epoch."""
         return self._date_ns
 
-    async def workspaces_page(self, *, cursor: str | None = None) -> Page[Workspace]:
+    async def workspaces_page(self, cursor: str | None = None) -> Page[Workspace]:
         """A page of the workspaces that the token may see."""
         return await self._page(
             Endpoint.WORKSPACES, "workspaces", models.parse_workspace, cursor=cursor
         )
 
-    async def agents_page(self, workspace_id: str, *, cursor: str | None = None) -> Page[Agent]:
+    async def agents_page(self, workspace_id: str, cursor: str | None = None) -> Page[Agent]:
         """A page of a workspace's agents."""
         parse_row = partial(models.parse_agent, workspace_id=workspace_id)
         return await self._page(
