@@ -164,23 +164,19 @@ class WorkspaceSync:
 
     async def run_once(self) -> None:
         """Take one decision and act on it, or wait for the moment of the next."""
-        parts, state = self._parts, self.state
+        state = self.state
         self._raise_faults()
+        now, ready_s = self._present(), state.budget.ready_at()
         if len(self._tasks) >= _UNDER_WAY_MAX:
             await self._wait()
-            return
-        now = self._present()
-        decision = plan(state, now)
-        if isinstance(decision, Wait):
+        elif ready_s > now.s:
+            # Decided when it can be paid: by then something better may have come up.
+            await self._wait(ready_s)
+        elif isinstance(decision := plan(state, now), Wait):
             await self._wait(decision.until_s)
-            return
-        ready_s = state.budget.ready_at()
-        if ready_s > now.s:
-            # Decide again when it can be paid: by then something better may have come up.
-            await parts.clock.sleep(ready_s - now.s)
-            return
-        state.budget.take(now.s)
-        self._start(decision, now.s)
+        else:
+            state.budget.take(now.s)
+            self._start(decision, now.s)
 
     def _present(self) -> Present:
         parts = self._parts
