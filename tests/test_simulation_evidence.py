@@ -7,9 +7,7 @@ from itertools import pairwise
 import pytest
 
 from exporter.delivery.outcome import Unavailable
-from exporter.simulator import faults
-from exporter.simulator.faults import Truthful
-from exporter.simulator.messages import (
+from exporter.simulator.conduit import (
     Endpoint,
     SimRequest,
     SimResponse,
@@ -18,6 +16,8 @@ from exporter.simulator.messages import (
 )
 from exporter.simulator.runs import json_time
 from exporter.sync.requests import Purpose, Reading, ReadPage
+from tests.simulation import faults
+from tests.simulation.faults import Truthful
 from tests.simulation.promises import (
     assert_asked_seldom,
     assert_exact,

@@ -25,7 +25,7 @@ from exporter.ledger.gate import Executor, LedgerGate
 from exporter.ledger.records import StoredTrace
 from exporter.ledger.totals import Family
 from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE
-from exporter.metrics.collector import new_registry
+from exporter.metrics.collector import Metrics
 from exporter.metrics.instruments import Instruments
 from exporter.metrics.labels import LabelLimiter
 from exporter.settings.model import Settings
@@ -34,6 +34,7 @@ from exporter.sync.discovery import Discovery, Scope
 from exporter.sync.policy import RunPolicy, TracePolicy
 from exporter.sync.reading import AgentReader
 from exporter.sync.reconcile import Reconciler
+from exporter.sync.recording import Recorder
 from exporter.sync.retention import Retention
 from exporter.sync.service import SyncService
 from exporter.sync.state import WorkspaceState
@@ -68,8 +69,8 @@ class Exporter:
         self.exemplars = ExemplarBook()
         self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
-        self.registry, self.collector = new_registry()
-        self.instruments = Instruments(registry=self.registry)
+        self.metrics = Metrics()
+        self.instruments = Instruments(registry=self.metrics.registry)
         self.client = open_client(
             settings, clock=clock, instruments=self.instruments, transport=transport
         )
@@ -83,22 +84,27 @@ class Exporter:
             requests_per_minute=settings.requests_per_minute,
             once=once,
         )
-        self.reader = AgentReader(
-            client=self.client,
+        recorder = Recorder(
             gate=self.gate,
             policy=self._policy(traces=sender is not None),
             instruments=self.instruments,
             on_traced=self._traced,
             clock=clock,
             time=self.time,
-            poll_interval_s=settings.poll_interval_s,
             outbox_limit_bytes=settings.outbox_limit_bytes,
         )
         self.sync = SyncService(
             client=self.client,
             parts=SyncParts(
                 gate=self.gate,
-                reader=self.reader,
+                reader=AgentReader(
+                    client=self.client,
+                    recorder=recorder,
+                    clock=clock,
+                    time=self.time,
+                    poll_interval_s=settings.poll_interval_s,
+                ),
+                recorder=recorder,
                 discovery=self._discovery,
                 instruments=self.instruments,
                 clock=clock,
@@ -113,7 +119,7 @@ class Exporter:
             total_shards=settings.total_shards,
         )
         self.reconciler = Reconciler(
-            client=self.client, gate=self.gate, reader=self.reader, clock=clock, rng=rng
+            client=self.client, gate=self.gate, recorder=recorder, clock=clock, rng=rng
         )
         self.retention = Retention(
             gate=self.gate,
@@ -122,8 +128,8 @@ class Exporter:
             retention_s=settings.retention_s,
             lookback_s=settings.lookback_s,
         )
-        self.collector.add_source("runs", partial(run_samples, self))
-        self.collector.add_source("exporter", partial(exporter_samples, self))
+        self.metrics.add_source("runs", partial(run_samples, self))
+        self.metrics.add_source("exporter", partial(exporter_samples, self))
 
     def workspaces(self) -> Mapping[str, WorkspaceState]:
         """The live state of every workspace."""

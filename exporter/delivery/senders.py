@@ -3,6 +3,7 @@
 The libraries of a protocol are imported only when that protocol is chosen.
 """
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -53,7 +54,8 @@ class ConsoleSender:
             # The encoder gives each trace a ResourceSpans of its own, and merging keeps them apart.
             for one in document.get("resourceSpans", ()):
                 line = json.dumps({"resourceSpans": [one]}, separators=(",", ":"))
-                self._write(f"{line}\n")
+                # In a thread: a pipe that nobody reads stops delivery alone.
+                await asyncio.to_thread(self._write, f"{line}\n")
         except (OSError, ValueError) as exc:  # ValueError: the stream is closed
             return Unavailable(f"nothing can be written: {quote(str(exc))}", answered=False)
         return Accepted()
