@@ -250,12 +250,26 @@ def test_an_agent_that_appears_later_is_counted_from_its_first_run_on() -> None:
     world.run(script)
 
 
-def test_agents_that_are_first_listed_hours_after_the_start_are_counted_from_the_start_on() -> None:
+@pytest.mark.parametrize(
+    ("when", "named"),
+    [
+        (faults.to(Endpoint.AGENTS), ""),
+        (faults.to(Endpoint.AGENTS), workspace_id()),
+        (faults.to(Endpoint.AGENTS, Endpoint.WORKSPACES), workspace_id()),
+        (faults.always, ""),
+    ],
+    ids=["agents", "agents of a named workspace", "all lists above a named workspace", "all"],
+)
+def test_agents_that_are_first_listed_hours_after_the_start_are_counted_from_the_start_on(
+    when: faults.When, named: str
+) -> None:
     """The look-back reaches back from the first start, not from when the agents were listed."""
     world = World(
         scenario=agents(2, per_hour=30, history_s=HOUR_S), settings={"EXPORTER_LOOKBACK": "30m"}
     )
-    world.conduit.faults.place(faults.refused(500), when=faults.to(Endpoint.AGENTS))
+    if named:
+        world.environ["CONDUIT_WORKSPACES"] = named
+    world.conduit.faults.place(faults.refused(500), when=when)
 
     async def script(_: World) -> None:
         await world.sleep(3 * HOUR_S)
@@ -332,5 +346,97 @@ def test_a_list_that_an_outage_leaves_broken_holds_up_no_other() -> None:
         )
         await world.sleep(2 * HOUR_S)
         await settle(world, within_s=10 * MINUTE_S, without=[agent_id()])
+
+    world.run(script)
+
+
+def test_lists_that_failed_for_a_minute_do_not_wait_for_the_details() -> None:
+    """Answers that take seconds keep details under way all the time: no word on the lists."""
+    world = World(
+        scenario=agents(4, per_hour=60, history_s=3 * HOUR_S),
+        latency_s=(6, 9),
+        settings={"CONDUIT_REQUESTS_PER_MINUTE": "118"},
+    )
+    start_ns = world.clock.true_ns()
+    end_ns = start_ns + round(2 * MINUTE_S * 1e9)
+    outage = faults.between(start_ns + round(MINUTE_S * 1e9), end_ns)
+    lists = faults.to(Endpoint.RUNS)
+    world.conduit.faults.place(faults.refused(500), when=faults.both(lists, outage))
+
+    async def script(_: World) -> None:
+        await world.sleep(4 * MINUTE_S)
+        assert "not traced" in unfinished(world)
+
+    world.run(script)
+    answered = [
+        one.request.now_ns
+        for one in world.requests.seen
+        if lists(one.request) and one.status == 200 and one.request.now_ns >= end_ns
+    ]
+    assert len(answered) > 4
+    assert answered[0] - end_ns < MINUTE_S * 1e9
+
+
+def test_once_waits_for_room_in_the_outbox() -> None:
+    """A backend that is slower than Conduit is no reason to leave traces behind."""
+    world = World(
+        scenario=agents(1, per_hour=300, history_s=2.5 * HOUR_S, response_chars=1900),
+        settings={
+            "CONDUIT_REQUESTS_PER_MINUTE": "6000",
+            "EXPORTER_OUTBOX_LIMIT": "1MiB",
+            "EXPORTER_CAPTURE_CONTENT": "true",
+        },
+        limit=10_000,
+    )
+    world.conduit.data.stop_arrivals()
+    world.wait(10 * MINUTE_S)
+    back_ns = world.clock.true_ns() + 30 * 10**9
+    world.backend.before.append(
+        lambda _: Unavailable("away") if world.clock.true_ns() < back_ns else None
+    )
+    assert world.run_once() == 0
+    assert_exact(world)
+
+
+def test_a_backfill_that_cannot_read_a_list_says_so() -> None:
+    """The other agent's runs are traced, and the exit code is 1."""
+    world = World(
+        scenario=agents(2, per_hour=30, history_s=4 * HOUR_S),
+        settings={"EXPORTER_LOOKBACK": "30m"},
+    )
+    world.run(lambda _: settle(world))
+    world.conduit.faults.place(faults.refused(500), when=faults.of_list(agent_id()))
+    assert world.run_backfill(since_s=3 * HOUR_S) == 1
+    assert world.conduit.data.run_ids(agent_id(1))[50] in world.backend.traced
+
+
+def test_reconcile_rests_as_long_as_a_429_asks() -> None:
+    """Its list of agents is asked for again when the minute is over."""
+    world = World(scenario=agents(1, per_hour=30, history_s=HOUR_S))
+    world.run(lambda _: settle(world))
+    before = len(world.requests.seen)
+    agents_list = faults.to(Endpoint.AGENTS)
+    world.conduit.faults.place(faults.rate_limited("60"), when=agents_list, times=1)
+    assert world.run_reconcile(since_s=HOUR_S, repair=False) == (0, set())
+    asked = [one.request for one in world.requests.seen[before:] if agents_list(one.request)]
+    assert asked[1].now_ns - asked[0].now_ns >= 60 * 10**9
+
+
+def test_an_agent_that_has_moved_is_not_retired_by_one_answer() -> None:
+    """That its old workspace lacks it says nothing about the new one."""
+    world = World(scenario=agents(2, per_hour=60, workspaces=2))
+    here = faults.both(faults.to(Endpoint.AGENTS), faults.of_workspace(workspace_id(1)))
+
+    async def script(_: World) -> None:
+        await world.sleep(2 * MINUTE_S)
+        world.conduit.data.move_agent(agent_id(), workspace_id(1))
+        assert world.exporter is not None
+        agents_here = world.exporter.workspaces()[workspace_id(1)].agents
+        while agent_id() not in agents_here:
+            await world.sleep(5)
+        world.conduit.faults.place(faults.no_rows, when=here, times=1)
+        for _minute in range(20):
+            await world.sleep(MINUTE_S)
+            assert agents_here[agent_id()].listed
 
     world.run(script)

@@ -122,9 +122,12 @@ class AgentTables:
         row = self._db.execute("SELECT no FROM agent WHERE id = ?", (agent_id,)).fetchone()
         return None if row is None else int(row[0])
 
-    def retire(self, agent_no: int) -> None:
-        """Note that Conduit lists the agent no more."""
-        self._db.execute("UPDATE agent SET listed = 0 WHERE no = ?", (agent_no,))
+    def retire(self, agent_no: int, *, workspace_id: str) -> None:
+        """Note that this workspace lists the agent no more; it may have moved to another one."""
+        self._db.execute(
+            "UPDATE agent SET listed = 0 WHERE no = ? AND workspace_id = ?",
+            (agent_no, workspace_id),
+        )
 
     def raise_floor(self, agent_no: int, floor_ns: int) -> None:
         """Move an agent's floor up for good, as far as everything above it was read.

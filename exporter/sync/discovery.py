@@ -91,9 +91,12 @@ class Discovery:
         """Those that the ledger remembers."""
         return await self._gate.transact(lambda ledger: ledger.agents.workspaces())
 
-    async def open_workspace(self, workspace: Workspace) -> WorkspaceState:
-        """Begin to read a workspace, with the agents that the ledger remembers."""
-        since_ns = self._time.now_ns() if self._time.is_known else None
+    async def open_workspace(self, workspace: Workspace, *, since_s: float) -> WorkspaceState:
+        """Begin to read a workspace, with the agents that the ledger remembers.
+
+        `since_s` (monotonic) is from when on its runs are news, however late its agents are listed.
+        """
+        since_ns = self._ns_of(since_s) if self._time.is_known else None
 
         def work(ledger: Ledger) -> tuple[int | None, list[tuple[AgentProgress, list[str]]]]:
             first_ns = ledger.agents.put_workspace(workspace, since_ns=since_ns)
@@ -110,6 +113,7 @@ class Discovery:
             id=workspace.id,
             name=workspace.name,
             budget=RequestBudget(requests_per_minute=self._requests_per_minute),
+            since_s=since_s,
         )
         first_ns, known = await self._gate.transact(work)
         state.since_ns = None if known else first_ns
@@ -190,13 +194,15 @@ class Discovery:
             known.missed_once = False
             if known.name == agent.name and known.listed:
                 return
-        floor_ns = self._time.now_ns() - round(self._scope.lookback_s * 1e9)
-        if state.since_ns is not None:
-            # Its agents could not be listed since then: the look-back is that of the first start.
-            floor_ns = min(floor_ns, state.since_ns - round(self._scope.lookback_s * 1e9))
+        lookback_ns = round(self._scope.lookback_s * 1e9)
+        floor_ns = self._time.now_ns() - lookback_ns
         if state.listed_ns is not None:
             # It was not there when all were last listed: whatever it did is news.
             floor_ns = min(floor_ns, state.listed_ns)
+        else:
+            # They could not be listed since then: the look-back is that of the first start.
+            started_ns = self._ns_of(state.since_s)
+            floor_ns = min(started_ns, state.since_ns or started_ns) - lookback_ns
         listed = Agent(id=agent.id, workspace_id=state.id, name=agent.name)
 
         def work(ledger: Ledger) -> tuple[AgentProgress, list[str]]:
@@ -214,11 +220,16 @@ class Discovery:
         if moved is not None:
             moved.update(progress)
             moved.retries.pop(Reading.HEAD, None)
+            moved.missed_once = False
             state.agents[agent.id] = moved
             return
         state.agents[agent.id] = self._agent_state(progress, unsettled)
         if self._scope.backfill is not None and self._scope.watches(agent.id):
             await self._open_backfill(state.agents[agent.id])
+
+    def _ns_of(self, moment_s: float) -> int:
+        """A moment of the monotonic clock by Conduit's."""
+        return self._time.now_ns() - round((self._clock.monotonic_s() - moment_s) * 1e9)
 
     def _take_from_others(self, state: WorkspaceState, agent_id: str) -> AgentState | None:
         """An agent that has moved here from another workspace; it is the same one."""
@@ -233,7 +244,7 @@ class Discovery:
     async def _retire_missing(self, state: WorkspaceState) -> None:
         """Retire agents that two complete lists did not show; ask soon where one did not."""
         listing, state.agents_listing = state.agents_listing, set()
-        state.listed_ns, state.since_ns = state.listing_from_ns, None
+        state.listed_ns = state.listing_from_ns
         state.agents_due_s = self._clock.monotonic_s() + REFRESH_S
         for agent_id, agent in list(state.agents.items()):
             if agent_id in listing or not agent.listed:
@@ -246,8 +257,10 @@ class Discovery:
                     if other is not state:
                         self.look_again(other)
                 continue
-            logger.warning("agent %s is no longer listed; it is not polled", agent_id)
-            agent.update(await self._gate.transact(_retire(agent.no)))
+            progress = await self._gate.transact(_retire(agent.no, state.id))
+            agent.update(progress)
+            if not progress.agent.listed:
+                logger.warning("agent %s is no longer listed; it is not polled", agent_id)
 
     async def _open_backfill(self, agent: AgentState) -> None:
         backfill = self._scope.backfill
@@ -285,9 +298,9 @@ class Discovery:
         return agent
 
 
-def _retire(agent_no: int) -> Callable[[Ledger], AgentProgress]:
+def _retire(agent_no: int, workspace_id: str) -> Callable[[Ledger], AgentProgress]:
     def work(ledger: Ledger) -> AgentProgress:
-        ledger.agents.retire(agent_no)
+        ledger.agents.retire(agent_no, workspace_id=workspace_id)
         return ledger.agents.progress(agent_no)
 
     return work

@@ -102,8 +102,10 @@ class _Wanted:
         return True
 
     def _may_ask(self, kind: Kind) -> bool:
-        health = self._workspace.health
-        if health.is_open(kind) and self._workspace.under_way:
+        health, under_way = self._workspace.health, self._workspace.under_way
+        # One probe at a time. What other kinds bring says nothing about one that is down alone.
+        others = under_way.total() if health.failures else under_way[kind]
+        if health.is_open(kind) and others:
             return False
         return self._is_due(health.rests_until(kind))
 

@@ -44,6 +44,7 @@ class SyncService:
         self._client = client
         self._parts = parts
         self._clock = parts.clock
+        self._started_s = parts.clock.monotonic_s()
         self._named = tuple(workspaces)
         self._shard = (shard, total_shards)
         self._budget = RequestBudget(requests_per_minute=requests_per_minute)
@@ -136,10 +137,8 @@ class SyncService:
 
     async def _known_workspaces(self) -> list[Workspace]:
         """What can be read before the list of workspaces answers."""
-        known = {one.id: one for one in await self._parts.discovery.known_workspaces()}
-        for workspace_id in self._named:
-            known.setdefault(workspace_id, Workspace(id=workspace_id, name=workspace_id))
-        return [one for one in known.values() if self._is_wanted(one.id)]
+        known = await self._parts.discovery.known_workspaces()
+        return [one for one in known if self._is_wanted(one.id)]
 
     async def _discover(self) -> None:
         """Read the list of workspaces. Raises SourceError."""
@@ -153,6 +152,9 @@ class SyncService:
             self._note_trouble(exc)
             if not (self._named or found):
                 raise
+        for name in self._named:
+            if name not in self.workspaces:
+                found.setdefault(name, Workspace(id=name, name=name))
         for workspace in found.values():
             known = self.workspaces.get(workspace.id)
             if known is not None:
@@ -168,7 +170,9 @@ class SyncService:
     async def _open(self, workspace: Workspace) -> None:
         if workspace.id in self._syncs:
             return
-        state = await self._parts.discovery.open_workspace(workspace)
+        # What Conduit was out of reach for since the start is news as well.
+        since_s = self._clock.monotonic_s() if self.discovered else self._started_s
+        state = await self._parts.discovery.open_workspace(workspace, since_s=since_s)
         self._syncs[workspace.id] = WorkspaceSync(state, self._parts)
         self._parts.instruments.expect_workspace(workspace.id)
 

@@ -16,6 +16,7 @@ from exporter.sync.coverage import oldest_ns
 from exporter.sync.health import Health, Retry
 from exporter.sync.requests import (
     PAGE_MAX,
+    Kind,
     Purpose,
     ReadAgents,
     Reading,
@@ -263,7 +264,7 @@ class WorkspaceState:
     health: Health = field(default_factory=Health)
     agents: dict[str, AgentState] = field(default_factory=dict)
     # Requests under way: an open circuit sends one probe at a time.
-    under_way: int = 0
+    under_way: Counter[Kind] = field(default_factory=Counter)
     # Requests of the last minute: when, and for what.
     _spent: deque[tuple[float, Purpose]] = field(default_factory=deque)
 
@@ -274,7 +275,9 @@ class WorkspaceState:
     # When the present reading of the list of agents began, and the last complete one.
     listing_from_ns: int | None = None
     listed_ns: int | None = None
-    # When the workspace was read first, until its agents were listed once.
+    # When reading it began, in this process and ever (None: not known): for a floor as long as its
+    # agents were never listed.
+    since_s: float = 0.0
     since_ns: int | None = None
     agents_retry: Retry | None = None
     agents_busy: bool = False
@@ -301,7 +304,7 @@ class WorkspaceState:
 
     def begin(self, request: Request, now_s: float) -> AgentState | None:
         """A request is made: its share and turn are used, its target is busy; its agent."""
-        self.under_way += 1
+        self.under_way[request.kind] += 1
         self.spend(request.purpose, now_s)
         if isinstance(request, ReadAgents):
             self.agents_busy = True
@@ -318,7 +321,7 @@ class WorkspaceState:
 
     def end(self, request: Request, agent: AgentState | None) -> None:
         """A request has ended, whatever came of it; `agent` may have moved meanwhile."""
-        self.under_way -= 1
+        self.under_way[request.kind] -= 1
         if isinstance(request, ReadAgents):
             self.agents_busy = False
         elif agent is not None:

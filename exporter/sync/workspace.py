@@ -7,7 +7,7 @@ its own, so that a slow answer does not hold up the pace. A fault of this progra
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from exporter.clock import Clock
@@ -19,6 +19,7 @@ from exporter.errors import (
     SourceUnauthorized,
 )
 from exporter.ledger.gate import LedgerGate
+from exporter.ledger.records import GapPurpose
 from exporter.metrics.instruments import Instruments
 from exporter.sync.budget import pay
 from exporter.sync.conduit_time import ConduitTime
@@ -56,6 +57,7 @@ _UNAUTHORIZED_REST_S: Final = 5.0
 _PASS_PROBES: Final = 6
 # What would be asked again only after so long is not waited for by a pass.
 _PASS_PATIENCE_S: Final = 30.0
+_LOOK_AGAIN_S: Final = 30.0
 _NEVER: Final = float("inf")
 
 
@@ -114,7 +116,11 @@ class WorkspaceSync:
                 failures += 1
                 if failures > len(PASS_RETRY_S):
                     return [f"workspace {state.id}: {exc}"]
+                if isinstance(exc, SourceRateLimited):
+                    self._rate_limited(exc, parts.clock.monotonic_s())
                 await parts.clock.sleep(PASS_RETRY_S[failures - 1])
+            else:
+                state.budget.accepted()
         return []
 
     def stop(self) -> None:
@@ -136,7 +142,8 @@ class WorkspaceSync:
         state = self.state
         if state.refusals or state.health.failures >= _PASS_PROBES:
             return True
-        now = self._present()
+        # What waits for room in the outbox is left as well.
+        now = replace(self._present(), details=True)
         decision = plan(state, now)
         return isinstance(decision, Wait) and decision.until_s - now.s > _PASS_PATIENCE_S
 
@@ -150,11 +157,12 @@ class WorkspaceSync:
         elif state.agents_retry is not None:
             found.append(f"workspace {state.id}: its list of agents could not be read whole")
         for agent in state.agents.values():
-            if agent.scans and agent.listed:
-                if Reading.HEAD in agent.retries or not agent.head_read:
-                    found.append(f"agent {agent.id}: its list of runs could not be read")
-                elif agent.progress.gaps:
-                    found.append(f"agent {agent.id}: its list of runs could not be read to its end")
+            gaps = {gap.purpose for gap in agent.progress.gaps} if agent.listed else set()
+            unread = Reading.HEAD in agent.retries or not agent.head_read
+            if agent.listed and agent.scans and unread:
+                found.append(f"agent {agent.id}: its list of runs could not be read")
+            elif gaps and (agent.scans or GapPurpose.BACKFILL in gaps):
+                found.append(f"agent {agent.id}: its list of runs could not be read to its end")
             failed = {one for one in agent.retries if isinstance(one, str) and agent.failures(one)}
             found += [
                 f"run {run_id} of agent {agent.id}: could not be fetched"
@@ -173,7 +181,8 @@ class WorkspaceSync:
             # Decided when it can be paid: by then something better may have come up.
             await self._wait(ready_s)
         elif isinstance(decision := plan(state, now), Wait):
-            await self._wait(decision.until_s)
+            # Nobody tells when the ledger takes writes again.
+            await self._wait(min(decision.until_s, now.s + _LOOK_AGAIN_S))
         else:
             state.budget.take(now.s)
             self._start(decision, now.s)
