@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from itertools import pairwise
 
 import pytest
@@ -24,9 +26,10 @@ from tests.simulation.promises import (
     assert_no_detail_twice,
     settle,
     total,
+    truth_of,
     unfinished,
 )
-from tests.simulation.scenarios import HOUR_S, MINUTE_S, agent_id, agents, workspace_id
+from tests.simulation.scenarios import DAY_S, HOUR_S, MINUTE_S, agent_id, agents, workspace_id
 from tests.simulation.world import World
 
 
@@ -440,3 +443,71 @@ def test_an_agent_that_has_moved_is_not_retired_by_one_answer() -> None:
             assert agents_here[agent_id()].listed
 
     world.run(script)
+
+
+def test_an_agent_that_was_shown_with_what_is_known_stays_shown() -> None:
+    """When its list can be read further after all, its series and readiness do not go away."""
+    world = World(
+        scenario=agents(1, per_hour=240, history_s=12 * HOUR_S),
+        settings={"OTEL_TRACES_EXPORTER": "none", "CONDUIT_REQUESTS_PER_MINUTE": "12"},
+    )
+    start_ns = world.clock.true_ns()
+    old = json.loads(json_time(start_ns - round(2 * HOUR_S * 1e9)))
+
+    def expired(request: SimRequest, truthful: Truthful) -> SimResponse:
+        answer = truthful(request)
+        if answer.page is None or json.loads(answer.page.rows[0])["created_at"] > old:
+            return answer
+        return error_response(400, "The cursor has expired")
+
+    world.conduit.faults.place(
+        expired,
+        when=faults.both(
+            faults.to(Endpoint.RUNS),
+            faults.later_pages,
+            faults.between(0, start_ns + round(HOUR_S * 1e9)),
+        ),
+    )
+
+    async def script(_: World) -> None:
+        await world.sleep(10 * MINUTE_S)
+        for _half_a_minute in range(200):
+            assert world.ready()
+            assert total(world, "conduit_runs_total")
+            await world.sleep(30)
+        assert total(world, "conduit_exporter_agents_unscanned") == 0
+
+    world.run(script)
+
+
+@pytest.mark.parametrize("days", [30, -30], ids=["ahead", "behind"])
+def test_dates_of_conduit_that_are_wrong_for_a_while_lose_nothing(days: int) -> None:
+    """A row that becomes visible hours later is counted within the day all the same."""
+    world = World(
+        scenario=agents(1, per_hour=20, history_s=2 * HOUR_S),
+        settings={"OTEL_TRACES_EXPORTER": "none", "EXPORTER_POLL_INTERVAL": "2m"},
+    )
+    start_ns, data = world.clock.true_ns(), world.conduit.data
+    wrong = format_datetime(datetime.fromtimestamp(start_ns / 1e9 + days * DAY_S, UTC), usegmt=True)
+
+    def misdated(request: SimRequest, truthful: Truthful) -> SimResponse:
+        answer = truthful(request)
+        return replace(answer, headers={**answer.headers, "date": wrong})
+
+    world.conduit.faults.place(
+        misdated,
+        when=faults.between(
+            start_ns + round(50 * MINUTE_S * 1e9), start_ns + round(80 * MINUTE_S * 1e9)
+        ),
+    )
+
+    async def script(_: World) -> None:
+        await world.sleep(3 * HOUR_S)
+        like = data.run(data.run_ids(agent_id())[-1])
+        data.add_run(like._replace(id="ar77late", trace_id=None))
+        await world.sleep(DAY_S)
+        data.stop_arrivals()
+        await world.sleep(10 * MINUTE_S)
+
+    world.run(script)
+    assert total(world, "conduit_runs_total") == len(truth_of(world).run_ids)

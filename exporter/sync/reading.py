@@ -227,7 +227,9 @@ class AgentReader:
 
     def _begin_reread(self, agent: AgentState) -> Reread:
         record, now_ns = agent.progress.agent, self._time.now_ns()
-        full = record.full_reread_ns is None or now_ns - record.full_reread_ns >= _FULL_REREAD_NS
+        last_ns = record.full_reread_ns
+        # One that lies ahead was dated by a clock that was wrong.
+        full = last_ns is None or not 0 <= now_ns - last_ns < _FULL_REREAD_NS
         lower_ns = record.floor_ns
         if not full and record.reread_ns is not None:
             # A run whose get-run does not tell that it ended is told by its row alone.

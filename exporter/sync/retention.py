@@ -8,6 +8,8 @@ from typing import Final
 
 from exporter.clock import Clock
 from exporter.ledger.gate import LedgerGate
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.records import AgentProgress
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.state import AgentState
 
@@ -38,7 +40,8 @@ class Retention:
 
     async def run_once(self, agents: Iterable[AgentState]) -> None:
         """Go through the ledger once. Raises LedgerError."""
-        now_ns = self._time.now_ns()
+        # A clock that is ahead for a moment must not let go of anything.
+        now_ns = min(self._time.now_ns(), self._clock.now_ns())
         floor_ns = now_ns - round(self._keep_runs_s * 1e9)
         for agent in agents:
             if agent.scans and agent.progress.agent.floor_ns < floor_ns:
@@ -55,9 +58,11 @@ class Retention:
         await self._gate.transact(lambda ledger: ledger.prune_day_costs())
 
     async def _raise_floor(self, agent: AgentState, floor_ns: int) -> None:
-        number = agent.no
-        await self._gate.transact(lambda ledger: ledger.agents.raise_floor(number, floor_ns))
-        agent.update(await self._gate.transact(lambda ledger: ledger.agents.progress(number)))
+        def work(ledger: Ledger) -> AgentProgress:
+            ledger.agents.raise_floor(agent.no, floor_ns)
+            return ledger.agents.progress(agent.no)
+
+        agent.update(await self._gate.transact(work))
 
     async def _prune_runs(self, before_ns: int, after_no: int) -> int | None:
         return await self._gate.transact(

@@ -131,7 +131,7 @@ class SyncService:
             sync.stop()
 
     def wake(self) -> None:
-        """Something changed from outside (room in the outbox, a new token): decide anew."""
+        """Something changed from outside (there is room in the outbox again): decide anew."""
         for sync in self._syncs.values():
             sync.wake()
 

@@ -68,6 +68,8 @@ class AgentState:
     progress: AgentProgress
     # False where single runs are wanted and nothing else of this agent.
     scans: bool = True
+    # Its series may be seen: it is scanned, or was as far as its cursors let it be read.
+    shown: bool = False
     # Single runs asked for by name (CONDUIT_RUNS) that are not settled.
     wanted: dict[str, None] = field(default_factory=dict)
     # Ended out of sight: one get-run counts and traces them.
@@ -100,6 +102,9 @@ class AgentState:
     reread_due_s: float = _NEVER
     gap_pagers: dict[int, Pager] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._show()
+
     @property
     def no(self) -> int:
         """The number that stands for it in the ledger."""
@@ -127,18 +132,6 @@ class AgentState:
             return True
         return self.progress.agent.frontier_ns is not None and not any(
             gap.purpose is GapPurpose.LOOKBACK for gap in self.progress.gaps
-        )
-
-    @property
-    def shown(self) -> bool:
-        """Whether its series may be shown: scanned, or as much as its cursors let be read."""
-        return self.scanned or (
-            self.progress.agent.frontier_ns is not None
-            and all(
-                gap.restarts >= RESTARTS_MAX
-                for gap in self.progress.gaps
-                if gap.purpose is GapPurpose.LOOKBACK
-            )
         )
 
     @property
@@ -198,6 +191,15 @@ class AgentState:
         for target in list(self.retries):
             if isinstance(target, int) and target > 0 and target not in open_gaps:
                 del self.retries[target]
+        self._show()
+
+    def _show(self) -> None:
+        """Once shown its series stay, also where its cursors lead further after all."""
+        lookback = [gap for gap in self.progress.gaps if gap.purpose is GapPurpose.LOOKBACK]
+        is_read = self.progress.agent.frontier_ns is not None and all(
+            gap.restarts >= RESTARTS_MAX for gap in lookback
+        )
+        self.shown = self.shown or not self.scans or is_read
 
     def settle(self, run_id: str) -> None:
         """Nothing more is asked about a run."""
