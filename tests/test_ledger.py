@@ -24,7 +24,7 @@ from exporter.ledger.records import (
     Settlement,
     TraceState,
 )
-from exporter.ledger.totals import Family
+from exporter.ledger.totals import Family, Totals
 from tests.factories import make_record, make_run, make_trace
 from tests.fakes import START_NS, FakeClock, inline
 from tests.ledger_support import add_agent, do, fetch, open_ledger, record, settle
@@ -451,17 +451,27 @@ class FailingLedger(Ledger):
     refusals = 0
     after_commit = False
     commits = 0
+    # Readings of the totals that fail.
+    unread = 0
 
     def transact(self, works: Any) -> list[Any]:
         if self.refusals and not self.after_commit:
             self.refusals -= 1
             raise LedgerUnavailable("disk I/O error")
+        before = Totals((key, str(value)) for key, value in self.totals.items())
         results = super().transact(works)
         self.commits += 1
         if self.refusals:
             self.refusals -= 1
+            self.totals = before
             raise LedgerUnavailable("connection lost during COMMIT")
         return results
+
+    def reload(self) -> None:
+        if self.unread:
+            self.unread -= 1
+            raise LedgerUnavailable("disk I/O error")
+        super().reload()
 
 
 def gated(ledger: Ledger, test: Callable[[LedgerGate, FailingLedger], Any]) -> None:
@@ -492,12 +502,17 @@ def test_works_that_wait_together_are_committed_together(ledger: Ledger) -> None
     gated(ledger, test)
 
 
+@pytest.mark.parametrize(
+    ("refusals", "unread"), [(3, 0), (1, 2)], ids=["commits fail", "reading the totals fails"]
+)
 @pytest.mark.parametrize("after_commit", [False, True], ids=["before", "after"])
-def test_a_refusing_disk_is_waited_out(ledger: Ledger, *, after_commit: bool) -> None:
+def test_a_refusing_disk_is_waited_out(
+    ledger: Ledger, *, after_commit: bool, refusals: int, unread: int
+) -> None:
     """Whether or not the failed commit reached the disk, each run is counted once."""
 
     async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
-        ledger.refusals, ledger.after_commit = 3, after_commit
+        ledger.refusals, ledger.after_commit, ledger.unread = refusals, after_commit, unread
         recorded = await gate.transact(count("ar1"))
         assert [run.id for run in recorded.progress.awaiting] == ["ar1"]
         assert gate.fault is None

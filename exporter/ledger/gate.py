@@ -83,9 +83,9 @@ class LedgerGate:
         while self._waiting:
             batch, self._waiting = self._waiting[:_BATCH_MAX], self._waiting[_BATCH_MAX:]
             try:
-                await self._commit(batch)
+                await self._commit(batch, anew=failures > 0)
             except LedgerUnavailable as exc:
-                # The outcome is unknown; every work is safe to repeat, the totals are read anew.
+                # The outcome is unknown: all is repeated, once the totals are read anew.
                 self._waiting = batch + self._waiting
                 failures += 1
                 await self._rest(exc, failures)
@@ -95,10 +95,12 @@ class LedgerGate:
                 self.fault = None
             failures = 0
 
-    async def _commit(self, batch: list[tuple[Work[Any], asyncio.Future[Any]]]) -> None:
+    async def _commit(
+        self, batch: list[tuple[Work[Any], asyncio.Future[Any]]], *, anew: bool = False
+    ) -> None:
         works = [work for work, _ in batch]
         try:
-            results = await self._executor(lambda: self.ledger.transact(works))
+            results = await self._executor(lambda: self._transact(works, anew=anew))
         except LedgerUnavailable:
             raise
         except Exception as exc:  # noqa: BLE001 - handed to the caller whose work raised it
@@ -117,13 +119,14 @@ class LedgerGate:
             if not future.done():
                 future.set_result(result)
 
+    def _transact(self, works: list[Work[Any]], *, anew: bool) -> list[Any]:
+        if anew:
+            self.ledger.reload()
+        return self.ledger.transact(works)
+
     async def _rest(self, fault: LedgerUnavailable, failures: int) -> None:
         if self.fault is None:
             logger.error("%s; nothing new is fetched until it does", fault)
         self.fault = fault
         longest_s = min(_RETRY_MAX_S, _RETRY_MIN_S * 2 ** min(failures - 1, 10))
         await self._clock.sleep(self._rng.uniform(longest_s / 2, longest_s))
-        try:
-            await self._executor(self.ledger.reload)
-        except LedgerUnavailable as exc:
-            self.fault = exc

@@ -15,7 +15,7 @@ Fault = Callable[[int], bool]
 class SimulatedDisk:
     """Implements the ledger's `Executor`: runs each call at once, or fails it as ordered.
 
-    A call is a commit, but for the reading of the totals after a fault and the closing at the end.
+    A call is a commit, but for the closing at the end.
     `before` faults leave nothing written; after an `after` fault all of it is written and nobody is
     told. A death at a call leaves what the disk holds before or after it.
     """
