@@ -12,6 +12,7 @@ from exporter.conduit.token import TokenSource
 from exporter.convert.trace import ConvertOptions
 from exporter.delivery.endpoint import OtlpEndpoint
 from exporter.delivery.senders import ConsoleSender, Sender, open_sender
+from exporter.http_client import TlsFiles
 from exporter.ledger.file import LedgerFile
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.instruments import Instruments
@@ -22,7 +23,7 @@ from exporter.sync.discovery import Scope
 def open_backend(settings: Settings, *, clock: Clock) -> Sender | None:
     """A sender, inside the loop that will use it; None where no traces are wanted.
 
-    Raises DeliveryError for certificates that cannot be used.
+    Raises ConfigError for certificates that cannot be used.
     """
     if settings.traces_exporter == "none":
         return None
@@ -39,13 +40,16 @@ def endpoint_of(settings: Settings) -> OtlpEndpoint:
         protocol=settings.otlp_protocol,
         target=target.address.get_secret_value(),
         destination=target.destination,
-        secure=target.secure,
+        tls=None
+        if not target.secure
+        else TlsFiles(
+            ca=settings.otlp_certificate,
+            client_certificate=settings.otlp_client_certificate,
+            client_key=settings.otlp_client_key,
+        ),
         headers=tuple((name, text.get_secret_value()) for name, text in settings.otlp_headers),
         timeout_s=settings.otlp_timeout_ms / 1000,
         gzip=settings.otlp_compression == "gzip",
-        ca_file=settings.otlp_certificate,
-        client_certificate_file=settings.otlp_client_certificate,
-        client_key_file=settings.otlp_client_key,
     )
 
 

@@ -4,12 +4,14 @@ Nothing of it is left behind: the ledger lies in a folder that goes when the dem
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+from urllib.parse import urlsplit
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -30,6 +32,8 @@ _POLL_INTERVAL: Final = "5s"
 _REQUESTS_PER_MINUTE: Final = "118"
 _DOCUMENTED_LIMIT: Final = 120
 _SMALLEST_USD: Final = 0.0001
+_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
+_JAEGER: Final = "http://localhost:16686"
 
 Print = Callable[[str], object]
 
@@ -39,12 +43,14 @@ class DemoOptions:
     """A demonstration: the exporter against a simulated Conduit.
 
     `otlp` holds OTEL_EXPORTER_OTLP_ settings by name; where it is empty nobody named a trace
-    backend, and traces are only shown on the exporter's own pages. `rate` 1 is a new run every few
-    seconds, `duration_s` None is until it is told to stop.
+    backend, and traces are printed. `trace_link` is EXPORTER_TRACE_LINK; a backend on this machine
+    is taken for a Jaeger where it is None. `rate` 1 is a new run every few seconds, `duration_s`
+    None is until it is told to stop.
     """
 
     listen: ListenAddress
     otlp: Mapping[str, str] = field(default_factory=dict, repr=False)
+    trace_link: str | None = None
     seed: int = 1
     rate: float = 1.0
     duration_s: float | None = None
@@ -52,6 +58,9 @@ class DemoOptions:
 
 async def run_demo(options: DemoOptions, *, write: Print, stop: asyncio.Event) -> int:
     """Run until `stop`, or for the options' duration; the exit code."""
+    # Of a ledger that goes with the demo there is nothing to warn; the rest stands in the welcome.
+    for name in ("exporter.app", "exporter.ledger"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     clock = SystemClock()
     scenario = hospitality(seed=options.seed, start_ns=clock.now_ns(), rate=options.rate)
     conduit = SimulatedConduit(
@@ -80,14 +89,27 @@ def _settings(options: DemoOptions, base_url: str, folder: Path) -> Settings:
             "EXPORTER_LISTEN": str(options.listen),
             "EXPORTER_LEDGER": f"sqlite:///{folder / 'demo.db'}",
             "EXPORTER_POLL_INTERVAL": _POLL_INTERVAL,
+            "EXPORTER_TRACE_LINK": options.trace_link or _link_to_jaeger(options.otlp),
             **options.otlp,
         }
     )
 
 
+def _link_to_jaeger(otlp: Mapping[str, str]) -> str:
+    """The page of a trace in a Jaeger with its usual ports; empty for a backend elsewhere."""
+    endpoint = otlp.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or otlp.get(
+        "OTEL_EXPORTER_OTLP_ENDPOINT", ""
+    )
+    host = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").hostname
+    return f"{_JAEGER}/trace/{{trace_id}}" if host in _LOOPBACK else ""
+
+
 def _welcome(settings: Settings, url: str, *, otlp: bool) -> str:
     if otlp:
         traces = settings.otlp_target.destination
+        if settings.trace_link is not None:
+            link = urlsplit(settings.trace_link)
+            traces += f", linked from the pages to {link.scheme}://{link.netloc}"
     else:
         traces = "printed here; --otlp-endpoint http://localhost:4318 sends them to a backend"
     return (

@@ -58,5 +58,8 @@ class ExemplarBook:
 
     def _put(self, metric: Metric, agent_no: int, status: str, exemplar: Exemplar) -> None:
         key = metric.name, agent_no, status
-        bucket = metric.bucket_no(exemplar.value)
-        self._newest[key] = {**self._newest.get(key, {}), bucket: exemplar}
+        of_buckets, bucket = self._newest.get(key, {}), metric.bucket_no(exemplar.value)
+        # A trace may be delivered after one of a later run; Prometheus refuses the older one then.
+        before = of_buckets.get(bucket)
+        if before is None or float(before.timestamp or 0) <= float(exemplar.timestamp or 0):
+            self._newest[key] = {**of_buckets, bucket: exemplar}

@@ -39,7 +39,7 @@ async def run_replay(
 ) -> ReplayReport:
     """Send what was settled since then; ExporterError where `stop` breaks it off.
 
-    Raises ConfigError, LedgerError and DeliveryError.
+    Raises ConfigError and LedgerError.
     """
     clock = SystemClock()
     for warning in settings.warnings:

@@ -195,6 +195,7 @@ def demo(
     options = DemoOptions(
         listen=listen,
         otlp=_demo_backend(os.environ, otlp_endpoint, otlp_protocol),
+        trace_link=os.environ.get("EXPORTER_TRACE_LINK"),
         seed=seed,
         rate=rate,
         duration_s=duration_s,

@@ -6,13 +6,19 @@ reserved ones that belong to nobody.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any, Final, NamedTuple
 
 from exporter.simulator.data import Scenario, SimAgent, SimWorkspace
-from exporter.simulator.generator import ContentWriter, GeneratedRuns, RunProfile, random_id
+from exporter.simulator.generator import (
+    FLAT_DAY,
+    ContentWriter,
+    GeneratedRuns,
+    RunProfile,
+    random_id,
+)
 from exporter.simulator.runs import MS_NS, SECOND_NS, RunContent, SimRun, json_time
 
 DEMO_TOKEN: Final = "demo-token"  # noqa: S105 - opens nothing but the simulation
@@ -286,11 +292,17 @@ _WORKSPACES: Final = {
 
 
 def hospitality(
-    *, seed: int, start_ns: int, history_s: float = 1800.0, rate: float = 1.0
+    *,
+    seed: int,
+    start_ns: int,
+    history_s: float = 1800.0,
+    rate: float = 1.0,
+    day: Sequence[float] = FLAT_DAY,
 ) -> Scenario:
     """A hotel group: two workspaces, five agents, a run every four seconds at rate 1.
 
     `start_ns` is now; there are runs from `history_s` before it, and they go on arriving after it.
+    `day` says how busy each hour is.
     """
     rng = Random(seed)
     from_ns = start_ns - round(history_s * SECOND_NS)
@@ -301,7 +313,10 @@ def hospitality(
         for name, description, trigger, profile in team:
             agent_id, trigger_id = random_id("ag77", rng), random_id("tr77", rng)
             profile = replace(  # noqa: PLW2901 - the same profile at this rate
-                profile, runs_per_hour=profile.runs_per_hour * rate, trigger_ids=(trigger_id,)
+                profile,
+                runs_per_hour=profile.runs_per_hour * rate,
+                day=day,
+                trigger_ids=(trigger_id,),
             )
             agents.append(
                 SimAgent(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
-# The address that alerts name as well.
-_RUNBOOKS: Final = "https://github.com/conduit-exporter/conduit-exporter/blob/main/docs/RUNBOOKS.md"
+# Where the pages and the alerts send whoever asks what to do.
+RUNBOOKS: Final = "https://github.com/conduit-exporter/conduit-exporter/blob/main/docs/RUNBOOKS.md"
 _REFRESH_S: Final = 30
 _MAX_TEXT: Final = 300
 _MILLI: Final = 1_000_000
@@ -114,7 +114,7 @@ def run_path(run: Mapping[str, Any]) -> str:
 
 def runbook(alert: str) -> str:
     """The address of what to do about an alert."""
-    return f"{_RUNBOOKS}#{alert.lower()}"
+    return f"{RUNBOOKS}#{alert.lower()}"
 
 
 @cache

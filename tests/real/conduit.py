@@ -40,12 +40,13 @@ class EndedRun:
 
 
 class Conduit:
-    """Serves a scenario from entering the context to leaving it; time passes until `freeze`."""
+    """Serves a scenario from entering the context to leaving it; its time passes unless frozen."""
 
     def __init__(self, scenario: Callable[[int], Scenario]) -> None:
         self.token = DEMO_TOKEN
         self.base_url = ""
         self._frozen_ns: int | None = None
+        self._frozen_for_ns = 0
         self._clock = SystemClock()
         self._simulated = ScriptedConduit(
             now_ns=self._now_ns,
@@ -93,6 +94,10 @@ class Conduit:
         """Let no more time pass: nothing arrives or ends any more, and the truth stands still."""
         self.call(lambda _: self._freeze())
 
+    def thaw(self) -> None:
+        """Let time pass again, from where it was frozen."""
+        self.call(lambda _: self._thaw())
+
     def add_run(self, run: SimRun, content: RunContent | None = None) -> None:
         """Place a run by hand; its id must be new."""
         self.call(lambda conduit: conduit.data.add_run(run, content))
@@ -116,10 +121,16 @@ class Conduit:
         return self.call(lambda conduit: conduit.asked.fetched_twice)
 
     def _freeze(self) -> None:
-        self._frozen_ns = self._clock.now_ns()
+        self._frozen_ns = self._now_ns()
+
+    def _thaw(self) -> None:
+        self._frozen_for_ns += self._clock.now_ns() - self._frozen_for_ns - self._now_ns()
+        self._frozen_ns = None
 
     def _now_ns(self) -> int:
-        return self._clock.now_ns() if self._frozen_ns is None else self._frozen_ns
+        if self._frozen_ns is not None:
+            return self._frozen_ns
+        return self._clock.now_ns() - self._frozen_for_ns
 
     async def _serve(self, *, port: int) -> None:
         self.base_url = await self._server.enter_async_context(serve(self._simulated, port=port))

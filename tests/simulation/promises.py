@@ -76,7 +76,7 @@ async def settle(
     world: World,
     *,
     within_s: float = 10 * MINUTE_S,
-    every_s: float = 10,
+    every_s: float = 30,
     untraced: Collection[str] = _NOBODY,
     without: Collection[str] = _NOBODY,
 ) -> None:
