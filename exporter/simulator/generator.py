@@ -4,7 +4,7 @@ The same seed gives the same runs, however often the time is asked for.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -19,6 +19,8 @@ _PRICES: Final = 3_100_000, 15_300_000
 _TRACE_IDS: Final = {None: 1, "hex16": 4, "hex32": 4, "uuid": 1}
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
+FLAT_DAY: Final = (1.0,) * 24
+
 T = TypeVar("T")
 ContentWriter = Callable[[SimRun, random.Random], RunContent]
 
@@ -31,6 +33,7 @@ class RunProfile:
     """
 
     runs_per_hour: float
+    day: Sequence[float] = FLAT_DAY  # how busy each hour is
     duration_s: tuple[float, float, float] = (2.0, 6.0, 60.0)  # min, usual, max
     errors: tuple[str, ...] = ("The model provider did not answer in time",)
     dispositions: Mapping[str | None, float] = field(default_factory=lambda: {"resolved": 1.0})
@@ -98,7 +101,8 @@ class GeneratedRuns:
         return round(self.rng.triangular(low_s, high_s, usual_s) * 1000) * MS_NS
 
     def _next_after(self, at_ns: int) -> int:
-        return at_ns + 1 + int(self.rng.expovariate(self._profile.runs_per_hour) * _HOUR_NS)
+        busy = self._profile.day[at_ns // _HOUR_NS % 24]
+        return at_ns + 1 + int(self.rng.expovariate(self._profile.runs_per_hour * busy) * _HOUR_NS)
 
     def _cost(self, tokens: tuple[int, int] | None) -> str | None:
         """Most costs are exact; some have the last digits of a sum of doubles, are tiny or zero."""
