@@ -1,4 +1,4 @@
-"""The texts of all settings as they were written down, and one as a value where pydantic has no type.
+"""The texts of all settings as written down, and one as a value where pydantic has no type.
 
 Every parser raises ValueError with a sentence for the operator: what is wrong and what is allowed.
 No text that may hold a secret is repeated; nothing but the settings file is opened. Nothing heavy
