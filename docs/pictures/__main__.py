@@ -31,7 +31,9 @@ HERE = Path(__file__).parent
 OVERVIEW = HERE.parent.parent / "deploy/grafana/overview.json"
 # The rows Now, Money and Outcome.
 UNTIL_ROW = 35
-WITHIN_S = 300.0
+# Of the 50 newest runs, how many have their trace when the pages are taken.
+TOLD = 40
+WITHIN_S = 600.0
 
 
 def main() -> None:
@@ -60,9 +62,10 @@ def browser() -> Iterator[Browser]:
 def overview_html(folder: Path) -> str:
     """The upper rows of the Overview, drawn from a week of the demo."""
     texts = [OVERVIEW, *RULES.glob("*.yaml")]
-    with week_in_prometheus(
-        folder, metrics="".join(path.read_text() for path in texts)
-    ) as (prometheus, now_s):
+    with week_in_prometheus(folder, metrics="".join(path.read_text() for path in texts)) as (
+        prometheus,
+        now_s,
+    ):
         panels = Panels(
             json.loads(OVERVIEW.read_text()),
             ask=lambda path, params: prometheus.api(path, **params),
@@ -96,34 +99,29 @@ def take_pages(chromium: Browser, folder: Path, *, jaeger: str | None) -> None:
     demo = [sys.executable, "-m", "exporter", "demo", "--listen", address]
     if jaeger is not None:
         demo += ["--otlp-endpoint", jaeger.replace("16686", "4318")]
-    with Process(demo, log=folder / "demo.log"), loopback_client(f"http://{address}") as client:
+    url = f"http://{address}"
+    with Process(demo, log=folder / "demo.log") as process, loopback_client(url) as client:
 
         def told() -> dict[str, Any] | None:
             """A run with many calls, once all the newest runs have their traces."""
             runs = client.get("/runs?format=json").json()["runs"]
-            if len(runs) < 50 or any(run["trace"] != "delivered" for run in runs[3:12]):  # noqa: PLR2004 - a page
+            told = [run for run in runs if run["trace"] == "delivered"]
+            if len(told) < TOLD:
                 return None
-            return max(runs, key=lambda run: run["tool_calls"] or 0)
+            return max(told, key=lambda run: run["tool_calls"])
 
-        eventually(lambda: _up(client), what="the demo is up", timeout_s=WITHIN_S)
+        process.wait_http(f"{url}/-/ready", ready=lambda answer: answer.is_success)
         run = eventually(told, what="traces of the newest runs", timeout_s=WITHIN_S)
         page = chromium.new_page(viewport={"width": 1180, "height": 1000})
         for name, path in (
             ("status", "/?refresh=0"),
             ("run", f"/runs/{run['agent_id']}/{run['id']}"),
         ):
-            page.goto(f"http://{address}{path}")
+            page.goto(url + path)
             page.screenshot(path=HERE / f"{name}.png")
         if jaeger is not None:
             page.goto(f"{jaeger}/trace/{run['trace_id']}", wait_until="networkidle")
             page.screenshot(path=HERE / "jaeger.png")
-
-
-def _up(client: Any) -> bool | None:
-    try:
-        return True if client.get("/-/ready").is_success else None
-    except OSError:
-        return None
 
 
 if __name__ == "__main__":

@@ -83,7 +83,8 @@ class Panels:
                     else ""
                 )
                 shown.append(f'<div style="{painted}:{color}">{name}{text}</div>')
-        size = min(40, height / 1.6, width / 4.4)
+        longest = max((len(re.sub("<[^>]*>", "", text)) for text in shown), default=1)
+        size = min(40, height / 1.6, width / 0.75 / max(longest, 5))
         body = "".join(shown) or _empty(panel)
         return f'<div class="stat" style="font-size:{size:.0f}px">{body}</div>'
 
@@ -182,9 +183,11 @@ class Panels:
             )
         day_s = -(-start_s // 86400) * 86400
         while day_s < self._now_s:
-            x = left + (day_s - start_s) / (self._now_s - start_s) * (width - left)
+            per_s = (width - left) / (self._now_s - start_s)
+            x = left + (day_s - start_s) * per_s
             day = f"{datetime.fromtimestamp(day_s, UTC):%a %d}"
-            parts.append(f'<text x="{x:.1f}" y="{low + 18:.0f}">{day}</text>')
+            middle = x + (min(day_s + 86400, self._now_s) - day_s) / 2 * per_s
+            parts.append(f'<text class="day" x="{middle:.1f}" y="{low + 18:.0f}">{day}</text>')
             parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.0f}" y2="{low + 5:.0f}"/>')
             day_s += 86400
         return "".join(parts)
