@@ -15,7 +15,7 @@ from threading import Thread, Timer
 import httpx
 import pytest
 
-from exporter.simulator.scenario import DEMO_TOKEN
+from exporter.simulator.hotel import DEMO_TOKEN
 
 ROOT = Path(__file__).parent.parent
 DEADLINE_S = 60.0

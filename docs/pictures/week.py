@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from exporter.simulator.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator.hotel import DEMO_TOKEN, hospitality
 from tests.alert_rules import FOLDER as RULES
 from tests.real.prometheus import Prometheus, promtool
 from tests.simulation.scenarios import DAY_S, HOUR_S

@@ -19,11 +19,12 @@ from exporter.app.daemon import serve
 from exporter.clock import SystemClock
 from exporter.convert.otlp import attributes_of, payload_to_spans
 from exporter.delivery.outcome import Accepted, Outcome
-from exporter.settings.addresses import ListenAddress
 from exporter.settings.loading import load
 from exporter.settings.model import Settings
+from exporter.settings.values import ListenAddress
 from exporter.simulator.conduit import SimulatedConduit
-from exporter.simulator.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator.data import SimulatedData
+from exporter.simulator.hotel import DEMO_TOKEN, hospitality
 from exporter.simulator.server import serve as serve_conduit
 
 _POLL_INTERVAL: Final = "5s"
@@ -61,9 +62,9 @@ async def run_demo(options: DemoOptions, *, write: Print, stop: asyncio.Event) -
     for name in ("exporter.app", "exporter.ledger"):
         logging.getLogger(name).setLevel(logging.ERROR)
     clock = SystemClock()
+    scenario = hospitality(seed=options.seed, start_ns=clock.now_ns(), rate=options.rate)
     conduit = SimulatedConduit(
-        now_ns=clock.now_ns,
-        scenario=hospitality(seed=options.seed, start_ns=clock.now_ns(), rate=options.rate),
+        SimulatedData(now_ns=clock.now_ns, scenario=scenario),
         requests_per_minute=_DOCUMENTED_LIMIT,
     )
     if options.duration_s is not None:
@@ -135,7 +136,8 @@ class TraceLines:
     async def send(self, payload: bytes) -> Outcome:
         """Write every trace of a request."""
         for _, spans in groupby(payload_to_spans(payload), key=lambda span: span.trace_id):
-            self._write(trace_line(spans))
+            # In a thread: a pipe that nobody reads stops delivery alone.
+            await asyncio.to_thread(self._write, trace_line(spans))
         return Accepted()
 
     async def aclose(self) -> None:

@@ -16,11 +16,11 @@ from typing import Any, Self, TypeVar
 from exporter.clock import SystemClock
 from exporter.conduit.decoding import decode_json
 from exporter.conduit.models import RunDetail, parse_run_detail
-from exporter.simulator.conduit import SimulatedConduit
-from exporter.simulator.data import Scenario, SimAgent, SimWorkspace, Truth
+from exporter.simulator.data import Scenario, SimAgent, SimWorkspace
+from exporter.simulator.hotel import DEMO_TOKEN, hospitality
 from exporter.simulator.runs import RunContent, SimRun
-from exporter.simulator.scenario import DEMO_TOKEN, hospitality
 from exporter.simulator.server import serve
+from tests.simulation.conduit import ScriptedConduit, Truth
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class Conduit:
         self._frozen_ns: int | None = None
         self._frozen_for_ns = 0
         self._clock = SystemClock()
-        self._simulated = SimulatedConduit(
+        self._simulated = ScriptedConduit(
             now_ns=self._now_ns,
             scenario=scenario(self._clock.now_ns()),
             requests_per_minute=REQUESTS_PER_MINUTE,
@@ -82,7 +82,7 @@ class Conduit:
     def port(self) -> int:
         return int(self.base_url.rpartition(":")[2])
 
-    def call(self, action: Callable[[SimulatedConduit], T]) -> T:
+    def call(self, action: Callable[[ScriptedConduit], T]) -> T:
         """Do something with the simulation between two of its requests."""
 
         async def act() -> T:
@@ -116,7 +116,7 @@ class Conduit:
         """How many requests it was asked so far."""
         return self.call(lambda conduit: conduit.asked.total)
 
-    def fetched_twice(self) -> dict[str, int]:
+    def fetched_twice(self) -> dict[str | None, int]:
         """Ended runs whose get-run answer was given more than once."""
         return self.call(lambda conduit: conduit.asked.fetched_twice)
 
@@ -174,7 +174,7 @@ def example_row() -> Any:
     return json.loads(EXAMPLE.read_text(), parse_float=Decimal)["data"]
 
 
-def _ended_runs(conduit: SimulatedConduit) -> Iterator[EndedRun]:
+def _ended_runs(conduit: ScriptedConduit) -> Iterator[EndedRun]:
     data = conduit.data
     for run in data.ended_runs():
         agent = data.agent(run.agent_id).agent

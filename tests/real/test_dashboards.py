@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from exporter.simulator.data import Scenario
-from exporter.simulator.scenario import hospitality
+from exporter.simulator.hotel import hospitality
 from tests.alert_rules import ROOT, RULE_FILES, rules
 from tests.dashboards import BOARDS, other_queries, panels, targets
 from tests.metric_labels import HISTOGRAMS, LABELS
