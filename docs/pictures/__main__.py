@@ -1,7 +1,7 @@
 # ruff: noqa: INP001 (a program, no package)
 """Takes the pictures of README: the pages of the demo, and a dashboard's panels after a week of it.
 
-    python -m docs.pictures [--jaeger http://localhost:16686]
+    python -m docs.pictures [--jaeger http://localhost:16686]     (some minutes)
 
 Needs Chromium, Prometheus and promtool (`make real-parts`). A trace in Jaeger is taken where one
 with its web pages is named, which the built one has not. Nothing here runs for users.

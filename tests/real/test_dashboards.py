@@ -123,7 +123,7 @@ class Load:
             f"timestamp(conduit_exporter_ready{job}) and on (job) conduit_exporter_ready{job} == 1"
             f" and on (job) sum by (job) (conduit_runs_total{job}) == {runs}"
             f" and on (job) conduit_exporter_traces_delivered_total{job} == {runs}",
-            timeout_s=60.0,
+            timeout_s=120.0,
         )
         return sample.value
 
@@ -175,7 +175,7 @@ def prometheus(
         for name, load in loads.items():
             wanted = load.runs_before + RUNS[name]
             started.wait_for(
-                f'sum(conduit_runs_total{{job="{load.job}"}}) >= {wanted}', timeout_s=60.0
+                f'sum(conduit_runs_total{{job="{load.job}"}}) >= {wanted}', timeout_s=120.0
             )
         for load in loads.values():
             load.conduit.freeze()
