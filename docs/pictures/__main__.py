@@ -1,7 +1,7 @@
 # ruff: noqa: INP001 (a program, no package)
 """Takes the pictures of README: the pages of the demo, and a dashboard's panels after a week of it.
 
-    python -m docs.pictures [--jaeger http://localhost:16686]     (some minutes)
+    python -m docs.pictures [--jaeger http://localhost:16686]
 
 Needs Chromium, Prometheus and promtool (`make real-parts`). A trace in Jaeger is taken where one
 with its web pages is named, which the built one has not. Nothing here runs for users.
@@ -17,15 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment
 from playwright.sync_api import Browser, sync_playwright
 
-from docs.pictures.panels import WIDTH, Panels
+from docs.pictures.panels import ROW, WIDTH, Panels
 from docs.pictures.week import week_in_prometheus
 from tests.alert_rules import FOLDER as RULES
 from tests.alert_rules import alerts
 from tests.real.parts import find
 from tests.real.processes import Process, eventually, free_port, loopback_client
-from tests.real.prometheus import Prometheus
 
 HERE = Path(__file__).parent
 OVERVIEW = HERE.parent.parent / "deploy/grafana/overview.json"
@@ -61,36 +61,21 @@ def browser() -> Iterator[Browser]:
 
 def overview_html(folder: Path) -> str:
     """The upper rows of the Overview, drawn from a week of the demo."""
+    board = json.loads(OVERVIEW.read_text())
     texts = [OVERVIEW, *RULES.glob("*.yaml")]
-    with week_in_prometheus(folder, metrics="".join(path.read_text() for path in texts)) as (
-        prometheus,
-        now_s,
-    ):
-        panels = Panels(
-            json.loads(OVERVIEW.read_text()),
-            ask=lambda path, params: prometheus.api(path, **params),
-            now_s=now_s,
-            alerts=firing(prometheus, now_s),
-        )
-        body = "".join(panels.html(until_row=UNTIL_ROW))
-    style = (HERE / "dashboard.css").read_text()
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><style>{style}</style>'
-        "<header><b>Conduit / Overview</b><span>Last 7 days, UTC</span></header>"
-        f'<main style="height:{UNTIL_ROW * 38}px">{body}</main>'
-        "<footer>A week of the demo in simulated time. Drawn from a Prometheus by docs/pictures, "
-        "not by Grafana.</footer></html>"
+    metrics = "".join(path.read_text() for path in texts)
+    with week_in_prometheus(folder, metrics=metrics) as (prometheus, now_s):
+        panels = list(Panels(board, ask=prometheus.api, now_s=now_s).above(UNTIL_ROW))
+        # However long it has held: a week has no "for".
+        firing = [
+            name
+            for name, rule in alerts().items()
+            if prometheus.api("query", query=rule["expr"], time=now_s)["result"]
+        ]
+    template = Environment(autoescape=True).from_string((HERE / "dashboard.html").read_text())
+    return template.render(
+        title=board["title"], panels=panels, alerts=firing, height=UNTIL_ROW * ROW
     )
-
-
-def firing(prometheus: Prometheus, now_s: float) -> str:
-    """The alerts whose expression holds at that time, however long."""
-    names = [
-        name
-        for name, rule in alerts().items()
-        if prometheus.api("query", query=rule["expr"], time=now_s)["result"]
-    ]
-    return "".join(f"<p><i></i>{name}</p>" for name in names) or "<p>No alert is firing.</p>"
 
 
 def take_pages(chromium: Browser, folder: Path, *, jaeger: str | None) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from docs.pictures.__main__ import UNTIL_ROW
+from docs.pictures.panels import Panels
 from exporter.simulator.data import Scenario
 from exporter.simulator.hotel import hospitality
 from tests.alert_rules import ROOT, RULE_FILES, rules
@@ -227,6 +229,17 @@ def test_totals_equal_the_ledger(
         # A bar is read from five scrapes, where it is from hundreds in a real hour.
         bars = sum(shown("agent", "Cost (bars of at least 10m)"))
         assert bars == pytest.approx(cost - load.cost_before, rel=0.15)
+
+
+def test_the_panels_of_the_picture_can_be_drawn(
+    prometheus: Prometheus, loads: Mapping[str, Load]
+) -> None:
+    """What draws README's dashboard finds in it, and in the answers, all that it looks for."""
+    drawn = Panels(BOARDS["overview"], ask=prometheus.api, now_s=loads["busy"].until_s)
+    shown = {panel["title"]: panel for panel in drawn.above(UNTIL_ROW)}
+    assert shown["Conduit API (now)"]["text"] == "readable"
+    assert shown["Cost per day and agent (UTC)"]["bars"]
+    assert shown["Agents (range)"]["rows"]
 
 
 def test_rules_and_runbooks_answer(prometheus: Prometheus, loads: Mapping[str, Load]) -> None:
