@@ -20,7 +20,7 @@ from typing import Any
 from jinja2 import Environment
 from playwright.sync_api import Browser, sync_playwright
 
-from docs.pictures.panels import ROW, WIDTH, Panels
+from docs.pictures.panels import ROW, UNTIL_ROW, WIDTH, Panels
 from docs.pictures.week import week_in_prometheus
 from tests.alert_rules import FOLDER as RULES
 from tests.alert_rules import alerts
@@ -29,8 +29,6 @@ from tests.real.processes import Process, eventually, free_port, loopback_client
 
 HERE = Path(__file__).parent
 OVERVIEW = HERE.parent.parent / "deploy/grafana/overview.json"
-# The rows Now, Money and Outcome.
-UNTIL_ROW = 35
 # Of the 50 newest runs, how many have their trace when the pages are taken.
 TOLD = 40
 WITHIN_S = 600.0
@@ -65,7 +63,7 @@ def overview_html(folder: Path) -> str:
     texts = [OVERVIEW, *RULES.glob("*.yaml")]
     metrics = "".join(path.read_text() for path in texts)
     with week_in_prometheus(folder, metrics=metrics) as (prometheus, now_s):
-        panels = list(Panels(board, ask=prometheus.api, now_s=now_s).above(UNTIL_ROW))
+        panels = list(Panels(board, ask=prometheus.api, now_s=now_s).upper())
         # However long it has held: a week has no "for".
         firing = [
             name
@@ -89,7 +87,7 @@ def take_pages(chromium: Browser, folder: Path, *, jaeger: str | None) -> None:
 
         def told() -> dict[str, Any] | None:
             """A run with many calls, once all the newest runs have their traces."""
-            runs = client.get("/runs?format=json").json()["runs"]
+            runs: list[dict[str, Any]] = client.get("/runs?format=json").json()["runs"]
             told = [run for run in runs if run["trace"] == "delivered"]
             if len(told) < TOLD:
                 return None

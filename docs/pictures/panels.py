@@ -5,7 +5,7 @@ dashboard.html draws it. It is no Grafana: what the Overview does not use is not
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import cycle
@@ -16,6 +16,7 @@ Field = Mapping[str, Any]
 
 WIDTH: Final = 1440
 ROW: Final = 38
+UNTIL_ROW: Final = 35  # the rows Now, Money and Outcome
 RANGE_S: Final = 7 * 86400
 _COLUMN: Final = WIDTH // 24
 _SCALE: Final = 56  # pixels for the numbers of a scale
@@ -34,11 +35,12 @@ class Panels:
         self._ask = ask
         self._now_s = now_s
 
-    def above(self, row: int) -> Iterator[dict[str, Any]]:
-        """Each panel that begins above a row of the grid: its place, and what it shows."""
+    def upper(self) -> Iterator[dict[str, Any]]:
+        """Each of the upper panels: its place, and what it shows."""
         for panel in self._board["panels"]:
             x, y, columns, rows = (panel["gridPos"][name] for name in "xywh")
-            if y < row:
+            if y < UNTIL_ROW:
+                shown: Callable[..., dict[str, Any]]
                 shown = getattr(self, f"_{panel['type']}", lambda *_: {})
                 width, height = columns * _COLUMN - 8, rows * ROW - 8
                 yield {
@@ -106,14 +108,16 @@ class Panels:
         expr = _filled(target["expr"], interval=panel["interval"])
         found = self._ask("query_range", query=expr, start=start_s, end=end_s, step=step_s)
         low, per_s = height - 46, (width - _SCALE) / (self._now_s - start_s)
-        sums: Counter[float] = Counter()
+        sums: defaultdict[float, float] = defaultdict(float)
         series = []
         for one in found["result"]:
             points = [(at_s, float(value)) for at_s, value in one["values"]]
-            sums.update(dict(points))
+            for at_s, value in points:
+                sums[at_s] += value
             series.append((_legend(target["legendFormat"], one["metric"]), points))
         highest, ticks = _scale(max(sums.values()))
-        spare, stacks, legend, bars = cycle(_CLASSIC), Counter[float](), [], []
+        spare, legend, bars = cycle(_CLASSIC), [], []
+        stacks: defaultdict[float, float] = defaultdict(float)
         for name, points in sorted(series, key=lambda one: -sum(value for _, value in one[1])):
             color = _overridden(panel, name) or next(spare)
             legend.append((name, color))

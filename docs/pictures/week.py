@@ -20,8 +20,8 @@ from tests.simulation.world import World
 
 SCRAPE_S = 290.0  # below the five minutes for which Prometheus holds a sample
 # How busy a hotel's agents are, hour by hour of a day in UTC.
-DAY = (*(0.15,) * 5, 0.4, 0.8, 1.3, 1.7, 1.8, 1.6, 1.4, 1.3, 1.5)
-DAY = (*DAY, 1.9, 2.1, 1.9, 1.6, 1.4, 1.2, 0.9, 0.6, 0.4, 0.2)
+DAY = [0.15] * 5 + [0.4, 0.8, 1.3, 1.7, 1.8, 1.6, 1.4]
+DAY += [1.3, 1.5, 1.9, 2.1, 1.9, 1.6, 1.4, 1.2, 0.9, 0.6, 0.4, 0.2]
 SETTINGS = {
     "OTEL_TRACES_EXPORTER": "none",
     "EXPORTER_POLL_INTERVAL": "5m",

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from docs.pictures.__main__ import UNTIL_ROW
 from docs.pictures.panels import Panels
 from exporter.simulator.data import Scenario
 from exporter.simulator.hotel import hospitality
@@ -236,7 +235,7 @@ def test_the_panels_of_the_picture_can_be_drawn(
 ) -> None:
     """What draws README's dashboard finds in it, and in the answers, all that it looks for."""
     drawn = Panels(BOARDS["overview"], ask=prometheus.api, now_s=loads["busy"].until_s)
-    shown = {panel["title"]: panel for panel in drawn.above(UNTIL_ROW)}
+    shown = {panel["title"]: panel for panel in drawn.upper()}
     assert shown["Conduit API (now)"]["text"] == "readable"
     assert shown["Cost per day and agent (UTC)"]["bars"]
     assert shown["Agents (range)"]["rows"]
