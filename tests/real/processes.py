@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self, TypeVar
@@ -148,6 +149,33 @@ class Process:
             running.remove(self)
 
 
+class Server(ABC):
+    """A program on ports and a folder of its own, which stay the same over stop and start."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._process: Process | None = None
+
+    @property
+    def process(self) -> Process:
+        assert self._process is not None, "not started"
+        return self._process
+
+    @abstractmethod
+    def start(self) -> object:
+        """Start and wait until it is at work."""
+
+    def stop(self) -> int:
+        """End it as its supervisor would; its exit code, 0 where it was never started."""
+        return 0 if self._process is None else self._process.stop(timeout_s=15.0)
+
+    def kill(self) -> None:
+        """End it without warning, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+
+
 def eventually(read: Callable[[], T | None], *, what: str, timeout_s: float) -> T:
     """Call until the result is not None, and return it; NotInTime after the deadline."""
     deadline = time.monotonic() + timeout_s
@@ -165,27 +193,12 @@ def inherited_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN_PREFIXES)}
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this id exists; one that has ended but is not reaped does not count."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
-
-
 def children_of(pid: int) -> list[int]:
-    """Ids of the process's direct children, by age."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name, in brackets, may hold anything; state and parent follow it.
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[1]) == pid:
-            found.append((int(fields[19]), int(stat.parent.name)))
-    return [child for _, child in sorted(found)]
+    """Ids of the process's direct children, none where it has ended."""
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def loopback_client(base_url: str = "") -> httpx.Client:
