@@ -31,8 +31,8 @@ demo: $(VENV)/.runtime ## Show it all against a simulated Conduit (ARGS="--durat
 run: $(ENV_FILE) $(VENV)/.runtime ## Run the daemon with the settings of config.env (or ENV_FILE=...)
 	@$(python) -m exporter --env-file $(ENV_FILE) run $(ARGS)
 
-test: $(VENV)/.dev ## Run the tests (ARGS="tests/test_ledger.py -k torn")
-	@$(pytest) $(ARGS)
+test: $(VENV)/.dev ## Run the tests but the slow ones (ARGS="tests/real -k image": just these)
+	@$(pytest) $(or $(ARGS),-m "not slow")
 
 lint: $(VENV)/.dev ## Check format, lint, types, the direction of imports and declared dependencies
 	@$(VENV)/bin/ruff format --check .
@@ -41,7 +41,7 @@ lint: $(VENV)/.dev ## Check format, lint, types, the direction of imports and de
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/deptry .
 
-check: lint ## Check everything, as CI does: lint, then the tests with their branch coverage
+check: lint ## Check everything, as CI does: lint, then every test, with branch coverage
 	@$(pytest) --cov --cov-report=term
 	@$(VENV)/bin/coverage report --include='exporter/convert/*' --fail-under=100 >/dev/null || { \
 		$(VENV)/bin/coverage report --include='exporter/convert/*'; \

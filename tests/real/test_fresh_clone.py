@@ -10,7 +10,7 @@ import pytest
 from tests.real import parts
 from tests.real.processes import Process, eventually, free_port, loopback_client
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 ROOT = Path(__file__).parent.parent.parent
 INSTALL_S = 300.0
