@@ -9,7 +9,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,49 +25,36 @@ from tests.real.prometheus import Prometheus, promtool
 pytestmark = pytest.mark.real
 
 DEBIAN = "Debian's package prometheus-alertmanager brings it"
+LONG = {"month", "quiet", "weeks"}  # ten seconds of processor time each
 SCALE = 600  # ten minutes of a rule's `for` are a second here
 WAITS_S = {"0m": 0, "5m": 300, "10m": 600, "15m": 900, "30m": 1800, "1h": 3600, "6h": 21600}
 
 
-def test_rules_pass_every_lint() -> None:
-    """Promtool finds no fault and no duplicate in the rule files."""
-    result = promtool("check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
-    assert result.returncode == 0, result.stdout + result.stderr
+def test_rule_files_are_valid() -> None:
+    """Promtool finds no fault and no duplicate in them, nor in the file that names them."""
+    for result in (
+        promtool("check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES),
+        promtool("check", "config", FOLDER / "prometheus.yml"),
+    ):
+        assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_prometheus_would_start_with_its_file() -> None:
-    """The scrape file and the rule files that it names are valid together."""
-    result = promtool("check", "config", FOLDER / "prometheus.yml")
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-@pytest.fixture(scope="module")
-def case_results() -> Mapping[Path, subprocess.CompletedProcess[str]]:
-    """What promtool says of each file; weeks of data take their time, so several at once."""
-    parts.require("promtool")
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        results = pool.map(
-            lambda path: promtool("test", "rules", path, timeout_s=300), reversed(CASE_FILES)
-        )
-        return dict(zip(reversed(CASE_FILES), results, strict=True))
-
-
-@pytest.mark.parametrize("path", CASE_FILES, ids=lambda path: path.stem)
-def test_alerts_fire_stay_silent_and_recover(
-    path: Path, case_results: Mapping[Path, subprocess.CompletedProcess[str]]
-) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
+        for path in CASE_FILES
+    ],
+)
+def test_alerts_fire_stay_silent_and_recover(path: Path) -> None:
     """Each case of the file holds, texts to the letter."""
-    result = case_results[path]
+    result = promtool("test", "rules", path, timeout_s=300)
     assert result.returncode == 0, result.stdout + result.stderr
-
-
-def test_alertmanager_would_start_with_its_file() -> None:
-    """Amtool finds no fault in routes, intervals and inhibitions."""
-    assert "SUCCESS" in _amtool("check-config", ALERTMANAGER_FILE)
 
 
 def test_who_is_told_of_what() -> None:
     """Critical alerts wake, warnings wait for the day, money goes to who pays, info to nobody."""
+    assert "SUCCESS" in _amtool("check-config", ALERTMANAGER_FILE)
     told = {
         name: _amtool(
             *("config", "routes", "test", "--config.file", ALERTMANAGER_FILE),
@@ -303,21 +289,6 @@ def test_each_state_tells_whom_it_should_and_recovers(
 
 def _woken(told: Mapping[str, Collection[tuple[str, str]]]) -> set[tuple[str, str]]:
     return {(job, name) for job, heard in told.items() for who, name in heard if who == "on-call"}
-
-
-def test_another_address_continues_the_series(
-    site: Site, start_prometheus: Callable[..., Prometheus]
-) -> None:
-    """Counters of a ledger are one series wherever its process runs: its place is no label."""
-    site.series["here"] = {"conduit_exporter_ready": 1}
-    place = {"pod": "exporter-5f7", "container": "c", "__metrics_path__": "/metrics/here"}
-    job = load(FOLDER / "prometheus.yml")["scrape_configs"][0]
-    static = job["static_configs"][0]
-    static |= {"targets": [site.address], "labels": static["labels"] | place}
-    prometheus = start_prometheus(targets=[], scrape_options=job)
-    (sample,) = prometheus.wait_for("conduit_exporter_ready")
-    identity = {"job": "conduit-exporter", "instance": "conduit-exporter"}
-    assert sample.labels == {"__name__": "conduit_exporter_ready", **identity}
 
 
 def _inhibited(alertmanager: str) -> dict[str, set[str]]:

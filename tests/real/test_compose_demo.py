@@ -40,12 +40,12 @@ def test_demo_shows_something_everywhere(
         "OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_http,
     }
     _, *module = services["demo-conduit"]["entrypoint"]
+    [static] = job["static_configs"]
+    static |= {"targets": [exporter], "labels": static["labels"] | {"pod": "p", "container": "c"}}
     prometheus = start_prometheus(
-        targets=[exporter],
+        targets=[],
         rule_files=[PROMETHEUS / name for name in scrape["rule_files"]],
-        scrape_options={
-            name: job[name] for name in ("job_name", "scrape_protocols", "relabel_configs")
-        },
+        scrape_options=job,
     )
     with (
         Process(
@@ -61,6 +61,10 @@ def test_demo_shows_something_everywhere(
         simulated.wait_http(f"http://{conduit}/v1/workspaces")
         daemon.wait_http(f"http://{exporter}/-/ready", ready=lambda got: got.is_success)
         prometheus.wait_for('up{job="conduit-exporter"} == 1')
+        # Counters of a ledger are one series wherever its process runs: its place is no label.
+        [ready] = prometheus.query("conduit_exporter_ready")
+        place = {"job": "conduit-exporter", "instance": "conduit-exporter"}
+        assert ready.labels == {"__name__": "conduit_exporter_ready"} | place
         prometheus.wait_for("sum(conduit_runs_total) > 100")
         rules = [rule for group in prometheus.api("rules")["groups"] for rule in group["rules"]]
         assert rules
