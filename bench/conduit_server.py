@@ -14,9 +14,9 @@ import click
 
 from exporter.clock import SystemClock
 from exporter.simulator.conduit import SimulatedConduit
-from exporter.simulator.content import GUESTS, TOOLS, reflection_on, reply_to
-from exporter.simulator.data import Scenario, SimAgent, SimWorkspace
+from exporter.simulator.data import Scenario, SimAgent, SimulatedData, SimWorkspace
 from exporter.simulator.generator import GeneratedRuns, RunProfile
+from exporter.simulator.hotel import GUESTS, TOOLS, reflection_on, reply_to
 from exporter.simulator.runs import SECOND_NS, RunContent, SimRun
 from exporter.simulator.server import serve
 
@@ -99,13 +99,15 @@ def main(
     """Serve until SIGTERM."""
     clock = SystemClock()
     conduit = SimulatedConduit(
-        now_ns=clock.now_ns,
-        scenario=scenario(
-            now_ns=clock.now_ns(),
-            workspaces=workspaces,
-            agents=agents,
-            per_hour=per_hour,
-            history_s=history_s,
+        SimulatedData(
+            now_ns=clock.now_ns,
+            scenario=scenario(
+                now_ns=clock.now_ns(),
+                workspaces=workspaces,
+                agents=agents,
+                per_hour=per_hour,
+                history_s=history_s,
+            ),
         ),
         requests_per_minute=_NO_LIMIT,
     )

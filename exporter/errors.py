@@ -6,8 +6,7 @@ ExporterError
  ├─ ConfigError                 settings or command line; exit code 2
  ├─ HttpError                   a request that cannot be sent; callers map these onto their own
  │   ├─ HttpUnreachable         no connection: nothing was sent
- │   ├─ HttpNoAnswer            the deadline passed or the connection broke
- │   └─ HttpMalformed           a body that is too large, cut short or damaged
+ │   └─ HttpNoAnswer            the deadline passed or the connection broke
  ├─ SourceError                 the Conduit API
  │   ├─ SourceUnavailable       no answer or 5xx: try again later
  │   │   └─ SourceUnreachable   no connection at all: refused, DNS, TLS
@@ -17,11 +16,10 @@ ExporterError
  │   ├─ SourceRejected          any other 4xx: the request itself is at fault
  │   │   └─ SourceNotFound      404 or 410: the thing, or the cursor, is gone
  │   └─ SourceMalformed         an answer that is not what the documentation promises
- ├─ LedgerError                 the ledger
- │   ├─ LedgerUnavailable       the disk or database does not take writes now: try again later
- │   ├─ LedgerLocked            another process holds it
- │   └─ LedgerRefused           foreign, newer or damaged: a person must decide
- └─ DeliveryError               the trace backend's settings cannot work (certificates, protocol)
+ └─ LedgerError                 the ledger
+     ├─ LedgerUnavailable       the disk or database does not take writes now: try again later
+     ├─ LedgerLocked            another process holds it
+     └─ LedgerRefused           foreign, newer or damaged: a person must decide
 
 What a trace backend answers is a value (`exporter.delivery.outcome`), not an exception.
 """
@@ -78,10 +76,6 @@ class HttpUnreachable(HttpError):
 
 class HttpNoAnswer(HttpError):
     """No whole answer came; the request may have been received."""
-
-
-class HttpMalformed(HttpError):
-    """The answer's body cannot be read."""
 
 
 class SourceError(ExporterError):
@@ -151,7 +145,3 @@ class LedgerLocked(LedgerError):
 
 class LedgerRefused(LedgerError):
     """The ledger is foreign, newer than this program, or damaged."""
-
-
-class DeliveryError(ExporterError):
-    """The trace backend cannot be reached with these settings."""

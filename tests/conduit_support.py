@@ -5,11 +5,12 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+from hypothesis import strategies as st
 
 from exporter.conduit.client import ConduitClient, Endpoint
 from exporter.conduit.models import RunDetail, Unreadable
@@ -43,6 +44,27 @@ class Conversation:
     requests: list[httpx.Request]
     observed: list[tuple[Endpoint, str, float]]
 
+
+# Whatever JSON may say where Conduit's should stand, under keys that mean something.
+ANY_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=30)
+    | st.sampled_from(["2026-04-03T03:14:60Z", "NaN", "..", "\x00", "1e999999999", 10**400]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["data", "id", "next_cursor", "has_more", "status", "created_at", "input", "output"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
 
 Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
@@ -126,42 +148,6 @@ async def serving(serve: Serve, *, tls: ssl.SSLContext | None = None) -> AsyncIt
         listening.close()
         await listening.wait_closed()
         await asyncio.gather(*(task for task in finished if task is not None))
-
-
-@dataclass
-class RawServer:
-    """What a server on loopback, that writes exactly the bytes it was given, has seen."""
-
-    url: str = ""
-    heads: list[bytes] = field(default_factory=list)
-    connections: int = 0
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@asynccontextmanager
-async def raw_server(
-    *answers: bytes, tls: ssl.SSLContext | None = None, hold_open: bool = False
-) -> AsyncIterator[RawServer]:
-    """Answer each request with the next of `answers`, then close, or fall silent."""
-    waiting = list(answers)
-    released = asyncio.Event()
-    server = RawServer()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server.connections += 1
-        while waiting:
-            server.heads.append(await reader.readuntil(b"\r\n\r\n"))
-            server.asked.set()
-            writer.write(waiting.pop(0))
-            await writer.drain()
-        if hold_open:
-            await released.wait()
-
-    async with serving(serve, tls=tls) as server.url:
-        try:
-            yield server
-        finally:
-            released.set()
 
 
 def http_answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:

@@ -62,19 +62,23 @@ class Received:
 class Backend:
     """An HTTP server on loopback: what it was sent, and `asked`, set with each request."""
 
-    port: int = 0
+    url: str = ""
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
 
 @asynccontextmanager
 async def backend(
-    *answers: bytes | None, tls: ssl.SSLContext | None = None
+    *answers: bytes | None, then: bytes | None = ACCEPT, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Backend]:
     """Give each request the next of `answers`: bytes, DROP to hang up, None to say nothing.
 
-    Whoever hangs up after the last answer is the client.
+    After the last one comes `then`; with DROP it hangs up as soon as the last one is written.
     """
     waiting = list(answers)
     released = asyncio.Event()
@@ -85,19 +89,17 @@ async def backend(
         while True:
             server.requests.append(await _receive(reader))
             server.asked.set()
-            answer = waiting.pop(0) if waiting else ACCEPT
+            answer = waiting.pop(0) if waiting else then
             if answer is None:
                 await released.wait()
                 return
-            if not answer:
-                return
             writer.write(answer)
             await writer.drain()
-            if b"connection: close" in answer.lower():
+            is_last = not waiting and then == DROP
+            if not answer or is_last or b"connection: close" in answer.lower():
                 return
 
-    async with serving(serve, tls=tls) as url:
-        server.port = int(url.rpartition(":")[2])
+    async with serving(serve, tls=tls) as server.url:
         try:
             yield server
         finally:
@@ -109,7 +111,7 @@ async def _receive(reader: asyncio.StreamReader) -> Received:
     line, *rest = head.strip().split("\r\n")
     headers = {name.lower(): value for name, value in (one.split(": ", 1) for one in rest)}
     assert len(headers) == len(rest), "no header comes twice"
-    body = await reader.readexactly(int(headers["content-length"]))
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Received(line, headers, body)
 
 

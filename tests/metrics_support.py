@@ -5,10 +5,11 @@ from decimal import Decimal
 
 from prometheus_client import Metric as Family
 from prometheus_client import parser
+from prometheus_client.core import Exemplar
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from exporter.metrics.catalogue import CATALOGUE, COLLECTOR_SUCCESS, Metric
-from exporter.metrics.sample import Exemplar, HistogramValue, Sample
+from exporter.metrics.collector import HistogramValue, Metrics, Sample, Source, encoder_for
 
 TRACE = "0f9c2b1d8a7e4f360f9c2b1d8a7e4f36"
 
@@ -23,12 +24,22 @@ def one_sample_each() -> Iterator[Sample]:
 
 
 def histogram(metric: Metric) -> HistogramValue:
-    return HistogramValue.of(
-        metric,
-        {metric.bounds[0]: 2, "+Inf": 1},
-        total=Decimal("12.25"),
-        exemplars=[Exemplar(TRACE, metric.buckets[0], 1_775_185_455_000_000_000)],
-    )
+    exemplar = Exemplar({"trace_id": TRACE}, metric.buckets[0], 1_775_185_455)
+    return HistogramValue({metric.bounds[0]: 2, "+Inf": 1}, Decimal("12.25"), [exemplar])
+
+
+def make_metrics(*sources: Source) -> Metrics:
+    """The metrics of these sources, which are named source0, source1 ..."""
+    metrics = Metrics()
+    for number, source in enumerate(sources):
+        metrics.add_source(f"source{number}", source)
+    return metrics
+
+
+def scrape(metrics: Metrics, accept: str = "") -> str:
+    """What a scrape with this Accept header shows."""
+    encode, _ = encoder_for(accept)
+    return encode(metrics.snapshot()).decode()
 
 
 def parse_text(text: str) -> Iterable[Family]:

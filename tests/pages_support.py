@@ -17,6 +17,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import AgentProgress, Coverage, Priority, Settlement, TraceState
 from exporter.settings.loading import load
 from exporter.sync.budget import RequestBudget
+from exporter.sync.requests import Purpose
 from exporter.sync.state import AgentState, WorkspaceState
 from tests.factories import make_run
 from tests.fakes import START_NS, FakeClock, inline
@@ -91,7 +92,7 @@ class Deployment:
         def work(one: Ledger) -> AgentProgress:
             no = one.agents.put_agent(Agent(agent_id, in_, name), floor_ns=0).no
             one.agents.cover(no, Coverage(frontier_ns=START_NS))
-            return one.runs.progress(no)
+            return one.agents.progress(no)
 
         state = AgentState(progress=self.do(work), head_read=True)
         state.last_poll_ns = START_NS - 4 * SECOND_NS
@@ -122,7 +123,7 @@ class Deployment:
                 agent.no, [run], decide=lambda _: record, floor_ns=0, now_ns=START_NS
             )
             if not run.terminal or trace in (None, TraceState.AWAITING_DETAIL):
-                return one.runs.progress(agent.no)
+                return one.agents.progress(agent.no)
             if trace is TraceState.DEAD:
                 return one.runs.give_up(
                     agent.no, run_id, reason=reason or "gone", attempts=9, named=False, now_ns=0
@@ -137,7 +138,7 @@ class Deployment:
                 one.traces.settle(
                     [settlement], now_ns=START_NS, spans_delivered=1, spans_rejected=0
                 )
-            return one.runs.progress(agent.no)
+            return one.agents.progress(agent.no)
 
         agent.update(self.do(work))
         return run
@@ -227,7 +228,8 @@ def busy(folder: Path, *, failing: bool = False) -> Deployment:
         deployment.run(agents[no], f"ar_live{no}", created_ns=at_ns, **running)
     for purpose, requests in (("head", 41), ("detail", 30), ("in_flight", 4), ("agents", 1)):
         for _ in range(requests):
-            deployment.exporter.spent("ws1", purpose)
+            workspace = deployment.exporter.workspaces()["ws1"]
+            workspace.spend(Purpose(purpose), deployment.clock.monotonic_s())
     return deployment
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from exporter.simulator.conduit import SimulatedConduit
+from exporter.simulator.conduit import SimResponse
 from exporter.simulator.data import Scenario, SimAgent, SimWorkspace
-from exporter.simulator.messages import SimResponse
 from exporter.simulator.runs import SECOND_NS, SimRun
 from tests.fakes import START_NS, FakeClock
+from tests.simulation.conduit import ScriptedConduit
 
 WS1, WS2 = "j57harbor", "j57alpine"
 AG1, AG2, AG3 = "ag77one", "ag77two", "ag77three"
@@ -41,7 +41,7 @@ def sim_run(run_id: str = "ar77a", **over: Any) -> SimRun:
     return run._replace(**over)
 
 
-def small_conduit(clock: FakeClock, *runs: SimRun, **over: Any) -> SimulatedConduit:
+def small_conduit(clock: FakeClock, *runs: SimRun, **over: Any) -> ScriptedConduit:
     """Two agents in the first workspace, one in the second; all runs placed by hand."""
     scenario = Scenario(
         workspaces=[SimWorkspace(WS1, "Harbor Hotels"), SimWorkspace(WS2, "Alpine Lodges")],
@@ -52,13 +52,13 @@ def small_conduit(clock: FakeClock, *runs: SimRun, **over: Any) -> SimulatedCond
         ],
         tokens={BOTH: (WS1, WS2), ONE: (WS1,)},
     )
-    conduit = SimulatedConduit(now_ns=clock.now_ns, scenario=scenario, **over)
+    conduit = ScriptedConduit(now_ns=clock.now_ns, scenario=scenario, **over)
     for run in runs:
         conduit.data.add_run(run)
     return conduit
 
 
-def ask(conduit: SimulatedConduit, path: str, query: str = "", *, token: str = BOTH) -> SimResponse:
+def ask(conduit: ScriptedConduit, path: str, query: str = "", *, token: str = BOTH) -> SimResponse:
     """GET a path below /v1."""
     return conduit.handle("GET", f"/v1{path}", query, {"authorization": f"Bearer {token}"})
 
@@ -78,7 +78,7 @@ def ids_of(response: SimResponse) -> list[str]:
 
 
 def walk(
-    conduit: SimulatedConduit, path: str, *, limit: int = 20, status: str | None = None
+    conduit: ScriptedConduit, path: str, *, limit: int = 20, status: str | None = None
 ) -> Iterator[list[str]]:
     """The ids of all pages of a list; the data may change between two pages."""
     fixed = f"limit={limit}" + (f"&status={status}" if status else "")

@@ -14,11 +14,11 @@ from click.testing import Result
 
 from exporter.clock import SystemClock
 from exporter.ledger.file import LedgerFile
-from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.runs import SECOND_NS
 from exporter.simulator.server import listening_socket, serve
 from tests.cli_support import invoke as call
 from tests.fakes import FakeClock
+from tests.simulation.conduit import ScriptedConduit
 from tests.simulator_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
 
 DEADLINE_S = 30.0
@@ -26,7 +26,7 @@ PADDED = "00000000000000000f9c2b1d8a7e4f36"
 
 
 @contextlib.contextmanager
-def serving(conduit: SimulatedConduit) -> Iterator[str]:
+def serving(conduit: ScriptedConduit) -> Iterator[str]:
     """Serve from a thread with a loop of its own: the commands bring theirs."""
     started: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
 
@@ -47,7 +47,7 @@ def serving(conduit: SimulatedConduit) -> Iterator[str]:
 
 
 @pytest.fixture
-def conduit() -> SimulatedConduit:
+def conduit() -> ScriptedConduit:
     """Three runs of one agent that have just ended, the last one failed, and one in flight."""
     now_ns = SystemClock().now_ns()
     runs = [
@@ -65,7 +65,7 @@ def conduit() -> SimulatedConduit:
 
 
 @pytest.fixture
-def environ(conduit: SimulatedConduit, tmp_path: Path) -> Iterator[dict[str, str]]:
+def environ(conduit: ScriptedConduit, tmp_path: Path) -> Iterator[dict[str, str]]:
     """The settings of an exporter of this Conduit, whose budget does not slow a test down."""
     with serving(conduit) as url:
         yield {
@@ -165,7 +165,7 @@ def test_check_looks_at_a_ledger_that_is_there(environ: dict[str, str], tmp_path
 
 
 def test_once_reads_and_delivers_all_that_is_visible(
-    environ: dict[str, str], conduit: SimulatedConduit
+    environ: dict[str, str], conduit: ScriptedConduit
 ) -> None:
     """Each run is a trace on standard output; a second pass finds nothing to do."""
     result = invoke(environ, "once")
@@ -214,7 +214,7 @@ def test_trace_id_is_found_in_the_ledger(environ: dict[str, str]) -> None:
 
 
 def test_trace_id_is_asked_of_conduit_where_the_ledger_has_none(
-    environ: dict[str, str], conduit: SimulatedConduit, tmp_path: Path
+    environ: dict[str, str], conduit: ScriptedConduit, tmp_path: Path
 ) -> None:
     """There is no ledger yet, and none is created."""
     conduit.data.add_run(sim_run("ar77x"))

@@ -67,25 +67,6 @@ def test_the_documented_run_is_shown_as_a_tree() -> None:
     assert "res_123" not in result.stdout
 
 
-def test_the_documented_run_is_an_export_request() -> None:
-    """The same as OTLP's JSON: a root and one child, in nanoseconds."""
-    result = convert("--format", "otlp-json", str(EXAMPLE))
-    assert result.exit_code == 0
-    ((root, tool),) = spans_of(result)
-    assert (root["traceId"], tool["traceId"]) == (TRACE_ID, TRACE_ID)
-    assert (root["name"], tool["name"]) == ("invoke_agent", "execute_tool get_reservation")
-    assert (root["startTimeUnixNano"], root["endTimeUnixNano"]) == (START_NS, END_NS)
-    assert "parentSpanId" not in root
-    assert tool["parentSpanId"] == root["spanId"]
-    said = attributes_of(root)
-    assert (said["gen_ai.usage.input_tokens"], said["gen_ai.usage.output_tokens"]) == (
-        "1820",
-        "342",
-    )
-    assert said["conduit.run.cost_usd"] == 0.0121
-    assert attributes_of(tool)["conduit.tool.timing"] == "synthetic"
-
-
 def test_every_run_of_a_page_is_a_trace() -> None:
     """Rows of a list have no detail: a root each, marked as a summary."""
     page = {"data": [row("ar1"), row("ar2")], "next_cursor": None, "has_more": False}

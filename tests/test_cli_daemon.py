@@ -15,7 +15,7 @@ from threading import Thread, Timer
 import httpx
 import pytest
 
-from exporter.simulator.scenario import DEMO_TOKEN
+from exporter.simulator.hotel import DEMO_TOKEN
 
 ROOT = Path(__file__).parent.parent
 DEADLINE_S = 60.0
@@ -106,10 +106,20 @@ def test_the_demo_shows_all_of_it(tmp_path: Path) -> None:
     assert page.headers["content-type"].startswith("text/html")
     said = "\n".join(demo.lines)
     assert "A hotel group at work: 2 workspaces, 5 agents, a simulated Conduit at" in said
+    assert "WARN" not in said
     assert "Traceback" not in said
     assert DEMO_TOKEN not in said
     assert list(scratch.iterdir()) == []
     assert list(tmp_path.iterdir()) == [scratch]
+
+
+def test_the_demo_links_to_a_jaeger_on_this_machine(tmp_path: Path) -> None:
+    """A backend at a loopback address is taken for a Jaeger with its usual ports."""
+    command = ("-m", "exporter", "demo", "--listen", "127.0.0.1:0")
+    with started(*command, "--otlp-endpoint", "http://127.0.0.1:9", cwd=tmp_path) as demo:
+        link = demo.wait_for(r"Traces +http://127\.0\.0\.1:9/v1/traces, .* to (\S+)")[1]
+        assert demo.end(signal.SIGINT) == 0
+    assert link == "http://localhost:16686"
 
 
 def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:

@@ -12,13 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.conduit.client import Endpoint
-from exporter.conduit.models import (
-    Agent,
-    Page,
-    RunDetail,
-    Workspace,
-    parse_id,
-)
+from exporter.conduit.models import Agent, Page, RunDetail, Workspace, parse_id
 from exporter.conduit.token import TokenSource
 from exporter.errors import (
     SourceError,
@@ -32,6 +26,7 @@ from exporter.errors import (
     SourceUnreachable,
 )
 from tests.conduit_support import (
+    ANY_JSON,
     CALLS,
     RUN,
     TOKEN,
@@ -55,9 +50,6 @@ def _fail(*answers: httpx.Response | Exception, **over: Any) -> SourceError:
     with pytest.raises(SourceError) as caught:
         asyncio.run(talk.client.workspaces_page())
     return caught.value
-
-
-# --- requests --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -131,9 +123,6 @@ def test_no_id_alters_the_path(workspace_id: str, agent_id: str, run_id: str) ->
     assert httpx.QueryParams(query).multi_items() == [("workspace_id", workspace_id)]
 
 
-# --- answers ---------------------------------------------------------------------------------
-
-
 def test_workspaces_agents_and_runs_are_read_with_the_answers_date() -> None:
     """The rows, the way on, and what Conduit's clock says; an answer without a Date leaves it."""
     talk = converse(
@@ -188,9 +177,6 @@ def test_a_page_for_people_or_an_endless_one_is_never_an_empty_list(
     assert kind in str(caught.value)
     assert "CONDUIT_BASE_URL" in str(caught.value)
     assert "Sign in" not in str(caught.value)
-
-
-# --- refusals --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -282,9 +268,6 @@ def test_a_retry_date_counts_from_the_answers_own_clock() -> None:
     assert error.retry_after_s == 30.0
 
 
-# --- no answer -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("foreign", "kind", "said"),
     [
@@ -310,9 +293,6 @@ def test_no_answer_is_no_connection_or_no_answer(
     error = _fail(foreign)
     assert type(error) is kind
     assert said in str(error)
-
-
-# --- the token -------------------------------------------------------------------------------
 
 
 def test_a_401_reads_the_token_file_again(tmp_path: Path) -> None:
@@ -362,9 +342,6 @@ def test_the_token_appears_nowhere(
     assert TOKEN not in "".join(shown)
 
 
-# --- observations ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("endpoint", Endpoint)
 @pytest.mark.parametrize(
     ("answer", "code"),
@@ -390,22 +367,8 @@ def test_a_failed_call_is_one_request_and_one_observation(
     assert [(what, status) for what, status, _ in talk.observed] == [(endpoint, code)]
 
 
-any_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["data", "id", "next_cursor", "has_more", "status", "created_at"]),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
-
-
 @given(
-    any_json.map(as_json) | st.binary(max_size=60),
+    ANY_JSON.map(as_json) | st.binary(max_size=60),
     st.sampled_from(list(Endpoint)),
     st.sampled_from([200, 200, 302, 400, 404, 429, 500]),
     st.dictionaries(

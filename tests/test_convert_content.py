@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.convert.content import content_json, content_text, output_messages
-from exporter.convert.text import CUT_MARK, MAX_BYTES, cut, one_line, storable
+from exporter.convert.redaction import CUT_MARK, MAX_BYTES, cut, one_line, storable
 from tests.convert_support import ANY_JSON
 
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 
 from exporter.convert.content import content_json, content_text
-from exporter.convert.redaction import MAX_TEXT, mask, mask_id, mask_number
-from exporter.convert.text import CUT_MARK
+from exporter.convert.redaction import CUT_MARK, MAX_TEXT, mask, mask_id, mask_number
 from exporter.settings.values import parse_patterns
 from tests.convert_support import ANY_TEXT
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -53,3 +54,18 @@ def test_a_stream_that_fails_is_an_outage(fault: Exception) -> None:
     assert outcome.reason.startswith("nothing can be written: ")
     assert asyncio.run(sender.send(payload)) == Accepted()
     assert lines == [lines[0], lines[0], lines[2]]
+
+
+def test_a_stream_that_takes_no_more_holds_up_nothing_else() -> None:
+    """Whoever writes to a full pipe waits in a thread of its own."""
+    read_on = threading.Event()
+
+    def write(_: str) -> None:
+        if not read_on.wait(10):
+            raise TimeoutError("the event loop stood still")
+
+    async def scenario() -> Outcome:
+        asyncio.get_running_loop().call_soon(read_on.set)
+        return await ConsoleSender(write).send(encode_trace(1))
+
+    assert asyncio.run(scenario()) == Accepted()

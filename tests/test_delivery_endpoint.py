@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.app.backend import endpoint_of
+from exporter.app.adapters import endpoint_of
 from exporter.delivery.endpoint import OtlpEndpoint
 from exporter.errors import ConfigError
+from exporter.http_client import TlsFiles
 from exporter.settings.loading import load
 from exporter.settings.model import Settings
 
@@ -35,7 +36,7 @@ def test_nothing_set_is_the_default_of_the_specification() -> None:
     endpoint = resolve()
     assert endpoint == OtlpEndpoint()
     assert endpoint.target == "http://localhost:4318/v1/traces"
-    assert (endpoint.timeout_s, endpoint.gzip, endpoint.secure) == (10.0, False, False)
+    assert (endpoint.timeout_s, endpoint.gzip, endpoint.tls) == (10.0, False, None)
     assert resolve(PROTOCOL="grpc").target == "localhost:4317"
 
 
@@ -96,13 +97,12 @@ def test_every_form_for_traces_wins_over_the_general_one(tmp_path: Path) -> None
         protocol="http/protobuf",
         target="https://b:2/x",
         destination="https://b:2/x",
-        secure=True,
+        tls=TlsFiles(
+            ca=tmp_path / "b", client_certificate=tmp_path / "d", client_key=tmp_path / "f"
+        ),
         headers=(("b", "2"),),
         timeout_s=2.0,
         gzip=True,
-        ca_file=tmp_path / "b",
-        client_certificate_file=tmp_path / "d",
-        client_key_file=tmp_path / "f",
     )
 
 
@@ -217,7 +217,7 @@ def test_the_scheme_decides_and_insecure_only_where_there_is_none(
     """The specification's rule for gRPC; without either the connection is encrypted."""
     endpoint = resolve(PROTOCOL="grpc", ENDPOINT=text, INSECURE=insecure)
     assert endpoint.target == target
-    assert (endpoint.secure, endpoint.destination) == (secure, destination)
+    assert (endpoint.tls is not None, endpoint.destination) == (secure, destination)
 
 
 @pytest.mark.parametrize(

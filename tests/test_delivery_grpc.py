@@ -46,7 +46,11 @@ class Service:
 
 @asynccontextmanager
 async def trace_service(
-    handle: Handler, *, credentials: grpc.ServerCredentials | None = None
+    handle: Handler,
+    *,
+    target: str = "127.0.0.1:0",
+    method: str = "Export",
+    credentials: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[Service]:
     """Answer every call of Export with `handle`; the bytes of both sides are as on the wire."""
     service = Service()
@@ -58,14 +62,12 @@ async def trace_service(
         return await handle(request, context)
 
     server = grpc.aio.server()
-    method = grpc.unary_unary_rpc_method_handler(export)
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(SERVICE, {"Export": method}),)
-    )
+    handlers = {method: grpc.unary_unary_rpc_method_handler(export)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     if credentials is None:
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(target)
     else:
-        port = server.add_secure_port("127.0.0.1:0", credentials)
+        port = server.add_secure_port(target, credentials)
     await server.start()
     service.target = f"127.0.0.1:{port}"
     try:
@@ -87,11 +89,13 @@ async def send_to(target: str, *payloads: bytes, **over: Any) -> list[Outcome]:
         await sender.aclose()
 
 
-def send(handle: Handler, *payloads: bytes, **over: Any) -> tuple[Sequence[Outcome], Service]:
+def send(
+    handle: Handler, *payloads: bytes, method: str = "Export", **over: Any
+) -> tuple[Sequence[Outcome], Service]:
     """Send to a service that answers so."""
 
     async def scenario() -> tuple[Sequence[Outcome], Service]:
-        async with asyncio.timeout(LIMIT_S), trace_service(handle) as service:
+        async with asyncio.timeout(LIMIT_S), trace_service(handle, method=method) as service:
             return await send_to(service.target, *payloads, **over), service
 
     return asyncio.run(scenario())
@@ -158,17 +162,7 @@ def test_retry_info_comes_through() -> None:
 
 def test_a_service_that_is_not_there_is_named() -> None:
     """Another gRPC server at this address."""
-
-    async def scenario() -> Outcome:
-        server = grpc.aio.server()
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            return (await send_to(f"127.0.0.1:{port}"))[0]
-        finally:
-            await server.stop(None)
-
-    outcome = asyncio.run(scenario())
+    (outcome,), _ = send(accept, method="Import")
     assert isinstance(outcome, Refused)
     assert "no OTLP trace service is there" in outcome.reason
 
@@ -217,18 +211,9 @@ def test_a_service_that_comes_back_is_reached_again() -> None:
                 await service.asked.wait()
             try:
                 gone = await sending
-                server = grpc.aio.server()
-                method = grpc.unary_unary_rpc_method_handler(accept)
-                server.add_generic_rpc_handlers(
-                    (grpc.method_handlers_generic_handler(SERVICE, {"Export": method}),)
-                )
-                server.add_insecure_port(service.target)
-                await server.start()
-                try:
+                async with trace_service(accept, target=service.target):
                     while isinstance(again := await sender.send(PAYLOAD), Unavailable):
                         assert not again.answered
-                finally:
-                    await server.stop(None)
                 return gone, again
             finally:
                 await sender.aclose()

@@ -36,7 +36,7 @@ def http(
     fields = httpx.Headers({name.replace("_", "-"): value for name, value in headers.items()})
     if kind:
         fields["content-type"] = kind
-    answer = HttpAnswer(status, fields, body, truncated)
+    answer = HttpAnswer(status, fields, body, "too large" if truncated else None)
     return outcome_of_http(answer, now_ns=START_NS, secrets=(SECRET,))
 
 

@@ -256,25 +256,6 @@ def test_a_drain_tries_a_failing_destination_once_more() -> None:
     assert len(stage.outbox.waiting) == 1
 
 
-def test_a_process_that_dies_between_answer_and_record_sends_the_same_bytes_again() -> None:
-    """At least once on the wire, and byte for byte, so that it is once in the backend."""
-    outbox = MemoryOutbox(3)
-    outbox.failures = 1
-    bodies: list[bytes] = []
-    for _ in ("dies", "lives"):
-        stage = Stage(outbox)
-
-        async def script(stage: Stage) -> None:
-            await stage.clock.sleep(1)
-
-        stage.run(script)
-        bodies += stage.sender.bodies
-    assert len(bodies) == 2
-    assert bodies[0] == bodies[1]
-    assert stage.acknowledged == [1, 2, 3]
-    assert not outbox.waiting
-
-
 def test_an_answer_is_recorded_once_the_disk_takes_it() -> None:
     """Nothing is sent in between, and the spans are counted once."""
     stage = Stage(MemoryOutbox(3))

@@ -13,7 +13,8 @@ from exporter.clock import SystemClock
 from exporter.delivery.endpoint import OtlpEndpoint, Protocol
 from exporter.delivery.outcome import Accepted, Outcome, Refused, Unavailable
 from exporter.delivery.senders import open_sender
-from exporter.errors import DeliveryError
+from exporter.errors import ConfigError
+from exporter.http_client import TlsFiles
 from tests.delivery_support import LIMIT_S, Certificates, backend
 from tests.test_delivery_grpc import accept, trace_service
 
@@ -39,11 +40,15 @@ async def listening(
 
 
 def endpoint_at(
-    protocol: Protocol, port: int, *, host: str = "127.0.0.1", **over: Any
+    protocol: Protocol, port: int, *, host: str = "127.0.0.1", **files: Path | None
 ) -> OtlpEndpoint:
     target = f"https://{host}:{port}/v1/traces" if protocol != "grpc" else f"{host}:{port}"
     return OtlpEndpoint(
-        protocol=protocol, target=target, destination=target, secure=True, timeout_s=20.0, **over
+        protocol=protocol,
+        target=target,
+        destination=target,
+        tls=TlsFiles(**files),
+        timeout_s=20.0,
     )
 
 
@@ -54,7 +59,7 @@ def outcome_of(
     server: str = "server",
     mutual: bool = False,
     host: str = "127.0.0.1",
-    **over: Any,
+    **files: Path | None,
 ) -> Outcome:
     """Send one request over TLS."""
 
@@ -64,7 +69,7 @@ def outcome_of(
             listening(protocol, certificates, server=server, mutual=mutual) as port,
         ):
             sender = open_sender(
-                endpoint_at(protocol, port, host=host, **over), clock=SystemClock()
+                endpoint_at(protocol, port, host=host, **files), clock=SystemClock()
             )
             try:
                 return await sender.send(b"")
@@ -80,7 +85,7 @@ def test_an_authority_of_our_own_is_trusted(
     protocol: Protocol, certificates: Certificates, host: str
 ) -> None:
     """OTEL_EXPORTER_OTLP_CERTIFICATE, by address and by name."""
-    assert outcome_of(protocol, certificates, host=host, ca_file=certificates.ca) == Accepted()
+    assert outcome_of(protocol, certificates, host=host, ca=certificates.ca) == Accepted()
 
 
 @both
@@ -94,7 +99,7 @@ def test_a_certificate_that_does_not_fit_is_refused(
 ) -> None:
     """It passes not by itself; the message says what to check."""
     ca_file = certificates.certificate(trusted) if trusted is not None else None
-    outcome = outcome_of(protocol, certificates, server=server, ca_file=ca_file)
+    outcome = outcome_of(protocol, certificates, server=server, ca=ca_file)
     assert isinstance(outcome, Refused)
     assert "check OTEL_EXPORTER_OTLP_CERTIFICATE" in outcome.reason
 
@@ -103,11 +108,11 @@ def test_a_certificate_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     ("over", "said"),
     [
-        ({"ca_file": "absent"}, "absent cannot be used: No such file"),
-        ({"ca_file": "ca.key"}, "ca.key cannot be used: "),
-        ({"client_certificate_file": "client.crt", "client_key_file": "absent"}, "No such file"),
-        ({"client_certificate_file": "client.crt", "client_key_file": "server.key"}, "mismatch"),
-        ({"client_certificate_file": "client.crt", "client_key_file": "locked.key"}, "be used: "),
+        ({"ca": "absent"}, "absent cannot be used: No such file"),
+        ({"ca": "ca.key"}, "ca.key cannot be used: "),
+        ({"client_certificate": "client.crt", "client_key": "absent"}, "No such file"),
+        ({"client_certificate": "client.crt", "client_key": "server.key"}, "mismatch"),
+        ({"client_certificate": "client.crt", "client_key": "locked.key"}, "be used: "),
     ],
     ids=["no authority", "not one in it", "no key", "another's key", "an encrypted key"],
 )
@@ -120,7 +125,7 @@ def test_an_unusable_file_is_told_at_the_start(
     async def scenario() -> None:
         open_sender(endpoint_at(protocol, 1, **files), clock=SystemClock())
 
-    with pytest.raises(DeliveryError, match=said) as caught:
+    with pytest.raises(ConfigError, match=said) as caught:
         asyncio.run(scenario())
     assert "OTEL_EXPORTER_OTLP_CERTIFICATE" in str(caught.value)
 
@@ -135,7 +140,7 @@ def test_a_replaced_authority_is_trusted_by_the_next_connection(
     async def scenario() -> list[Outcome]:
         replace(ca_file, certificates.stranger.read_bytes())
         async with asyncio.timeout(LIMIT_S), listening(protocol, certificates) as port:
-            sender = open_sender(endpoint_at(protocol, port, ca_file=ca_file), clock=SystemClock())
+            sender = open_sender(endpoint_at(protocol, port, ca=ca_file), clock=SystemClock())
             try:
                 outcomes = [await sender.send(b"")]
                 replace(ca_file, b"-----BEGIN CERTI")
@@ -169,9 +174,9 @@ def test_a_replaced_client_certificate_is_shown_by_the_next_connection(
             endpoint = endpoint_at(
                 protocol,
                 port,
-                ca_file=certificates.ca,
-                client_certificate_file=certificate_file,
-                client_key_file=key_file,
+                ca=certificates.ca,
+                client_certificate=certificate_file,
+                client_key=key_file,
             )
             sender = open_sender(endpoint, clock=SystemClock())
             try:

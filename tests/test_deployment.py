@@ -12,7 +12,7 @@ import yaml
 import exporter
 from exporter.settings.loading import load
 from exporter.simulator.__main__ import main as simulated_conduit
-from exporter.simulator.scenario import DEMO_TOKEN
+from exporter.simulator.hotel import DEMO_TOKEN
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"

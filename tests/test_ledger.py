@@ -195,7 +195,7 @@ def test_a_detail_that_failed_waits_apart_and_is_remembered(tmp_path: Path) -> N
     do(first, lambda one: one.runs.detail_failed(1, "ar1", attempts=3, retry_ns=77))
     first.close()
     second = open_ledger(tmp_path / "ledger.db")
-    progress = do(second, lambda one: one.runs.progress(1))
+    progress = do(second, lambda one: one.agents.progress(1))
     second.close()
     assert [run.id for run in progress.awaiting] == ["ar2"]
     assert [(run.id, run.attempts, run.retry_ns) for run in progress.retrying] == [("ar1", 3, 77)]

@@ -10,50 +10,35 @@ from exporter.metrics.catalogue import (
     OUTCOMES,
     PURPOSES,
 )
-from exporter.metrics.collector import new_registry, render
+from exporter.metrics.collector import Metrics
 from exporter.metrics.instruments import Instruments
-from tests.metrics_support import parse_text
+from tests.metrics_support import parse_text, scrape
 
 
-def started() -> tuple[Instruments, "Shown"]:
-    registry, _ = new_registry()
-    return Instruments(registry=registry), Shown(registry)
-
-
-class Shown:
-    """The lines of a scrape, asked for anew each time."""
-
-    def __init__(self, registry: object) -> None:
-        self.registry = registry
-
-    def lines(self) -> set[str]:
-        return set(self.text().splitlines())
-
-    def values(self, name: str) -> list[float]:
-        families = parse_text(self.text())
-        return [one.value for each in families for one in each.samples if one.name == name]
-
-    def text(self) -> str:
-        return render(self.registry, "")[0].decode()  # type: ignore[arg-type]  # what new_registry made
+def started() -> tuple[Instruments, Metrics]:
+    metrics = Metrics()
+    return Instruments(registry=metrics.registry), metrics
 
 
 def test_known_label_values_start_at_zero() -> None:
     """A first failed request, 429 or refusal is an increase from zero that a rule can see."""
-    instruments, shown = started()
+    instruments, metrics = started()
     instruments.expect_workspace("ws_1")
+    text = scrape(metrics)
+    shown = [sample for family in parse_text(text) for sample in family.samples]
     for metric, series in (
         (API_REQUESTS, len(ENDPOINTS) * len(CODES)),
         (BUDGET_REQUESTS, len(PURPOSES)),
         (DELIVERY_ATTEMPTS, len(OUTCOMES)),
         (LABEL_OVERFLOW, 2),
     ):
-        assert shown.values(metric.name) == [0.0] * series
-    assert 'conduit_exporter_api_rate_limited_total{workspace_id="ws_1"} 0.0' in shown.lines()
+        assert [one.value for one in shown if one.name == metric.name] == [0.0] * series
+    assert 'conduit_exporter_api_rate_limited_total{workspace_id="ws_1"} 0.0' in text
 
 
 def test_what_is_reported_is_shown() -> None:
     """Each report moves its own series."""
-    instruments, shown = started()
+    instruments, metrics = started()
     instruments.api_request("runs", "200", 0.2)
     instruments.api_request("runs", "error", 31.0)
     instruments.budget_request("ws_1", "head")
@@ -75,4 +60,4 @@ def test_what_is_reported_is_shown() -> None:
         'conduit_exporter_delivery_attempts_total{outcome="retry"} 1.0',
         "conduit_exporter_trace_delay_seconds_sum 4.0",
         'conduit_exporter_label_overflow_total{label="tool"} 1.0',
-    } <= shown.lines()
+    } <= set(scrape(metrics).splitlines())

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from exporter.errors import ConfigError
-from exporter.settings.addresses import ListenAddress
 from exporter.settings.loading import load
+from exporter.settings.values import ListenAddress
 
 TOKEN = "cdt_live_0123456789"
 DAY_S = 86_400.0
@@ -242,29 +242,14 @@ def test_bad_values_are_refused_with_what_is_allowed(name: str, text: str, messa
     assert caught.value.problems == [f"{name}: {message}"]
 
 
-def test_the_defaults_are_the_documented_ones() -> None:
-    """With a token and nothing else, all is set."""
+def test_a_token_is_enough() -> None:
+    """Everything else has a default that can be used as it stands, without a warning."""
     settings = load(given("CONDUIT_API_TOKEN", TOKEN))
-    assert settings.base_url == "https://api.conduit.ai"
+    assert settings.warnings == ()
     assert (settings.workspaces, settings.agents, settings.runs) == ((), None, ())
-    assert (settings.proxy, settings.ca_file, settings.requests_per_minute) == (None, None, 90)
-    assert (settings.poll_interval_s, settings.lookback_s) == (15.0, DAY_S)
-    assert (settings.shard, settings.total_shards) == (0, 1)
-    assert settings.ledger_path == Path("conduit-exporter.db")
-    assert (settings.retention_s, settings.outbox_limit_bytes) == (7 * DAY_S, 1 << 30)
-    assert (settings.traces_exporter, settings.service_name) == ("otlp", "conduit")
-    assert (settings.trace_detail, settings.trace_sample_ratio) == ("full", 1.0)
-    assert settings.trace_always == {"failed", "escalated", "escalation_and_answer"}
-    assert (settings.tool_timing, settings.capture_content) == ("instants", False)
-    assert (settings.redact_patterns, settings.resource_attributes) == ((), ())
-    assert (settings.listen, settings.max_label_values) == (ListenAddress("0.0.0.0", 10464), 100)
-    assert (settings.web_config_file, settings.trace_link) == (None, None)
-    assert settings.monthly_budget_usd == {}
+    assert (settings.service_name, settings.conduit_server) == ("conduit", ("api.conduit.ai", None))
     # Not ZoneInfo("UTC"): a machine without a time zone database has none.
     assert settings.timezone is UTC
-    assert (settings.log_level, settings.log_format) == ("info", "text")
-    assert settings.conduit_server == ("api.conduit.ai", None)
-    assert settings.warnings == ()
 
 
 def test_named_runs_alone_mean_no_agents() -> None:

@@ -7,9 +7,7 @@ from itertools import pairwise
 import pytest
 
 from exporter.delivery.outcome import Unavailable
-from exporter.simulator import faults
-from exporter.simulator.faults import Truthful
-from exporter.simulator.messages import (
+from exporter.simulator.conduit import (
     Endpoint,
     SimRequest,
     SimResponse,
@@ -17,7 +15,9 @@ from exporter.simulator.messages import (
     page_response,
 )
 from exporter.simulator.runs import json_time
-from exporter.sync.plan import ReadHead
+from exporter.sync.requests import Purpose, Reading, ReadPage
+from tests.simulation import faults
+from tests.simulation.faults import Truthful
 from tests.simulation.promises import (
     assert_asked_seldom,
     assert_exact,
@@ -169,7 +169,10 @@ def test_an_agent_that_moves_away_as_a_request_begins_ends_nothing() -> None:
         await world.sleep(MINUTE_S)
         assert world.exporter is not None
         (sync,) = world.exporter.sync._syncs.values()
-        sync._start(ReadHead(agent_id(), 20, "it is due"))
+        head = ReadPage(
+            agent=agent_id(), target=Reading.HEAD, purpose=Purpose.HEAD, reason="it is due"
+        )
+        sync._start(head, world.clock.monotonic_s())
         del sync.state.agents[agent_id()]
         await world.sleep(MINUTE_S)
 

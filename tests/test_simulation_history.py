@@ -3,7 +3,7 @@
 import pytest
 
 from exporter.delivery.outcome import Outcome, Unavailable
-from exporter.simulator.messages import Endpoint
+from exporter.simulator.conduit import Endpoint
 from tests.simulation.promises import (
     assert_exact,
     assert_no_detail_twice,

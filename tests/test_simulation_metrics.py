@@ -4,8 +4,8 @@ import math
 from decimal import Decimal
 
 from exporter.metrics.catalogue import CATALOGUE
-from exporter.simulator import faults
-from exporter.simulator.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator.hotel import DEMO_TOKEN, hospitality
+from tests.simulation import faults
 from tests.simulation.promises import counted, settle, total
 from tests.simulation.scenarios import HOUR_S, MINUTE_S, agents, workspace_id
 from tests.simulation.world import World

@@ -13,10 +13,11 @@ from exporter.ledger.records import (
     InFlightRun,
     Priority,
 )
-from exporter.sync.budget import Purpose, RequestBudget
+from exporter.sync.budget import RequestBudget
 from exporter.sync.coverage import cover_head
 from exporter.sync.health import Retry
-from exporter.sync.plan import Present, Request, Wait, note_spent, plan
+from exporter.sync.plan import Present, plan
+from exporter.sync.requests import Purpose, Request, Wait
 from exporter.sync.state import AgentState, WorkspaceState
 from tests.factories import make_run
 from tests.fakes import START_NS
@@ -59,7 +60,8 @@ def asked(state: WorkspaceState, count: int) -> list[Request]:
     for _ in range(count):
         decision = plan(state, NOW)
         assert not isinstance(decision, Wait)
-        note_spent(state, decision, NOW.s)
+        held = state.begin(decision, NOW.s)
+        state.end(decision, held)
         requests.append(decision)
     return requests
 
@@ -91,14 +93,14 @@ def test_a_fresh_detail_that_failed_once_does_not_wait_for_the_whole_look_back()
     backlog = tuple(AwaitedRun(f"old{number}", Priority.BACKLOG, 1) for number in range(32))
     failed = AwaitedRun("failed", Priority.FRESH, 5, attempts=1)
     one = agent(1, awaiting=backlog, retrying=(failed,))
-    one.run_retries["failed"] = Retry(1, NOW.s)
+    one.retries["failed"] = Retry(1, NOW.s)
     other = agent(2, awaiting=(AwaitedRun("new", Priority.FRESH, 9),))
     state = workspace(one, other)
     runs = []
     for _ in range(3):
         (request,) = asked(state, 1)
-        runs.append(getattr(request, "run_id", ""))
-        state.agents[getattr(request, "agent", "")].fetching.add(runs[-1])
+        runs.append(getattr(request, "target", ""))
+        state.agents[getattr(request, "agent", "")].under_way.add(runs[-1])
     assert runs == ["new", "failed", "old0"]
 
 

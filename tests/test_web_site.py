@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from exporter.metrics.catalogue import TRACES_PENDING
-from exporter.metrics.sample import Sample
-from tests.metrics_support import parse_openmetrics
-from tests.web_support import Client, Served, make_registry, serving
+from exporter.metrics.collector import Sample
+from tests.metrics_support import make_metrics, parse_openmetrics
+from tests.web_support import LIMIT_S, Client, Served, serving
 
 PATHS = ("/", "/metrics", "/-/healthy", "/-/ready", "/style.css")
 
@@ -164,7 +164,7 @@ def test_a_crowd_of_scrapers_is_not_a_crowd_of_renderings() -> None:
         scrapes += 1
         yield Sample(TRACES_PENDING, (), scrapes)
 
-    with serving(registry=make_registry(source)) as served, ExitStack() as stack:
+    with serving(metrics=make_metrics(source)) as served, ExitStack() as stack:
         clients = [stack.enter_context(Client(served)) for _ in range(50)]
         # The loop does not run until all of them have asked.
         asked = threading.Event()
@@ -177,6 +177,21 @@ def test_a_crowd_of_scrapers_is_not_a_crowd_of_renderings() -> None:
         assert scrapes < 10
         before = scrapes
         assert f"conduit_exporter_traces_pending {before + 1}.0" in served.ask("/metrics").text
+
+
+def test_health_is_answered_while_a_scrape_is_being_written() -> None:
+    """With a thousand agents that takes a second, in which nothing else may stand still."""
+    answered = threading.Event()
+
+    def source() -> Iterator[Sample]:
+        answered.wait(LIMIT_S)
+        yield Sample(TRACES_PENDING, (), 7)
+
+    with serving(metrics=make_metrics(source)) as served, Client(served) as scraper:
+        scraper.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert served.ask("/-/healthy").status_code == 200
+        answered.set()
+        assert b"\nconduit_exporter_traces_pending 7.0\n" in scraper.rest()
 
 
 def test_a_scrape_opens_no_file_but_those_of_proc(monkeypatch: pytest.MonkeyPatch) -> None:

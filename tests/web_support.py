@@ -15,19 +15,16 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
-from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from exporter.app.status import status_page
 from exporter.clock import Clock, SystemClock
-from exporter.metrics.collector import new_registry
-from exporter.metrics.sample import Source
 from exporter.web.config import WebConfigFile
 from exporter.web.protocol import WebLimits
 from exporter.web.server import WebServer
 from exporter.web.site import new_site
-from tests.metrics_support import one_sample_each
+from tests.metrics_support import make_metrics, one_sample_each
 from tests.pages_support import empty
 
 LIMIT_S = 30.0
@@ -51,17 +48,14 @@ async def show_nothing(*_: object) -> None:
     """Stands in for the pages of runs."""
 
 
-def make_registry(*sources: Source) -> CollectorRegistry:
-    """A registry of these sources; of one sample of every metric if there is none."""
-    registry, collector = new_registry()
-    for number, source in enumerate(sources or (one_sample_each,)):
-        collector.add_source(f"source{number}", source)
-    return registry
-
-
 def make_site(config_file: WebConfigFile, limits: WebLimits | None, **parts: Any) -> Starlette:
     """The application of the product."""
-    given = {"registry": make_registry(), "not_ready": tuple, "status": show_status, **parts}
+    given = {
+        "metrics": make_metrics(one_sample_each),
+        "not_ready": tuple,
+        "status": show_status,
+        **parts,
+    }
     given = {"runs": show_nothing, "run": show_nothing, **given}
     return new_site(users=lambda: config_file.users, limits=limits, **given)
 

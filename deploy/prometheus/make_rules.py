@@ -1,11 +1,12 @@
 # ruff: noqa: INP001 (a program, no package)
 """Writes the recording rules and the alerts; every threshold stands here once.
 
-    python deploy/prometheus/make_rules.py
+    python -m deploy.prometheus.make_rules
 
-Change a threshold, run it, commit both files. It talks to nothing and keeps no state.
+Change a threshold, run it, commit the files. It talks to nothing and keeps no state.
 """
 
+import argparse
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from typing import Any
 
 import yaml
 
+from exporter.web.pages import RUNBOOKS
+
 FOLDER = Path(__file__).parent
-RUNBOOKS = "https://github.com/conduit-exporter/conduit-exporter/blob/main/docs/RUNBOOKS.md"
 COMPONENT = "conduit-exporter"
 
 # What @NAME@ in an expression or a text stands for; @NAME%@ is it in percent. Counts are bounded
@@ -76,8 +78,8 @@ class Alert:
     keep: str = ""
     topic: str = ""
 
-    def rule(self) -> dict[str, Any]:
-        """The rule as Prometheus reads it."""
+    def rule(self, runbooks: str) -> dict[str, Any]:
+        """The rule as Prometheus reads it, with a link into the page of runbooks."""
         rule: dict[str, Any] = {"alert": self.name, "expr": _filled(self.expr), "for": self.wait}
         if self.keep:
             rule["keep_firing_for"] = self.keep
@@ -87,7 +89,7 @@ class Alert:
         rule["annotations"] = {
             "summary": _filled(self.summary),
             "description": _filled(self.description),
-            "runbook_url": f"{RUNBOOKS}#{self.name.lower()}",
+            "runbook_url": f"{runbooks}#{self.name.lower()}",
             "dashboard_url": _DASHBOARDS[self.dashboard],
         }
         return rule
@@ -301,8 +303,9 @@ EXPORTER = [
         "increase(conduit_exporter_spans_rejected_total[1h]) > 0",
         "The trace backend refused traces of {{ $labels.job }} for good",
         "Within the last hour the backend refused whole traces or single spans: they are lost "
-        "there and not sent again. The log names the trace and the backend's reason; a limit of "
-        "size or age is usual. After mending it, `conduit-exporter replay --since` sends again.",
+        "there and not sent again. The log has the backend's reason, and names each trace that "
+        "was refused whole; a limit of size or age is usual. After mending it, "
+        "`conduit-exporter replay --since` sends again.",
         "exporter",
         keep="1h",
     ),
@@ -668,7 +671,7 @@ DAILY_COST = Alert(
 )
 
 
-def alert_groups() -> list[dict[str, Any]]:
+def alert_groups(runbooks: str) -> list[dict[str, Any]]:
     """The groups of alerts that are shipped switched on."""
     groups = {
         "conduit-exporter-absent": [ABSENT],
@@ -677,7 +680,7 @@ def alert_groups() -> list[dict[str, Any]]:
         "conduit-cost": COST,
     }
     return [
-        {"name": name, "rules": [alert.rule() for alert in alerts]}
+        {"name": name, "rules": [alert.rule(runbooks) for alert in alerts]}
         for name, alerts in groups.items()
     ]
 
@@ -699,13 +702,13 @@ def _yaml(groups: list[dict[str, Any]]) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
-def files() -> dict[str, str]:
+def files(runbooks: str = RUNBOOKS) -> dict[str, str]:
     """The text of each file by its name."""
     head = "# Made by deploy/prometheus/make_rules.py, where the thresholds stand.\n"
-    daily = [{"name": "conduit-daily-cost", "rules": [DAILY_COST.rule()]}]
+    daily = [{"name": "conduit-daily-cost", "rules": [DAILY_COST.rule(runbooks)]}]
     return {
         "conduit-exporter.rules.yaml": head + _yaml(recording_rules()),
-        "conduit-exporter.alerts.yaml": head + _yaml(alert_groups()),
+        "conduit-exporter.alerts.yaml": head + _yaml(alert_groups(runbooks)),
         "conduit-daily-cost.alerts.yaml": head
         + "# Not loaded by prometheus.yml: the limit in it has to become yours.\n"
         + _yaml(daily),
@@ -713,5 +716,9 @@ def files() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for name, text in files().items():
+    parser = argparse.ArgumentParser(description="Write the rules and alerts beside this file.")
+    parser.add_argument(
+        "--runbooks", default=RUNBOOKS, metavar="URL", help="where runbooks are read"
+    )
+    for name, text in files(parser.parse_args().runbooks).items():
         (FOLDER / name).write_text(text, encoding="utf-8")

@@ -5,31 +5,27 @@ assembly runs as a daemon, as one pass, and in a simulation.
 """
 
 import random
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
 
 import httpx
 
+from exporter.app.adapters import convert_options, open_client, open_ledger, scope_of
 from exporter.app.exemplars import ExemplarBook
 from exporter.app.outbox import LedgerOutbox
 from exporter.app.sources import exporter_samples, run_samples
 from exporter.clock import Clock
-from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Run
-from exporter.conduit.token import TokenSource
-from exporter.convert.trace import ConvertOptions
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
-from exporter.ledger.file import LedgerFile
 from exporter.ledger.gate import Executor, LedgerGate
-from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import StoredTrace
 from exporter.ledger.totals import Family
 from exporter.metrics.catalogue import RUN_DURATION, RUN_PRICE
-from exporter.metrics.collector import new_registry
+from exporter.metrics.collector import Metrics
 from exporter.metrics.instruments import Instruments
 from exporter.metrics.labels import LabelLimiter
 from exporter.settings.model import Settings
@@ -70,12 +66,10 @@ class Exporter:
         self.time = ConduitTime(clock)
         self.traces_acknowledged = 0
         self.exemplars = ExemplarBook()
-        # Requests of the last minute: when, and for what.
-        self._spent: defaultdict[str, deque[tuple[float, str]]] = defaultdict(deque)
         self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
-        self.registry, self.collector = new_registry()
-        self.instruments = Instruments(registry=self.registry)
+        self.metrics = Metrics()
+        self.instruments = Instruments(registry=self.metrics.registry)
         self.client = open_client(
             settings, clock=clock, instruments=self.instruments, transport=transport
         )
@@ -93,7 +87,8 @@ class Exporter:
             client=self.client,
             gate=self.gate,
             policy=self._policy(traces=sender is not None),
-            observer=self,
+            instruments=self.instruments,
+            on_traced=self._traced,
             clock=clock,
             time=self.time,
             poll_interval_s=settings.poll_interval_s,
@@ -105,7 +100,7 @@ class Exporter:
                 gate=self.gate,
                 reader=self.reader,
                 discovery=self._discovery,
-                observer=self,
+                instruments=self.instruments,
                 clock=clock,
                 time=self.time,
                 rng=rng,
@@ -127,8 +122,8 @@ class Exporter:
             retention_s=settings.retention_s,
             lookback_s=settings.lookback_s,
         )
-        self.collector.add_source("runs", partial(run_samples, self))
-        self.collector.add_source("exporter", partial(exporter_samples, self))
+        self.metrics.add_source("runs", partial(run_samples, self))
+        self.metrics.add_source("exporter", partial(exporter_samples, self))
 
     def workspaces(self) -> Mapping[str, WorkspaceState]:
         """The live state of every workspace."""
@@ -165,11 +160,6 @@ class Exporter:
         budgets = self.settings.monthly_budget_usd
         return budgets.get(workspace_id, budgets.get(""))
 
-    def spent_last_minute(self, workspace_id: str) -> Counter[str]:
-        """How many requests of a workspace's budget the last minute took, by purpose."""
-        self._forget_spent(workspace_id)
-        return Counter(purpose for _, purpose in self._spent[workspace_id])
-
     async def close(self) -> None:
         """Close connections and the ledger."""
         await self.client.aclose()
@@ -177,33 +167,13 @@ class Exporter:
             await self.delivery.aclose()
         await self.gate.close()
 
-    # --- what the stages tell ------------------------------------------------------------------
-
-    def watching(self, workspace_id: str) -> None:
-        """A workspace is read from now on."""
-        self.instruments.expect_workspace(workspace_id)
-
-    def spent(self, workspace_id: str, purpose: str) -> None:
-        """A request was made."""
-        self.instruments.budget_request(workspace_id, purpose)
-        self._spent[workspace_id].append((self.clock.monotonic_s(), purpose))
-        self._forget_spent(workspace_id)
-
-    def rate_limited(self, workspace_id: str) -> None:
-        """Conduit answered 429."""
-        self.instruments.rate_limited(workspace_id)
-
-    def counted(self, delay_s: float) -> None:
-        """A fresh run was counted."""
-        self.instruments.counted(delay_s)
-
-    def traced(self, agent_no: int, run: Run, trace_id: bytes) -> None:
+    def _traced(self, agent_no: int, run: Run, trace_id: bytes) -> None:
         """The trace of a run was written into the outbox."""
         self.exemplars.traced(agent_no, run, trace_id)
         if self.delivery is not None:
             self.delivery.notify()
 
-    def delivered(self, traces: list[StoredTrace], now_ns: int) -> None:
+    def _delivered(self, traces: list[StoredTrace], now_ns: int) -> None:
         """The trace backend acknowledged traces."""
         self.traces_acknowledged += len(traces)
         for trace in traces:
@@ -212,20 +182,13 @@ class Exporter:
                 self.instruments.delivered((now_ns - trace.ended_ns) / 1e9)
         self.sync.wake()
 
-    def _forget_spent(self, workspace_id: str) -> None:
-        spent, since_s = self._spent[workspace_id], self.clock.monotonic_s() - 60.0
-        while spent and spent[0][0] <= since_s:
-            spent.popleft()
-
-    # --- joining -------------------------------------------------------------------------------
-
     def _delivery(self, sender: Sender, rng: random.Random) -> DeliveryService:
         return DeliveryService(
             outbox=LedgerOutbox(self.gate),
             sender=sender,
             clock=self.clock,
             rng=rng,
-            on_delivered=self.delivered,
+            on_delivered=self._delivered,
             on_attempt=self.instruments.delivery_attempt,
         )
 
@@ -272,56 +235,3 @@ class Exporter:
 
 def _because(trouble: str | None) -> str:
     return "" if trouble is None else f": {trouble}"
-
-
-def open_ledger(settings: Settings, *, now_ns: int, today: Callable[[], date]) -> Ledger:
-    """The ledger of the settings. Raises LedgerError."""
-    file = LedgerFile(settings.ledger_path, base_url=settings.base_url, now_ns=now_ns)
-    return Ledger(file, today=today)
-
-
-def open_client(
-    settings: Settings,
-    *,
-    clock: Clock,
-    instruments: Instruments | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
-) -> ConduitClient:
-    """A client of the Conduit API. Raises ConfigError."""
-    return ConduitClient(
-        base_url=settings.base_url,
-        token=token_source(settings),
-        clock=clock,
-        observe=(lambda _endpoint, _code, _s: None)
-        if instruments is None
-        else instruments.api_request,
-        proxy=None if settings.proxy is None else settings.proxy.get_secret_value(),
-        ca_file=settings.ca_file,
-        transport=transport,
-    )
-
-
-def token_source(settings: Settings) -> TokenSource:
-    """Where the token comes from; raises ConfigError for an unusable one."""
-    if settings.api_token is not None:
-        return TokenSource(text=settings.api_token.get_secret_value())
-    return TokenSource(path=settings.api_token_file)
-
-
-def scope_of(settings: Settings) -> Scope:
-    """What the settings ask to be read."""
-    return Scope(agents=settings.agents, runs=settings.runs, lookback_s=settings.lookback_s)
-
-
-def convert_options(settings: Settings) -> ConvertOptions:
-    """What the settings decide about traces."""
-    host, port = settings.conduit_server
-    return ConvertOptions(
-        service_name=settings.service_name,
-        resource_attributes=settings.resource_attributes,
-        tool_timing=settings.tool_timing,
-        capture_content=settings.capture_content,
-        redact_patterns=settings.redact_patterns,
-        server_address=host,
-        server_port=port,
-    )

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from exporter.app.assembly import open_client
-from exporter.app.backend import open_backend
+from exporter.app.adapters import open_backend, open_client
 from exporter.clock import SystemClock
-from exporter.conduit.client import ConduitClient
-from exporter.conduit.models import Agent, Page, Workspace
 from exporter.conduit.pager import read_pages
 from exporter.delivery.outcome import Accepted
 from exporter.errors import ConfigError, ExporterError, LedgerLocked
@@ -63,15 +60,11 @@ async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:
         yield CheckLine("token", str(exc), ok=False)
         return
     try:
-        listed = [
-            one.id
-            async for page in read_pages(partial(_workspaces_page, client))
-            for one in page.rows
-        ]
+        listed = [one.id async for page in read_pages(client.workspaces_page) for one in page.rows]
         yield CheckLine("token", _accepted(listed), ok=bool(listed))
         wanted = set(settings.agents or ()) | {agent for agent, _ in settings.runs}
         for workspace_id in settings.workspaces or listed:
-            fetch = partial(_agents_page, client, workspace_id)
+            fetch = partial(client.agents_page, workspace_id)
             agents = {one.id async for page in read_pages(fetch) for one in page.rows}
             wanted -= agents
             yield CheckLine(f"workspace {workspace_id}", _listed(len(agents)))
@@ -83,14 +76,6 @@ async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:
         yield CheckLine("Conduit API", str(exc), ok=False)
     finally:
         await client.aclose()
-
-
-async def _workspaces_page(client: ConduitClient, cursor: str | None) -> Page[Workspace]:
-    return await client.workspaces_page(cursor=cursor)
-
-
-async def _agents_page(client: ConduitClient, workspace_id: str, cursor: str | None) -> Page[Agent]:
-    return await client.agents_page(workspace_id, cursor=cursor)
 
 
 def _listed(agents: int) -> str:

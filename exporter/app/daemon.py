@@ -8,12 +8,13 @@ A stage that ends by itself ends the process with a code that is not zero.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final
 
+from exporter.app.adapters import open_backend
 from exporter.app.assembly import Exporter
-from exporter.app.backend import open_backend
 from exporter.app.website import open_website
 from exporter.clock import SystemClock, system_rng
 from exporter.delivery.senders import Sender
@@ -24,8 +25,6 @@ from exporter.sync.discovery import Scope
 from exporter.sync.retention import ROUND_S
 
 logger = logging.getLogger("exporter.app")
-
-R = TypeVar("R")
 
 # Ten seconds is what a container engine leaves between SIGTERM and SIGKILL. The website takes two
 # more to end, and the rest is for the ledger.
@@ -94,7 +93,7 @@ async def opened(
             clock=clock,
             rng=system_rng(),
             sender=sender or open_backend(settings, clock=clock),
-            executor=in_thread(pool),
+            executor=partial(asyncio.get_running_loop().run_in_executor, pool),
             scope=scope,
             once=once,
         )
@@ -102,15 +101,6 @@ async def opened(
             yield exporter
         finally:
             await exporter.close()
-
-
-def in_thread(pool: ThreadPoolExecutor) -> Callable[[Callable[[], R]], Awaitable[R]]:
-    """What runs the ledger's blocking calls: the one thread of a pool."""
-
-    def run(call: Callable[[], R], /) -> Awaitable[R]:
-        return asyncio.get_running_loop().run_in_executor(pool, call)
-
-    return run
 
 
 async def _until_stopped(stages: dict[str, asyncio.Task[None]], stop: asyncio.Event) -> None:

@@ -4,12 +4,14 @@ Nothing of it is left behind: the ledger lies in a folder that goes when the dem
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+from urllib.parse import urlsplit
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -17,11 +19,12 @@ from exporter.app.daemon import serve
 from exporter.clock import SystemClock
 from exporter.convert.otlp import attributes_of, payload_to_spans
 from exporter.delivery.outcome import Accepted, Outcome
-from exporter.settings.addresses import ListenAddress
 from exporter.settings.loading import load
 from exporter.settings.model import Settings
+from exporter.settings.values import ListenAddress
 from exporter.simulator.conduit import SimulatedConduit
-from exporter.simulator.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator.data import SimulatedData
+from exporter.simulator.hotel import DEMO_TOKEN, hospitality
 from exporter.simulator.server import serve as serve_conduit
 
 _POLL_INTERVAL: Final = "5s"
@@ -29,6 +32,8 @@ _POLL_INTERVAL: Final = "5s"
 _REQUESTS_PER_MINUTE: Final = "118"
 _DOCUMENTED_LIMIT: Final = 120
 _SMALLEST_USD: Final = 0.0001
+_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
+_JAEGER: Final = "http://localhost:16686"
 
 Print = Callable[[str], object]
 
@@ -38,12 +43,14 @@ class DemoOptions:
     """A demonstration: the exporter against a simulated Conduit.
 
     `otlp` holds OTEL_EXPORTER_OTLP_ settings by name; where it is empty nobody named a trace
-    backend, and traces are only shown on the exporter's own pages. `rate` 1 is a new run every few
-    seconds, `duration_s` None is until it is told to stop.
+    backend, and traces are printed. `trace_link` is EXPORTER_TRACE_LINK; a backend on this machine
+    is taken for a Jaeger where it is None. `rate` 1 is a new run every few seconds, `duration_s`
+    None is until it is told to stop.
     """
 
     listen: ListenAddress
     otlp: Mapping[str, str] = field(default_factory=dict, repr=False)
+    trace_link: str | None = None
     seed: int = 1
     rate: float = 1.0
     duration_s: float | None = None
@@ -51,10 +58,13 @@ class DemoOptions:
 
 async def run_demo(options: DemoOptions, *, write: Print, stop: asyncio.Event) -> int:
     """Run until `stop`, or for the options' duration; the exit code."""
+    # Of a ledger that goes with the demo there is nothing to warn; the rest stands in the welcome.
+    for name in ("exporter.app", "exporter.ledger"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     clock = SystemClock()
+    scenario = hospitality(seed=options.seed, start_ns=clock.now_ns(), rate=options.rate)
     conduit = SimulatedConduit(
-        now_ns=clock.now_ns,
-        scenario=hospitality(seed=options.seed, start_ns=clock.now_ns(), rate=options.rate),
+        SimulatedData(now_ns=clock.now_ns, scenario=scenario),
         requests_per_minute=_DOCUMENTED_LIMIT,
     )
     if options.duration_s is not None:
@@ -79,14 +89,27 @@ def _settings(options: DemoOptions, base_url: str, folder: Path) -> Settings:
             "EXPORTER_LISTEN": str(options.listen),
             "EXPORTER_LEDGER": f"sqlite:///{folder / 'demo.db'}",
             "EXPORTER_POLL_INTERVAL": _POLL_INTERVAL,
+            "EXPORTER_TRACE_LINK": options.trace_link or _link_to_jaeger(options.otlp),
             **options.otlp,
         }
     )
 
 
+def _link_to_jaeger(otlp: Mapping[str, str]) -> str:
+    """The page of a trace in a Jaeger with its usual ports; empty for a backend elsewhere."""
+    endpoint = otlp.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or otlp.get(
+        "OTEL_EXPORTER_OTLP_ENDPOINT", ""
+    )
+    host = urlsplit(endpoint if "://" in endpoint else f"//{endpoint}").hostname
+    return f"{_JAEGER}/trace/{{trace_id}}" if host in _LOOPBACK else ""
+
+
 def _welcome(settings: Settings, url: str, *, otlp: bool) -> str:
     if otlp:
         traces = settings.otlp_target.destination
+        if settings.trace_link is not None:
+            link = urlsplit(settings.trace_link)
+            traces += f", linked from the pages to {link.scheme}://{link.netloc}"
     else:
         traces = "printed here; --otlp-endpoint http://localhost:4318 sends them to a backend"
     return (
@@ -113,7 +136,8 @@ class TraceLines:
     async def send(self, payload: bytes) -> Outcome:
         """Write every trace of a request."""
         for _, spans in groupby(payload_to_spans(payload), key=lambda span: span.trace_id):
-            self._write(trace_line(spans))
+            # In a thread: a pipe that nobody reads stops delivery alone.
+            await asyncio.to_thread(self._write, trace_line(spans))
         return Accepted()
 
     async def aclose(self) -> None:

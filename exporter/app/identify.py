@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from exporter.app.assembly import open_client, open_ledger
+from exporter.app.adapters import open_client, open_ledger
 from exporter.clock import SystemClock
 from exporter.conduit.models import Unreadable
 from exporter.convert.ids import trace_id_of

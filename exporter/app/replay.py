@@ -11,13 +11,11 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from functools import partial
 
-from exporter.app.assembly import open_ledger
-from exporter.app.backend import open_backend
-from exporter.app.daemon import in_thread
+from exporter.app.adapters import open_backend, open_ledger
 from exporter.app.outbox import ReplayOutbox
-from exporter.app.single import PassProgress, Show, drain_while_moving
+from exporter.app.single import PassProgress, Show, drain_while_moving, shown
 from exporter.clock import Clock, SystemClock, system_rng
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
@@ -26,8 +24,6 @@ from exporter.ledger.gate import LedgerGate
 from exporter.settings.model import Settings
 
 logger = logging.getLogger("exporter.app")
-
-_SHOW_EVERY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +39,7 @@ async def run_replay(
 ) -> ReplayReport:
     """Send what was settled since then; ExporterError where `stop` breaks it off.
 
-    Raises ConfigError, LedgerError and DeliveryError.
+    Raises ConfigError and LedgerError.
     """
     clock = SystemClock()
     for warning in settings.warnings:
@@ -53,7 +49,12 @@ async def run_replay(
         raise ConfigError(["OTEL_TRACES_EXPORTER: is none, so there is nowhere to replay to"])
     ledger = open_ledger(settings, now_ns=clock.now_ns(), today=lambda: date.max)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger") as pool:
-        gate = LedgerGate(ledger, executor=in_thread(pool), clock=clock, rng=system_rng())
+        gate = LedgerGate(
+            ledger,
+            executor=partial(asyncio.get_running_loop().run_in_executor, pool),
+            clock=clock,
+            rng=system_rng(),
+        )
         work = asyncio.create_task(
             replay(gate, sender=sender, clock=clock, rng=system_rng(), since_ns=since_ns, show=show)
         )
@@ -95,15 +96,6 @@ async def replay(
     def progress() -> PassProgress:
         return PassProgress(done=outbox.delivered, left=found - outbox.settled, reading_lists=False)
 
-    async def keep_showing() -> None:
-        while True:
-            show(progress())
-            await clock.sleep(_SHOW_EVERY_S)
-
-    showing = asyncio.create_task(keep_showing(), name="progress")
-    try:
+    async with shown(show, progress, clock=clock):
         await drain_while_moving(delivery, left=lambda: found - outbox.settled)
-    finally:
-        showing.cancel()
-        show(progress())
     return ReplayReport(found, outbox.delivered)

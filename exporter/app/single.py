@@ -9,10 +9,12 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from exporter.app.assembly import Exporter
 from exporter.app.daemon import opened
+from exporter.clock import Clock
 from exporter.delivery.service import DeliveryService
 from exporter.errors import ExporterError
 from exporter.ledger.totals import Family
@@ -37,6 +39,10 @@ class PassProgress:
 
 
 Show = Callable[[PassProgress], object]
+
+
+def _show_nothing(_progress: PassProgress) -> None:
+    """Nobody watches."""
 
 
 async def run_pass(settings: Settings, *, show: Show, stop: asyncio.Event) -> int:
@@ -78,7 +84,7 @@ async def run_reconcile(
 
 
 async def reconcile(
-    exporter: Exporter, *, since_ns: int, repair: bool, show: Show | None = None
+    exporter: Exporter, *, since_ns: int, repair: bool, show: Show = _show_nothing
 ) -> tuple[int, list[Difference]]:
     """Compare every agent, then fetch and deliver what that brought up."""
     troubles = await exporter.sync.discover()
@@ -108,34 +114,49 @@ async def stopped_by(stop: asyncio.Event, exporter: Exporter) -> AsyncIterator[N
         waiting.cancel()
 
 
-async def complete_pass(exporter: Exporter, *, show: Show | None = None) -> int:
+async def complete_pass(exporter: Exporter, *, show: Show = _show_nothing) -> int:
     """Read and deliver until nothing is left; 0 if all of it arrived, else 1."""
     stop = asyncio.Event()
     delivering = None
     if exporter.delivery is not None:
         delivering = asyncio.create_task(exporter.delivery.run(stop), name="delivery")
-    watching = [asyncio.create_task(_give_up_when_full(exporter), name="full outbox")]
-    if show is not None:
-        watching.append(asyncio.create_task(_keep_showing(exporter, show), name="progress"))
-    try:
-        troubles = await exporter.sync.run_pass()
-    except* ExporterError as group:
-        troubles = [str(exc) for exc in group.exceptions]
-    for trouble in troubles:
-        logger.error("%s", trouble)
-    if exporter.delivery is not None and delivering is not None:
-        stop.set()
-        await delivering
-        await drain_while_moving(exporter.delivery, left=lambda: _pending(exporter))
-    for task in watching:
-        task.cancel()
-    if show is not None:
-        show(_progress(exporter))
+    watching = asyncio.create_task(_give_up_when_full(exporter), name="full outbox")
+    async with shown(show, partial(_progress, exporter), clock=exporter.clock):
+        try:
+            troubles = await exporter.sync.run_pass()
+        except* ExporterError as group:
+            troubles = [str(exc) for exc in group.exceptions]
+        for trouble in troubles:
+            logger.error("%s", trouble)
+        if exporter.delivery is not None and delivering is not None:
+            stop.set()
+            await delivering
+            await drain_while_moving(exporter.delivery, left=lambda: _pending(exporter))
+    watching.cancel()
     logger.info("traces delivered: %d", exporter.traces_acknowledged)
     left = _pending(exporter) if exporter.delivery is not None else 0
     if left:
         logger.error("%d traces could not be delivered; they are kept in the ledger", left)
     return 1 if troubles or left else 0
+
+
+@contextlib.asynccontextmanager
+async def shown(
+    show: Show, progress: Callable[[], PassProgress], *, clock: Clock
+) -> AsyncIterator[None]:
+    """Within it, and once at its end, the progress is shown."""
+
+    async def keep_showing() -> None:
+        while True:
+            show(progress())
+            await clock.sleep(_SHOW_EVERY_S)
+
+    showing = asyncio.create_task(keep_showing(), name="progress")
+    try:
+        yield
+    finally:
+        showing.cancel()
+        show(progress())
 
 
 async def drain_while_moving(delivery: DeliveryService, *, left: Callable[[], int]) -> None:
@@ -170,12 +191,6 @@ def _counted(exporter: Exporter) -> int:
 
 def _pending(exporter: Exporter) -> int:
     return int(exporter.ledger.totals.get(Family.TRACES_PENDING))
-
-
-async def _keep_showing(exporter: Exporter, show: Show) -> None:
-    while True:
-        show(_progress(exporter))
-        await exporter.clock.sleep(_SHOW_EVERY_S)
 
 
 async def _give_up_when_full(exporter: Exporter) -> None:

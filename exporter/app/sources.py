@@ -1,16 +1,19 @@
 """What /metrics shows beside the live instruments: the ledger's totals and the state of the stages.
 
-Answers from memory alone; called at each scrape.
+Answers from memory alone; called at each scrape, and what it answers is read in another thread.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from decimal import Decimal
+from functools import lru_cache
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from exporter import __version__
-from exporter.app.revision import revision
+from exporter.app.exemplars import ExemplarBook
 from exporter.conduit.models import (
     DISPOSITIONS,
     IN_FLIGHT_STATUSES,
@@ -18,12 +21,12 @@ from exporter.conduit.models import (
     Reason,
 )
 from exporter.convert.trace import NO_DISPOSITION
-from exporter.ledger.totals import Family, Number
+from exporter.ledger.totals import Family, Number, TotalKey
 from exporter.ledger.traces import DAMAGED
 from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
+from exporter.metrics.collector import HistogramValue, Sample
 from exporter.metrics.labels import OTHER
-from exporter.metrics.sample import HistogramValue, Sample
 from exporter.sync.reading import GivenUp
 
 if TYPE_CHECKING:
@@ -56,30 +59,51 @@ _AgentTotals = Mapping[tuple[str, str, str], Number]
 _Labels = tuple[str, str]
 
 
-def run_samples(exporter: "Exporter") -> Iterator[Sample]:
+def run_samples(exporter: "Exporter") -> Iterable[Sample]:
     """What is known of runs: series of an agent appear once its first scan is complete."""
-    totals: defaultdict[int, dict[tuple[str, str, str], Number]] = defaultdict(dict)
-    for key, value in exporter.ledger.totals.items():
-        totals[key.agent_no][key.family, key.label1, key.label2] = value
-    costs = exporter.period_costs()
-    for workspace in exporter.workspaces().values():
-        yield Sample(catalogue.WORKSPACE_INFO, (workspace.id, workspace.name), 1)
-        for agent in workspace.agents.values():
+    return _run_samples(
+        [
+            (workspace.id, workspace.name, list(map(copy, workspace.agents.values())))
+            for workspace in exporter.workspaces().values()
+        ],
+        totals=exporter.ledger.totals.items(),
+        costs=exporter.period_costs(),
+        exemplars=exporter.exemplars,
+    )
+
+
+def _run_samples(
+    workspaces: Iterable[tuple[str, str, Iterable["AgentState"]]],
+    *,
+    totals: Iterable[tuple[TotalKey, Number]],
+    costs: Mapping[int, tuple[Decimal, Decimal]],
+    exemplars: ExemplarBook,
+) -> Iterator[Sample]:
+    by_agent: defaultdict[int, dict[tuple[str, str, str], Number]] = defaultdict(dict)
+    for key, value in totals:
+        by_agent[key.agent_no][key.family, key.label1, key.label2] = value
+    for workspace_id, workspace_name, agents in workspaces:
+        yield Sample(catalogue.WORKSPACE_INFO, (workspace_id, workspace_name), 1)
+        for agent in agents:
             day, month = costs.get(agent.no, (Decimal(0), Decimal(0)))
             if not agent.listed and not month:
                 continue
-            labels = (workspace.id, agent.id)
+            labels = (workspace_id, agent.id)
             yield Sample(catalogue.AGENT_INFO, (*labels, agent.name), 1)
             if agent.shown:
-                yield from _agent(exporter, labels, agent, totals[agent.no])
+                yield from _agent(exemplars, labels, agent.no, by_agent[agent.no])
                 yield Sample(catalogue.PERIOD_COST, (*labels, "day"), day)
                 yield Sample(catalogue.PERIOD_COST, (*labels, "month"), month)
             if agent.listed:
                 yield from _live(labels, agent)
 
 
-def exporter_samples(exporter: "Exporter") -> Iterator[Sample]:
+def exporter_samples(exporter: "Exporter") -> Iterable[Sample]:
     """What is known of the exporter as a whole and of each workspace."""
+    return list(_exporter_samples(exporter))
+
+
+def _exporter_samples(exporter: "Exporter") -> Iterator[Sample]:
     yield Sample(catalogue.BUILD_INFO, (__version__, revision()), 1)
     yield Sample(catalogue.READY, (), int(not exporter.not_ready()))
     ledger, settings = exporter.ledger, exporter.settings
@@ -126,7 +150,7 @@ def _workspace(exporter: "Exporter", workspace: "WorkspaceState") -> Iterator[Sa
 
 
 def _agent(
-    exporter: "Exporter", labels: _Labels, agent: "AgentState", totals: _AgentTotals
+    book: ExemplarBook, labels: _Labels, agent_no: int, totals: _AgentTotals
 ) -> Iterator[Sample]:
     sums: dict[tuple[Metric, tuple[str, ...]], Number] = {
         (catalogue.RUNS, (*labels, *known)): 0 for known in _KNOWN_RUNS
@@ -154,21 +178,17 @@ def _agent(
         yield Sample(
             catalogue.RUN_DURATION,
             (*labels, status),
-            HistogramValue.of(
-                catalogue.RUN_DURATION,
-                counts,
-                total=total_ns / _NANO,
-                exemplars=exporter.exemplars.of(catalogue.RUN_DURATION, agent.no, status),
+            HistogramValue(
+                counts, total_ns / _NANO, book.of(catalogue.RUN_DURATION, agent_no, status)
             ),
         )
     yield Sample(
         catalogue.RUN_PRICE,
         labels,
-        HistogramValue.of(
-            catalogue.RUN_PRICE,
+        HistogramValue(
             prices,
-            total=totals.get((Family.COST_USD, "", ""), 0),
-            exemplars=exporter.exemplars.of(catalogue.RUN_PRICE, agent.no),
+            totals.get((Family.COST_USD, "", ""), 0),
+            book.of(catalogue.RUN_PRICE, agent_no),
         ),
     )
 
@@ -184,3 +204,13 @@ def _live(labels: _Labels, agent: "AgentState") -> Iterator[Sample]:
     if agent.progress.in_flight:
         oldest_ns = min(run.created_ns for run in agent.progress.in_flight)
         yield Sample(catalogue.OLDEST_IN_FLIGHT_RUN, labels, oldest_ns / _NANO)
+
+
+@lru_cache(maxsize=1)
+def revision() -> str:
+    """The source revision, which the image's build writes beside the package; else `unknown`."""
+    try:
+        text = (Path(__file__).parents[1] / "REVISION").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return "unknown"
+    return text or "unknown"

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from exporter import __version__
 from exporter.app.assembly import Exporter
-from exporter.app.revision import revision
 from exporter.app.runs import read_ledger, run_row
+from exporter.app.sources import revision
 from exporter.errors import LedgerError
 from exporter.ledger.history import Outcomes, RunFilter
 from exporter.ledger.ledger import Ledger
@@ -23,7 +23,7 @@ from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.settings.endpoints import OtlpTarget
 from exporter.settings.model import Settings
-from exporter.sync.budget import Purpose
+from exporter.sync.requests import Purpose
 from exporter.sync.state import AgentState, WorkspaceState
 
 _RECENT: Final = 20
@@ -298,7 +298,7 @@ def _workspace(
     totals = exporter.ledger.totals
     agents = workspace.agents.values()
     polls = [agent.last_poll_ns for agent in agents if agent.last_poll_ns is not None]
-    spent = exporter.spent_last_minute(workspace.id)
+    spent = workspace.spent_last_minute(exporter.clock.monotonic_s())
     return {
         "id": workspace.id,
         "name": workspace.name,
@@ -308,7 +308,7 @@ def _workspace(
         "last_error_ns": workspace.last_error_ns,
         "rate_limited_ns": workspace.rate_limited_ns,
         "requests_per_minute": workspace.budget.requests_per_minute,
-        "requests_last_minute": {purpose.value: spent[purpose.value] for purpose in Purpose},
+        "requests_last_minute": {purpose.value: spent[purpose] for purpose in Purpose},
         "runs_awaiting_detail": sum(
             int(totals.get(Family.AWAITING_DETAIL, agent.no)) for agent in agents
         ),

@@ -11,8 +11,8 @@ from exporter.app.runs import run_page, runs_page
 from exporter.app.status import status_page
 from exporter.errors import ConfigError
 from exporter.metrics.catalogue import WEB_CONFIG_RELOADED
-from exporter.metrics.sample import Sample
-from exporter.settings.addresses import ListenAddress
+from exporter.metrics.collector import Sample
+from exporter.settings.values import ListenAddress
 from exporter.web.config import WebConfigFile
 from exporter.web.server import WebServer
 from exporter.web.site import new_site
@@ -58,7 +58,7 @@ def open_website(exporter: Exporter) -> Website:
     except ConfigError as error:
         raise ConfigError([f"{_WEB_CONFIG_FILE}: {one}" for one in error.problems]) from None
     if settings.web_config_file is not None:
-        exporter.collector.add_source(
+        exporter.metrics.add_source(
             "web", lambda: [Sample(WEB_CONFIG_RELOADED, (), int(bool(config_file.reloaded)))]
         )
     site = new_pages(exporter, users=lambda: config_file.users)
@@ -70,7 +70,7 @@ def open_website(exporter: Exporter) -> Website:
 def new_pages(exporter: Exporter, *, users: Callable[[], Mapping[str, str]]) -> Starlette:
     """The application that shows an exporter; `users` are bcrypt hashes by name."""
     return new_site(
-        registry=exporter.registry,
+        metrics=exporter.metrics,
         not_ready=exporter.not_ready,
         status=partial(status_page, exporter),
         runs=partial(runs_page, exporter),

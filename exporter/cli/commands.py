@@ -14,9 +14,10 @@ import click
 
 from exporter import __version__, logs
 from exporter.cli.history import backfill, progress_bar, reconcile, replay
-from exporter.cli.loading import load_settings
+from exporter.cli.options import DURATION_S, LISTEN, load_settings
 from exporter.cli.signals import SIGNALS
 from exporter.errors import ConfigError, ExporterError
+from exporter.settings.values import ListenAddress
 
 _ABOUT: Final = """\
 Conduit agent runs as OpenTelemetry traces and Prometheus metrics.
@@ -142,7 +143,13 @@ def check(env_file: Path | None) -> int:
 
 
 @cli.command()
-@click.option("--listen", default="127.0.0.1:10464", show_default=True, help="Address and port.")
+@click.option(
+    "--listen",
+    type=LISTEN,
+    default="127.0.0.1:10464",
+    show_default=True,
+    help="Address and port.",
+)
 @click.option(
     "--otlp-endpoint",
     metavar="URL",
@@ -162,31 +169,33 @@ def check(env_file: Path | None) -> int:
     type=click.FloatRange(min=0.001, max=1000),
     help="1 is a new run every four seconds.",
 )
-@click.option("--duration", metavar="TIME", help="End after this long, such as 30s or 5m.")
+@click.option(
+    "--duration",
+    "duration_s",
+    type=DURATION_S,
+    metavar="TIME",
+    help="End after this long, such as 30s or 5m.",
+)
 def demo(
     *,
-    listen: str,
+    listen: ListenAddress,
     otlp_endpoint: str | None,
     otlp_protocol: str | None,
     seed: int,
     rate: float,
-    duration: str | None,
+    duration_s: float | None,
 ) -> int:
     """Show all of it against a simulated Conduit.
 
     A hotel group's agents are at work: runs arrive, stay in flight and end. Nothing else is needed,
     no token either, and no file is left behind.
     """
-    from exporter.settings.addresses import parse_listen
-    from exporter.settings.values import parse_duration_s
-
-    address = _parsed("--listen", parse_listen, listen)
-    duration_s = None if duration is None else _parsed("--duration", parse_duration_s, duration)
     from exporter.app.demo import DemoOptions, run_demo
 
     options = DemoOptions(
-        listen=address,
+        listen=listen,
         otlp=_demo_backend(os.environ, otlp_endpoint, otlp_protocol),
+        trace_link=os.environ.get("EXPORTER_TRACE_LINK"),
         seed=seed,
         rate=rate,
         duration_s=duration_s,
@@ -301,13 +310,6 @@ def _demo_backend(
             named[f"{_OTLP}{option}"] = text
     has_backend = named.keys() & {f"{_OTLP}ENDPOINT", f"{_OTLP}TRACES_ENDPOINT"}
     return named if has_backend else {}
-
-
-def _parsed(option: str, parse: Callable[[str], Any], text: str) -> Any:
-    try:
-        return parse(text)
-    except ValueError as exc:
-        raise click.BadParameter(str(exc), param_hint=option) from None
 
 
 def _writer_of(style: str) -> Callable[[Any], str]:

@@ -6,59 +6,28 @@ Each holds the ledger while it runs, so a daemon on the same ledger has to be st
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from exporter.cli.loading import load_settings
+from exporter.cli.options import MOMENT, MOMENT_FORMS, load_settings
 from exporter.cli.signals import SIGNALS
-from exporter.clock import SystemClock
-from exporter.settings.values import parse_duration_s
 
 if TYPE_CHECKING:
     from exporter.app.single import PassProgress
     from exporter.sync.reconcile import Difference
 
-FORMS: Final = "how long ago (24h, 7d), or a time (2026-11-20, 2026-11-20T08:00Z)"
-
 _MAX_IDS: Final = 5
-_SECOND_NS: Final = 1_000_000_000
-
-
-def parse_moment_ns(text: str, *, now_ns: int) -> int:
-    """Nanoseconds since the epoch; without a zone it is UTC. Raises ValueError with a sentence."""
-    with contextlib.suppress(ValueError):
-        return now_ns - round(parse_duration_s(text) * _SECOND_NS)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no moment; allowed: {FORMS}") from None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    moment_ns = round(moment.timestamp() * 1_000_000) * 1_000
-    if moment_ns > now_ns:
-        raise ValueError(f"{text!r} lies in the future; allowed: {FORMS}")
-    return moment_ns
-
-
-class _Moment(click.ParamType[int]):
-    """A moment in the past, in nanoseconds since the epoch."""
-
-    name = "moment"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return parse_moment_ns(value, now_ns=SystemClock().now_ns())
-        except ValueError as exc:
-            self.fail(str(exc), param, ctx)
 
 
 @click.command()
-@click.option("--since", required=True, type=_Moment(), metavar="TIME", help=f"From when: {FORMS}.")
+@click.option(
+    "--since", required=True, type=MOMENT, metavar="TIME", help=f"From when: {MOMENT_FORMS}."
+)
 @click.option(
     "--until",
-    type=_Moment(),
+    type=MOMENT,
     metavar="TIME",
     help="To when. [default: where the counting of the daemon begins]",
 )
@@ -89,9 +58,9 @@ def backfill(env_file: Path | None, *, since: int, until: int | None) -> int:
 @click.option(
     "--since",
     required=True,
-    type=_Moment(),
+    type=MOMENT,
     metavar="TIME",
-    help=f"Since when the traces were delivered that are wanted again: {FORMS}.",
+    help=f"Since when the traces were delivered that are wanted again: {MOMENT_FORMS}.",
 )
 @click.pass_obj
 def replay(env_file: Path | None, *, since: int) -> int:
@@ -112,7 +81,9 @@ def replay(env_file: Path | None, *, since: int) -> int:
 
 
 @click.command()
-@click.option("--since", required=True, type=_Moment(), metavar="TIME", help=f"From when: {FORMS}.")
+@click.option(
+    "--since", required=True, type=MOMENT, metavar="TIME", help=f"From when: {MOMENT_FORMS}."
+)
 @click.option("--dry-run", is_flag=True, help="Only compare; record and fetch nothing.")
 @click.pass_obj
 def reconcile(env_file: Path | None, *, since: int, dry_run: bool) -> int:

@@ -23,7 +23,6 @@ from exporter.conduit.models import Agent, Page, Run, RunDetail, Unreadable, Wor
 from exporter.conduit.token import TokenSource
 from exporter.errors import (
     HttpError,
-    HttpMalformed,
     HttpNoAnswer,
     HttpUnreachable,
     SourceError,
@@ -37,13 +36,12 @@ from exporter.errors import (
     SourceUnreachable,
     quote,
 )
-from exporter.http_client import HttpAnswer, HttpClient, parse_retry_after
+from exporter.http_client import HttpAnswer, HttpClient, TlsFiles, parse_retry_after
 from exporter.times import http_date_to_ns
 
 # The most rows that the API puts on a page.
 MAX_PAGE_ROWS: Final = 100
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-MAX_RETRY_AFTER_S: Final = 3600.0
 
 _MAX_CONNECTIONS: Final = 64
 
@@ -107,12 +105,12 @@ class ConduitClient:
         self._clock = clock
         self._observe = observe
         self._max_body_bytes = max_body_bytes
+        is_secure = any(url.lower().startswith("https:") for url in (base_url, proxy or ""))
         self._http = HttpClient(
             timeout_s=timeout_s,
             max_connections=_MAX_CONNECTIONS,
+            tls=TlsFiles(ca=ca_file) if is_secure else None,
             proxy=proxy,
-            secure=base_url.lower().startswith("https:"),
-            ca_file=ca_file,
             transport=transport,
         )
         self._date_ns: int | None = None
@@ -122,13 +120,13 @@ class ConduitClient:
         """The `Date` of the last answer that had one, nanoseconds since the epoch."""
         return self._date_ns
 
-    async def workspaces_page(self, *, cursor: str | None = None) -> Page[Workspace]:
+    async def workspaces_page(self, cursor: str | None = None) -> Page[Workspace]:
         """A page of the workspaces that the token may see."""
         return await self._page(
             Endpoint.WORKSPACES, "workspaces", models.parse_workspace, cursor=cursor
         )
 
-    async def agents_page(self, workspace_id: str, *, cursor: str | None = None) -> Page[Agent]:
+    async def agents_page(self, workspace_id: str, cursor: str | None = None) -> Page[Agent]:
         """A page of a workspace's agents."""
         parse_row = partial(models.parse_agent, workspace_id=workspace_id)
         return await self._page(
@@ -206,6 +204,8 @@ class ConduitClient:
             if answer.status == HTTPStatus.UNAUTHORIZED:
                 self._token.invalidate()
             raise _refusal(answer, now_ns=self._clock.now_ns(), secret=secret)
+        if answer.problem is not None:
+            raise SourceMalformed(f"The Conduit API cannot be understood: {answer.problem}")
         try:
             return decode_json(answer.body), date_ns
         except SourceMalformed as exc:
@@ -244,8 +244,6 @@ def _failure(exc: HttpError, secret: str) -> SourceError:
         return SourceUnreachable(f"The Conduit API cannot be reached: {said}", hint=hint)
     if isinstance(exc, HttpNoAnswer):
         return SourceUnavailable(f"The Conduit API did not answer: {said}")
-    if isinstance(exc, HttpMalformed):
-        return SourceMalformed(f"The Conduit API cannot be understood: {said}")
     return SourceRejected(f"The Conduit API was not asked: {said}")
 
 
@@ -256,7 +254,7 @@ def _refusal(answer: HttpAnswer, *, now_ns: int, secret: str) -> SourceError:
     text = _error_text(answer)
     said = f"{status}: {quote(text, [secret])}" if text else f"{status}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        retry_after_s, absurd = _rest_asked(answer.headers, now_ns=now_ns)
+        retry_after_s, absurd = parse_retry_after(answer.headers, now_ns=now_ns)
         return SourceRateLimited(
             f"The Conduit API asked for fewer requests ({said})",
             retry_after_s=retry_after_s,
@@ -291,16 +289,6 @@ def _error_text(answer: HttpAnswer) -> str | None:
         return None
     text = body.get("error") if isinstance(body, dict) else None
     return text if isinstance(text, str) else None
-
-
-def _rest_asked(headers: httpx.Headers, *, now_ns: int) -> tuple[float | None, bool]:
-    """How long to rest by Retry-After, at most an hour, and whether what it says is absurd."""
-    if "retry-after" not in headers:
-        return None, False
-    seconds = parse_retry_after(headers, now_ns=now_ns)
-    if seconds is None or seconds < 0:
-        return None, True
-    return min(seconds, MAX_RETRY_AFTER_S), seconds > MAX_RETRY_AFTER_S
 
 
 def _segment(identifier: str) -> str:

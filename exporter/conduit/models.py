@@ -17,7 +17,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Final, Generic, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from exporter.conduit.decoding import parse_decimal
@@ -198,6 +198,8 @@ class Page(Generic[T]):
     date_ns: int | None = None
 
 
+_RUN: Final = TypeAdapter(Run)
+_DETAIL: Final = TypeAdapter(RunDetail)
 _NO_ID: Final = Unreadable(None, Reason.ID, "The row has no usable `id`")
 
 
@@ -274,25 +276,23 @@ def parse_run(
     try:
         created_ns, completed_ns, duration_ns, adjusted = _times(row)
         usage = _usage(row.get("token_usage"))
-        return Run(
-            id=identity,
-            backend_run_id=_text(row.get("run_id")) or "",
-            agent_id=parse_id(row.get("agent_id")) or agent_id,
-            workspace_id=parse_id(row.get("workspace_id")) or workspace_id,
-            status=row.get("status", ""),
-            disposition=row.get("disposition"),
-            contact_id=row.get("contact_id"),
-            conversation_id=row.get("conversation_id"),
-            trigger_id=row.get("trigger_id"),
-            error=row.get("error"),
-            duration_ns=duration_ns,
-            input_tokens=usage.get("input"),
-            output_tokens=usage.get("output"),
-            cost_usd=row.get("total_cost"),
-            trace_id=row.get("trace_id"),
-            created_ns=created_ns,
-            completed_ns=completed_ns,
-            time_adjusted=adjusted,
+        # Fields that are called as in the API come from the row; what Run does not know is ignored.
+        return _RUN.validate_python(
+            {
+                **row,
+                "id": identity,
+                "backend_run_id": _text(row.get("run_id")) or "",
+                "agent_id": parse_id(row.get("agent_id")) or agent_id,
+                "workspace_id": parse_id(row.get("workspace_id")) or workspace_id,
+                "status": row.get("status", ""),
+                "duration_ns": duration_ns,
+                "input_tokens": usage.get("input"),
+                "output_tokens": usage.get("output"),
+                "cost_usd": row.get("total_cost"),
+                "created_ns": created_ns,
+                "completed_ns": completed_ns,
+                "time_adjusted": adjusted,
+            }
         )
     except _Flaw as flaw:
         return Unreadable(identity, flaw.reason, flaw.detail)
@@ -311,15 +311,7 @@ def parse_run_detail(
     trace = row.get("tool_trace")
     if not isinstance(trace, list):
         trace = [] if trace is None else [trace]
-    return RunDetail(
-        run=run,
-        session_id=row.get("session_id"),
-        disposition_reason=row.get("disposition_reason"),
-        trigger_event_id=row.get("trigger_event_id"),
-        response=row.get("response"),
-        reflection=row.get("reflection"),
-        tool_trace=tuple(trace),
-    )
+    return _DETAIL.validate_python({**row, "run": run, "tool_trace": tuple(trace)})
 
 
 def parse_id(value: Any) -> str | None:

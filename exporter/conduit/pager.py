@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Final, TypeVar
 
 from exporter.conduit.models import Page
-from exporter.errors import SourceError, SourceMalformed, SourceNotFound, SourceRejected
+from exporter.errors import SourceMalformed, SourceRejected
 
 # So many empty pages in a row that promise more are a fault of the list.
 EMPTY_PAGES_MAX: Final = 50
@@ -46,31 +46,21 @@ class Pager:
         self._last_rows: set[str] = set()
         self._empty_pages = 0
 
-    def accept(self, page: Page[Any]) -> Step:
-        """Take in the page that was read from `cursor`."""
-        following = page.next_cursor
-        if following is None:
-            return self.restart("it has more and no cursor") if page.has_more else Step.END
-        last_row = page.rows[-1].id if page.rows else None
-        if following in self._visited or last_row in self._last_rows:
-            return self.restart("its cursors lead back")
-        self._empty_pages = 0 if page.rows or page.unreadable else self._empty_pages + 1
-        if self._empty_pages >= EMPTY_PAGES_MAX:
-            return self.restart(f"{EMPTY_PAGES_MAX} empty pages in a row promise more")
-        self._visited.add(following)
-        if last_row is not None:
-            self._last_rows.add(last_row)
-        self.cursor = following
-        return Step.NEXT
+    async def read(
+        self, fetch: Callable[[str | None], Awaitable[Page[T]]]
+    ) -> tuple[Page[T] | None, Step]:
+        """Read the next page, and how to go on; None where its cursor turned out to be dead.
 
-    def reject(self, error: SourceError) -> Step | None:
-        """What a refused page means: the cursor is dead. None where the error tells nothing of it.
-
-        400 is the only documented status that fits an expired cursor; others are possible.
+        `fetch` asks for the page behind a cursor. Raises SourceError for what tells nothing of the
+        cursor. 400 is the only documented status that fits an expired one; others are possible.
         """
-        if self.cursor is None or not isinstance(error, (SourceNotFound, SourceRejected)):
-            return None
-        return self.restart("its cursor has expired")
+        try:
+            page = await fetch(self.cursor)
+        except SourceRejected:
+            if self.cursor is None:
+                raise
+            return None, self.restart("its cursor has expired")
+        return page, self._accept(page)
 
     def restart(self, reason: str) -> Step:
         """Read from the head again."""
@@ -86,25 +76,34 @@ class Pager:
         """What was read since the last restart brought something new."""
         self.restarts = 0
 
+    def _accept(self, page: Page[Any]) -> Step:
+        following = page.next_cursor
+        if following is None:
+            return self.restart("it has more and no cursor") if page.has_more else Step.END
+        last_row = page.rows[-1].id if page.rows else None
+        if following in self._visited or last_row in self._last_rows:
+            return self.restart("its cursors lead back")
+        self._empty_pages = 0 if page.rows or page.unreadable else self._empty_pages + 1
+        if self._empty_pages >= EMPTY_PAGES_MAX:
+            return self.restart(f"{EMPTY_PAGES_MAX} empty pages in a row promise more")
+        self._visited.add(following)
+        if last_row is not None:
+            self._last_rows.add(last_row)
+        self.cursor = following
+        return Step.NEXT
+
 
 async def read_pages(
     fetch: Callable[[str | None], Awaitable[Page[T]]],
 ) -> AsyncIterator[Page[T]]:
     """The pages of a list, from its head, one request each; rows may come twice.
 
-    `fetch` asks for the page behind a cursor. Raises SourceError, also where the list's cursors do
-    not lead to its end.
+    Raises SourceError, also where the list's cursors do not lead to its end.
     """
     pager = Pager()
     while True:
-        try:
-            page = await fetch(pager.cursor)
-        except SourceError as exc:
-            step = pager.reject(exc)
-            if step is None:
-                raise
-        else:
-            step = pager.accept(page)
+        page, step = await pager.read(fetch)
+        if page is not None:
             yield page
         if step is Step.END:
             return

@@ -10,8 +10,15 @@ from decimal import Decimal
 from typing import Any, Final
 
 from exporter.conduit.decoding import decode_json
-from exporter.convert.redaction import Patterns, mask, mask_number
-from exporter.convert.text import CUT_MARK, MAX_BYTES, cut, storable
+from exporter.convert.redaction import (
+    CUT_MARK,
+    MAX_BYTES,
+    Patterns,
+    cut,
+    mask,
+    mask_number,
+    storable,
+)
 from exporter.errors import SourceMalformed
 
 _MAX_DEPTH: Final = 24

@@ -92,7 +92,7 @@ FAILED_WORDS: Final = frozenset(
 # Types of an output that is an error, in the AI SDK.
 ERROR_OUTPUTS: Final = frozenset({"error_text", "error_json", "execution_denied"})
 NO: Final = frozenset({"0", "false", "no"})
-NOTHING: Final = frozenset({"", "-", "n/a", "na", "nil", "none", "null", "undefined"})
+NOTHING: Final = NO | {"", "-", "n/a", "na", "nil", "none", "null", "undefined"}
 # A code is shown only if it is one of these or an HTTP status: anything else may be prose.
 ERROR_TYPES: Final = frozenset(
     {

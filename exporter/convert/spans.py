@@ -5,7 +5,7 @@ leaves only where the operator asked for content. docs/SPANS.md says what each o
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
-from exporter.convert.text import storable
+from exporter.convert.redaction import storable
 
 # The version of the conversion, not of the exporter: it changes when the spans of a run change.
 CONVERSION_VERSION: Final = "1"
@@ -45,8 +45,7 @@ CONTENT_ATTRIBUTES: Final = frozenset(
 
 _SCOPE: Final = InstrumentationScope(SCOPE_NAME, CONVERSION_VERSION, SCHEMA_URL)
 
-AttributeValue = str | bool | int | float
-Attributes = dict[str, AttributeValue]
+Attributes = dict[str, str | bool | int | float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +87,22 @@ def make_span(
     parent_id: bytes | None,
     start_ns: int,
     end_ns: int,
-    attributes: Mapping[str, AttributeValue],
+    attributes: Attributes,
     content: bool,
     error: str | None,
     resource: Resource,
 ) -> ReadableSpan:
-    """A finished span with the attributes that may leave; `error` None is no failure."""
+    """A finished span with the attributes that are known and may leave; `error` None: it is ok."""
     allowed = ATTRIBUTES | CONTENT_ATTRIBUTES if content else ATTRIBUTES
+    leaving = {
+        name: value for name, value in attributes.items() if value is not None and name in allowed
+    }
     return ReadableSpan(
         name=name,
         context=_context(trace_id, span_id),
         parent=None if parent_id is None else _context(trace_id, parent_id),
         resource=resource,
-        attributes={key: value for key, value in attributes.items() if key in allowed},
+        attributes=leaving,
         kind=kind,
         status=Status(StatusCode.UNSET if error is None else StatusCode.ERROR, error or None),
         start_time=start_ns,

@@ -4,12 +4,10 @@ It never bends a measured time to make a picture look better, never lets a drawn
 that it belongs to, and reads no clock.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import takewhile
 from typing import Any, Final, Literal
 
 from exporter.conduit.models import Run
@@ -27,7 +25,6 @@ _HOUR_NS: Final = 3_600 * SECOND_NS
 # A tool's clock may differ from Conduit's; a time further away belongs to something else.
 _NEARBY_NS: Final = _HOUR_NS
 _NEARBY_UNKNOWN_END_NS: Final = 24 * _HOUR_NS
-_LAST_NS: Final = (1 << 63) - 1
 # Jaeger warns of a span without any length.
 INSTANT_NS: Final = 1
 
@@ -48,7 +45,7 @@ class Interval:
 
 def run_interval(run: Run) -> Interval:
     """When a run took place."""
-    start = min(max(run.created_ns, 0), _LAST_NS)
+    start = run.created_ns
     if run.completed_ns is not None:
         end, timing = run.completed_ns, MEASURED
     elif run.duration_ns is not None:
@@ -57,7 +54,7 @@ def run_interval(run: Run) -> Interval:
         return Interval(start, start, UNKNOWN)
     if end < start:
         return Interval(start, start, CLAMPED)
-    return Interval(start, min(end, _LAST_NS), timing)
+    return Interval(start, end, timing)
 
 
 def tool_intervals(
@@ -68,18 +65,18 @@ def tool_intervals(
     A stretch of calls without times is spread evenly between its measured neighbours, or over the
     run where it has none.
     """
-    measured = [_measured(run, start, end) for start, end in said]
     placed: list[Interval] = []
-    floor = run.start_ns
-    while len(placed) < len(measured):
-        rest = measured[len(placed) :]
-        stretch = list(takewhile(lambda known: known is None, rest))
-        following = next(filter(None, rest), None)
-        ceiling = run.end_ns if following is None else min(following.start_ns, run.end_ns)
-        placed += _drawn(floor, max(floor, ceiling), len(stretch), draw, last_ns=run.end_ns)
-        if following is not None:
-            placed.append(following)
-            floor = min(max(floor, following.end_ns), run.end_ns)
+    floor_ns, untimed = run.start_ns, 0
+    for start_ns, end_ns in said:
+        known = _measured(run, start_ns, end_ns)
+        if known is None:
+            untimed += 1
+            continue
+        ceiling_ns = max(floor_ns, min(known.start_ns, run.end_ns))
+        placed += _drawn(floor_ns, ceiling_ns, untimed, draw, last_ns=run.end_ns)
+        placed.append(known)
+        floor_ns, untimed = min(max(floor_ns, known.end_ns), run.end_ns), 0
+    placed += _drawn(floor_ns, run.end_ns, untimed, draw, last_ns=run.end_ns)
     return placed
 
 
@@ -130,10 +127,5 @@ def _drawn(
 
 
 def _number(value: Any) -> int | Decimal | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float):
-        value = Decimal(repr(value)) if math.isfinite(value) else None
-    if isinstance(value, Decimal):
-        return value if value.is_finite() else None
-    return value if isinstance(value, int) else None
+    """A JSON number as `decode_json` gives it."""
+    return value if isinstance(value, int | Decimal) and not isinstance(value, bool) else None

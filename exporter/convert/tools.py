@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from exporter.convert import shapes
 from exporter.convert.content import parsed
+from exporter.convert.redaction import is_tag
 from exporter.convert.spans import ToolCall
-from exporter.convert.text import is_tag
 from exporter.convert.timeline import duration_ns, instant_ns
 
 UNKNOWN: Final = "unknown"
@@ -106,12 +106,13 @@ def read_tool_trace(items: Sequence[Any], *, name_of: Callable[[str], str]) -> T
     kept: list[tuple[int, int, Said]] = []
     open_calls = _OpenCalls()
 
-    def count(said: Said) -> str:
+    def count(said: Said) -> ToolCall:
         name = _name(said)
         if name not in names:
             names[name] = name_of(name) or UNKNOWN
-        calls.counted[ToolCall(names[name], _failed(said))] += 1
-        return names[name]
+        call = ToolCall(names[name], _failed(said))
+        calls.counted[call] += 1
+        return call
 
     for index, item in enumerate(items):
         part = 0
@@ -125,9 +126,9 @@ def read_tool_trace(items: Sequence[Any], *, name_of: Callable[[str], str]) -> T
                 count(said)
             part += 1
     for index, part, said in kept:
-        name = count(said)
+        call = count(said)
         if len(calls.shown) < MAX_SPANS:
-            calls.shown.append(_to_tool(index, part, name, said))
+            calls.shown.append(_to_tool(index, part, call, said))
     return calls
 
 
@@ -308,20 +309,19 @@ def _name(said: Said) -> str:
     return UNKNOWN
 
 
-def _to_tool(index: int, part: int, name: str, said: Said) -> Tool:
-    failed = _failed(said)
-    understood = name != UNKNOWN and ("input" in said or "output" in said)
+def _to_tool(index: int, part: int, call: ToolCall, said: Said) -> Tool:
+    understood = call.name != UNKNOWN and ("input" in said or "output" in said)
     start_ns, end_ns = _times(said)
     return Tool(
         index=index,
         part=part,
-        name=name,
+        name=call.name,
         call_id=_call_id(said),
-        failed=failed,
-        error_type=_error_type(said) if failed else OTHER_ERROR,
+        failed=call.failed,
+        error_type=_error_type(said) if call.failed else OTHER_ERROR,
         input=said.get("input"),
         output=said.get("output"),
-        error=said.get("error") if failed else None,
+        error=said.get("error") if call.failed else None,
         start_ns=start_ns,
         end_ns=end_ns,
         whole=None if understood else said["item"],
@@ -329,14 +329,9 @@ def _to_tool(index: int, part: int, name: str, said: Said) -> Tool:
 
 
 def _call_id(said: Said) -> str | None:
-    call_id = said.get("call_id")
     plain_id = said.get("id")
-    if (
-        call_id is None
-        and isinstance(plain_id, str)
-        and plain_id.startswith(shapes.CALL_ID_PREFIXES)
-    ):
-        call_id = plain_id
+    is_marked = isinstance(plain_id, str) and plain_id.startswith(shapes.CALL_ID_PREFIXES)
+    call_id = said.get("call_id", plain_id if is_marked else None)
     return call_id if isinstance(call_id, str) and _CALL_ID.fullmatch(call_id) else None
 
 
@@ -371,7 +366,7 @@ def _is_error_output(output: Any) -> bool:
 def _affirmed(value: Any) -> bool:
     """Whether a value of any type says yes; a text does unless it says no."""
     if isinstance(value, str):
-        return value.strip().casefold() not in shapes.NO | shapes.NOTHING
+        return value.strip().casefold() not in shapes.NOTHING
     if isinstance(value, Mapping):
         return any(one if isinstance(one, Mapping) else _affirmed(one) for one in value.values())
     return bool(value)
@@ -379,18 +374,13 @@ def _affirmed(value: Any) -> bool:
 
 def _denied(value: Any) -> bool:
     """Whether a value of any type says no."""
-    if isinstance(value, str):
-        return _word(value) in shapes.NO
-    return isinstance(value, int | float | Decimal) and not value
+    return _word(value) in shapes.NO or (isinstance(value, int | Decimal) and not value)
 
 
 def _word(value: Any) -> str:
     """A word as the tables spell it; empty for what is none."""
-    return (
-        value.strip().casefold().replace(" ", "_").replace("-", "_")
-        if isinstance(value, str)
-        else ""
-    )
+    text = value if isinstance(value, str) else ""
+    return text.strip().casefold().replace(" ", "_").replace("-", "_")
 
 
 def _http_error(value: Any) -> str | None:
@@ -419,10 +409,10 @@ def _times(said: Said) -> tuple[int, int] | tuple[None, None]:
     start_ns, end_ns = instant_ns(said.get("start")), instant_ns(said.get("end"))
     if start_ns is None:
         return None, None
-    if end_ns is None:
-        for role, unit_ns in shapes.DURATION_UNITS_NS.items():
-            length_ns = duration_ns(said.get(role), unit_ns=unit_ns)
-            if length_ns is not None:
-                return start_ns, start_ns + length_ns
-        return None, None
-    return start_ns, end_ns
+    if end_ns is not None:
+        return start_ns, end_ns
+    for role, unit_ns in shapes.DURATION_UNITS_NS.items():
+        length_ns = duration_ns(said.get(role), unit_ns=unit_ns)
+        if length_ns is not None:
+            return start_ns, start_ns + length_ns
+    return None, None

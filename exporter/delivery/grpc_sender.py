@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
 from exporter import __version__
-from exporter.delivery.endpoint import CERTIFICATES_HINT, OtlpEndpoint
+from exporter.delivery.endpoint import OtlpEndpoint
 from exporter.delivery.outcome import (
     Invalid,
     Outcome,
@@ -19,8 +19,8 @@ from exporter.delivery.outcome import (
     outcome_of_grpc_error,
     outcome_of_response,
 )
-from exporter.errors import ConfigError, DeliveryError
-from exporter.http_client import file_state, tls_context
+from exporter.errors import ConfigError
+from exporter.http_client import TlsFiles
 
 logger = logging.getLogger("exporter.delivery")
 
@@ -34,7 +34,7 @@ class GrpcSender:
     """Calls one trace service; must be made inside the event loop that uses it.
 
     Connects with the first call. TLS files are read again when they have changed. Raises
-    DeliveryError for certificates that cannot be used.
+    ConfigError for certificates that cannot be used.
     """
 
     def __init__(self, endpoint: OtlpEndpoint) -> None:
@@ -47,7 +47,7 @@ class GrpcSender:
             (name, value.encode() if name.endswith("-bin") else value)
             for name, value in headers.items()
         )
-        self._files = self._file_states()
+        self._tls_states = None if endpoint.tls is None else endpoint.tls.states()
         self._use(self._open_channel())
 
     async def send(self, payload: bytes) -> Outcome:
@@ -79,13 +79,13 @@ class GrpcSender:
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def _reopen_for_new_files(self) -> None:
-        files = self._file_states()
-        if files == self._files:
+        tls = self._endpoint.tls
+        if tls is None or (states := tls.states()) == self._tls_states:
             return
-        self._files = files
+        self._tls_states = states
         try:
             channel = self._open_channel()
-        except DeliveryError as exc:
+        except (ConfigError, OSError) as exc:
             logger.warning("%s; the last usable one stays in force", exc)
             return
         old = self._channel
@@ -95,11 +95,6 @@ class GrpcSender:
     def _use(self, channel: grpc.aio.Channel) -> None:
         self._channel = channel
         self._stub = TraceServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
-
-    def _file_states(self) -> list[tuple[int, int, int] | None]:
-        endpoint = self._endpoint
-        paths = (endpoint.ca_file, endpoint.client_certificate_file, endpoint.client_key_file)
-        return [file_state(path) for path in paths]
 
     def _open_channel(self) -> grpc.aio.Channel:
         options = [
@@ -114,29 +109,19 @@ class GrpcSender:
         ]
         endpoint = self._endpoint
         compression = grpc.Compression.Gzip if endpoint.gzip else grpc.Compression.NoCompression
-        if not endpoint.secure:
+        if endpoint.tls is None:
             return grpc.aio.insecure_channel(endpoint.target, options, compression)
-        credentials = _read_credentials(endpoint)
+        credentials = _read_credentials(endpoint.tls)
         return grpc.aio.secure_channel(endpoint.target, credentials, options, compression)
 
 
-def _read_credentials(endpoint: OtlpEndpoint) -> grpc.ChannelCredentials:
+def _read_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
     """What the files hold, checked first: gRPC tells a bad file only by failing later."""
-    key_file, certificate_file = endpoint.client_key_file, endpoint.client_certificate_file
-    try:
-        context = tls_context(
-            ca_file=endpoint.ca_file,
-            client_certificate_file=certificate_file,
-            client_key_file=key_file,
-        )
-        found = context.get_ca_certs(binary_form=True)
-        system = "".join(map(ssl.DER_cert_to_PEM_cert, found)).encode()
-        trusted = endpoint.ca_file.read_bytes() if endpoint.ca_file is not None else system
-        return grpc.ssl_channel_credentials(
-            # None where the system keeps them in a folder only: gRPC then brings its own.
-            trusted or None,
-            key_file.read_bytes() if key_file is not None else None,
-            certificate_file.read_bytes() if certificate_file is not None else None,
-        )
-    except (ConfigError, OSError) as exc:
-        raise DeliveryError(str(exc), hint=CERTIFICATES_HINT) from exc
+    found = tls.context().get_ca_certs(binary_form=True)
+    system = "".join(map(ssl.DER_cert_to_PEM_cert, found)).encode()
+    return grpc.ssl_channel_credentials(
+        # None where the system keeps them in a folder only: gRPC then brings its own.
+        (system if tls.ca is None else tls.ca.read_bytes()) or None,
+        None if tls.client_key is None else tls.client_key.read_bytes(),
+        None if tls.client_certificate is None else tls.client_certificate.read_bytes(),
+    )

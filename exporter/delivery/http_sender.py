@@ -6,17 +6,9 @@ from typing import Final
 import httpx
 
 from exporter.clock import Clock
-from exporter.delivery.endpoint import CERTIFICATES_HINT, OtlpEndpoint
+from exporter.delivery.endpoint import OtlpEndpoint
 from exporter.delivery.outcome import Outcome, Refused, outcome_of_http, outcome_of_no_answer
-from exporter.errors import (
-    ConfigError,
-    DeliveryError,
-    HttpError,
-    HttpMalformed,
-    HttpNoAnswer,
-    HttpUnreachable,
-    quote,
-)
+from exporter.errors import HttpError, HttpNoAnswer, HttpUnreachable, quote
 from exporter.http_client import HttpClient
 
 # What lies beyond is not read.
@@ -28,8 +20,8 @@ _GZIP_LEVEL: Final = 1
 class HttpSender:
     """Posts to one URL, each exchange within the endpoint's timeout.
 
-    An injected `transport` replaces the network, and is closed with the sender. Raises
-    DeliveryError for certificates that cannot be used.
+    An injected `transport` replaces the network, and is closed with the sender. Raises ConfigError
+    for certificates that cannot be used.
     """
 
     def __init__(
@@ -47,18 +39,12 @@ class HttpSender:
         self._headers = {**dict(endpoint.headers), "content-type": "application/x-protobuf"}
         if endpoint.gzip:
             self._headers["content-encoding"] = "gzip"
-        try:
-            self._client = HttpClient(
-                timeout_s=endpoint.timeout_s,
-                max_connections=1,
-                secure=endpoint.secure,
-                ca_file=endpoint.ca_file,
-                client_certificate_file=endpoint.client_certificate_file,
-                client_key_file=endpoint.client_key_file,
-                transport=transport,
-            )
-        except ConfigError as exc:
-            raise DeliveryError(str(exc), hint=CERTIFICATES_HINT) from exc
+        self._client = HttpClient(
+            timeout_s=endpoint.timeout_s,
+            max_connections=1,
+            tls=endpoint.tls,
+            transport=transport,
+        )
 
     async def send(self, payload: bytes) -> Outcome:
         """Send one request and read its answer."""
@@ -71,11 +57,10 @@ class HttpSender:
                 headers=self._headers,
                 content=content,
                 max_body_bytes=MAX_ANSWER_BYTES,
-                truncate=True,
             )
         except HttpUnreachable as exc:
             return outcome_of_no_answer(quote(str(exc), self._secrets), answered=False)
-        except (HttpNoAnswer, HttpMalformed) as exc:
+        except HttpNoAnswer as exc:
             return outcome_of_no_answer(quote(str(exc), self._secrets), answered=True)
         except HttpError as exc:  # it cannot be sent at all
             return Refused(quote(str(exc), self._secrets))

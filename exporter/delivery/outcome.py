@@ -20,10 +20,7 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from exporter.errors import quote
-from exporter.http_client import HttpAnswer, parse_retry_after
-
-# What a destination may ask for at most; anything longer is a mistake or an attack.
-_MAX_RETRY_AFTER_S: Final = 3600.0
+from exporter.http_client import MAX_RETRY_AFTER_S, HttpAnswer, parse_retry_after
 
 _PROTOBUF_TYPES: Final = ("application/x-protobuf", "application/protobuf")
 _JSON_TYPE: Final = "application/json"
@@ -126,7 +123,8 @@ def outcome_of_http(answer: HttpAnswer, *, now_ns: int, secrets: Iterable[str] =
     if said:
         reason = f"{reason}: {said}"
     if status in _RETRYABLE:
-        return Unavailable(reason, _asked_s(parse_retry_after(answer.headers, now_ns=now_ns)))
+        retry_after_s, _ = parse_retry_after(answer.headers, now_ns=now_ns)
+        return Unavailable(reason, retry_after_s)
     if status in _ABOUT_CONTENT:
         return Invalid(reason, certain=status == _TOO_LARGE or message is not None)
     return _refused(reason, status)
@@ -181,7 +179,7 @@ def outcome_of_response(
 
 
 def _success(answer: HttpAnswer, kind: str, secrets: Iterable[str]) -> Outcome:
-    if kind in _PROTOBUF_TYPES and not answer.truncated:
+    if kind in _PROTOBUF_TYPES and answer.problem is None:
         try:
             response = ExportTraceServiceResponse.FromString(answer.body)
         except DecodeError:
@@ -189,12 +187,12 @@ def _success(answer: HttpAnswer, kind: str, secrets: Iterable[str]) -> Outcome:
         else:
             return outcome_of_response(response, secrets=secrets)
     text = answer.body.strip()
-    if not text and not answer.truncated:
+    if not text and answer.problem is None:
         # Frameworks call even an empty answer HTML.
         return Accepted()
     if "html" in kind or _is_web_page(text):
         return Refused(f"{answer.status}, but the answer is a web page; {_ELSEWHERE}")
-    if answer.truncated or kind in _PROTOBUF_TYPES:
+    if answer.problem is not None or kind in _PROTOBUF_TYPES:
         return Accepted(message=_UNREAD)
     document = _load_json(text) if text.startswith(b"{") else None
     if text.lower().startswith(b"error") or (document and _tells_error(document)):
@@ -267,11 +265,6 @@ def _refused(reason: str, status: int | str) -> Refused:
     return Refused(f"{reason} ({hint})" if hint else reason)
 
 
-def _asked_s(seconds: float | None) -> float | None:
-    """A wait that was asked for, an hour at most; None where it makes no sense."""
-    return None if seconds is None or seconds < 0 else min(seconds, _MAX_RETRY_AFTER_S)
-
-
 def _retry_delay_s(trailers: Iterable[tuple[str, str | bytes]]) -> float | None:
     """The delay of a RetryInfo in the status details."""
     details = next((value for key, value in trailers if key == _DETAILS_KEY), None)
@@ -282,4 +275,5 @@ def _retry_delay_s(trailers: Iterable[tuple[str, str | bytes]]) -> float | None:
         found = any(one.Unpack(info) for one in Status.FromString(details).details)
     except DecodeError:
         return None
-    return _asked_s(info.retry_delay.seconds + info.retry_delay.nanos / 1e9) if found else None
+    seconds = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
+    return min(seconds, MAX_RETRY_AFTER_S) if found and seconds >= 0 else None

@@ -3,9 +3,10 @@
 The libraries of a protocol are imported only when that protocol is chosen.
 """
 
+import asyncio
 import json
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError
 
@@ -13,7 +14,12 @@ from exporter.clock import Clock
 from exporter.convert.otlp import payload_to_otlp_json
 from exporter.delivery.endpoint import OtlpEndpoint
 from exporter.delivery.outcome import Accepted, Invalid, Outcome, Unavailable
-from exporter.errors import quote
+from exporter.errors import ConfigError, quote
+
+_FILES_HINT: Final = (
+    "check OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE "
+    "and OTEL_EXPORTER_OTLP_CLIENT_KEY"
+)
 
 
 class Sender(Protocol):
@@ -48,7 +54,8 @@ class ConsoleSender:
             # The encoder gives each trace a ResourceSpans of its own, and merging keeps them apart.
             for one in document.get("resourceSpans", ()):
                 line = json.dumps({"resourceSpans": [one]}, separators=(",", ":"))
-                self._write(f"{line}\n")
+                # In a thread: a pipe that nobody reads stops delivery alone.
+                await asyncio.to_thread(self._write, f"{line}\n")
         except (OSError, ValueError) as exc:  # ValueError: the stream is closed
             return Unavailable(f"nothing can be written: {quote(str(exc))}", answered=False)
         return Accepted()
@@ -60,13 +67,16 @@ class ConsoleSender:
 def open_sender(endpoint: OtlpEndpoint, *, clock: Clock) -> Sender:
     """A sender to this destination; must be called inside the event loop that will use it.
 
-    Raises DeliveryError when its certificates cannot be used.
+    Raises ConfigError when its certificates cannot be used.
     """
-    if endpoint.protocol == "grpc":
-        # gRPC's library takes 13 MiB of memory.
-        from exporter.delivery.grpc_sender import GrpcSender  # noqa: PLC0415 - only where used
+    try:
+        if endpoint.protocol == "grpc":
+            # gRPC's library takes 13 MiB of memory.
+            from exporter.delivery.grpc_sender import GrpcSender  # noqa: PLC0415 - only where used
 
-        return GrpcSender(endpoint)
-    from exporter.delivery.http_sender import HttpSender  # noqa: PLC0415 - only where used
+            return GrpcSender(endpoint)
+        from exporter.delivery.http_sender import HttpSender  # noqa: PLC0415 - only where used
 
-    return HttpSender(endpoint, clock=clock)
+        return HttpSender(endpoint, clock=clock)
+    except ConfigError as exc:
+        raise ConfigError([f"{exc} ({_FILES_HINT})"]) from exc

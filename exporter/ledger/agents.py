@@ -6,7 +6,16 @@ from typing import Any, Final
 
 from exporter.conduit.models import Agent, Workspace
 from exporter.ledger.file import reading
-from exporter.ledger.records import AgentRecord, Coverage, Gap, GapPurpose
+from exporter.ledger.records import (
+    AgentProgress,
+    AgentRecord,
+    AwaitedRun,
+    Coverage,
+    Gap,
+    GapPurpose,
+    InFlightRun,
+    Priority,
+)
 
 _PUT_WORKSPACE: Final = """
 INSERT INTO workspace (id, name, since_ns) VALUES (:id, :name, :since_ns)
@@ -45,6 +54,25 @@ reread_ns = coalesce(:reread_ns, reread_ns),
 full_reread_ns = coalesce(:full_reread_ns, full_reread_ns)
 WHERE no = :agent_no
 """
+
+_IN_FLIGHT: Final = """
+SELECT id, created_ns, status, attempts, retry_ns FROM run
+WHERE agent_no = ? AND counted = 0 AND trace = 0
+"""
+_AWAITING: Final = """
+SELECT id, priority, created_ns FROM run WHERE agent_no = ? AND trace = 1 AND attempts = 0
+ORDER BY priority, created_ns LIMIT ?
+"""
+_RETRYING: Final = """
+SELECT id, priority, created_ns, attempts, retry_ns FROM run
+WHERE agent_no = ? AND trace = 1 AND attempts > 0 ORDER BY priority, created_ns
+"""
+_OLDEST_AWAITING: Final = """
+SELECT min(created_ns) FROM run
+WHERE agent_no = ? AND trace = 1 AND attempts = 0 AND priority = ?
+"""
+# So many of the runs that wait for their detail are told at a time.
+_AWAITING_MAX: Final = 32
 
 
 class AgentTables:
@@ -148,6 +176,34 @@ class AgentTables:
                     _GAPS, (agent_no,)
                 )
             ]
+
+    def progress(self, agent_no: int) -> AgentProgress:
+        """Where an agent stands."""
+        with reading():
+            oldest = [
+                self._db.execute(_OLDEST_AWAITING, (agent_no, priority)).fetchone()[0]
+                for priority in (Priority.URGENT, Priority.FRESH)
+            ]
+            return AgentProgress(
+                agent=self.agent(agent_no),
+                gaps=tuple(self.gaps(agent_no)),
+                in_flight=tuple(
+                    InFlightRun(*row) for row in self._db.execute(_IN_FLIGHT, (agent_no,))
+                ),
+                awaiting=tuple(
+                    AwaitedRun(run_id, Priority(priority), created_ns)
+                    for run_id, priority, created_ns in self._db.execute(
+                        _AWAITING, (agent_no, _AWAITING_MAX)
+                    )
+                ),
+                retrying=tuple(
+                    AwaitedRun(run_id, Priority(priority), created_ns, attempts, retry_ns)
+                    for run_id, priority, created_ns, attempts, retry_ns in self._db.execute(
+                        _RETRYING, (agent_no,)
+                    )
+                ),
+                oldest_awaiting_ns=min((one for one in oldest if one is not None), default=None),
+            )
 
     def cover(self, agent_no: int, coverage: Coverage) -> None:
         """Move the reading of an agent's list."""

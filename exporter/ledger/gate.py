@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from exporter.clock import Clock
 from exporter.errors import LedgerError, LedgerRefused, LedgerUnavailable
@@ -18,18 +18,13 @@ from exporter.ledger.ledger import Ledger, Work
 logger = logging.getLogger("exporter.ledger")
 
 R = TypeVar("R")
+# Runs a blocking call somewhere and gives back its result: in a thread, or inline.
+Executor = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 _RETRY_MIN_S: Final = 1.0
 _RETRY_MAX_S: Final = 30.0
 # More works than this wait for the next commit: a commit of a second would delay all others.
 _BATCH_MAX: Final = 64
-
-
-class Executor(Protocol):
-    """Runs a blocking call somewhere and gives back its result: a thread, or inline."""
-
-    def __call__(self, call: Callable[[], R], /) -> Awaitable[R]:
-        """Run `call` and give back what it returns."""
 
 
 class LedgerGate:

@@ -14,13 +14,10 @@ from typing import Final, NamedTuple
 
 from exporter.conduit.models import Run, Unreadable
 from exporter.ledger.agents import AgentTables
-from exporter.ledger.file import reading
 from exporter.ledger.records import (
     AgentProgress,
-    AwaitedRun,
     Coverage,
     EncodedTrace,
-    InFlightRun,
     Priority,
     Recorded,
     RunRecord,
@@ -28,9 +25,6 @@ from exporter.ledger.records import (
 )
 from exporter.ledger.totals import Family, TotalsDelta
 from exporter.ledger.traces import TraceTables
-
-# So many of the runs that wait for their detail are told at a time.
-AWAITING_MAX: Final = 32
 
 _FIND: Final = """
 SELECT id, no, counted, trace, priority, attempts, status, fingerprint FROM run
@@ -56,22 +50,6 @@ WHERE agent_no = :agent_no AND id = :id
 _NAME: Final = """
 UPDATE run SET named = 1
 WHERE agent_no = ? AND id IN (SELECT value FROM json_each(?)) AND named = 0
-"""
-_IN_FLIGHT: Final = """
-SELECT id, created_ns, status, attempts, retry_ns FROM run
-WHERE agent_no = ? AND counted = 0 AND trace = 0
-"""
-_AWAITING: Final = """
-SELECT id, priority, created_ns FROM run WHERE agent_no = ? AND trace = 1 AND attempts = 0
-ORDER BY priority, created_ns LIMIT ?
-"""
-_RETRYING: Final = """
-SELECT id, priority, created_ns, attempts, retry_ns FROM run
-WHERE agent_no = ? AND trace = 1 AND attempts > 0 ORDER BY priority, created_ns
-"""
-_OLDEST_AWAITING: Final = """
-SELECT min(created_ns) FROM run
-WHERE agent_no = ? AND trace = 1 AND attempts = 0 AND priority = ?
 """
 # Settled, below the floor (so that it cannot be counted again), and old.
 _PRUNE: Final = """
@@ -192,7 +170,7 @@ class RunTables:
             "UPDATE run SET attempts = ?, retry_ns = ? WHERE agent_no = ? AND id = ?",
             (attempts, retry_ns, agent_no, run_id),
         )
-        return self.progress(agent_no)
+        return self._agents.progress(agent_no)
 
     def give_up(
         self, agent_no: int, run_id: str, *, reason: str, attempts: int, named: bool, now_ns: int
@@ -208,37 +186,9 @@ class RunTables:
             "UPDATE run SET attempts = ?, named = max(named, ?) WHERE agent_no = ? AND id = ?",
             (attempts, named, agent_no, run_id),
         )
-        return self.progress(agent_no)
+        return self._agents.progress(agent_no)
 
     # --- what is still to be done -------------------------------------------------------------
-
-    def progress(self, agent_no: int) -> AgentProgress:
-        """Where an agent stands."""
-        with reading():
-            oldest = [
-                self._db.execute(_OLDEST_AWAITING, (agent_no, priority)).fetchone()[0]
-                for priority in (Priority.URGENT, Priority.FRESH)
-            ]
-            return AgentProgress(
-                agent=self._agents.agent(agent_no),
-                gaps=tuple(self._agents.gaps(agent_no)),
-                in_flight=tuple(
-                    InFlightRun(*row) for row in self._db.execute(_IN_FLIGHT, (agent_no,))
-                ),
-                awaiting=tuple(
-                    AwaitedRun(run_id, Priority(priority), created_ns)
-                    for run_id, priority, created_ns in self._db.execute(
-                        _AWAITING, (agent_no, AWAITING_MAX)
-                    )
-                ),
-                retrying=tuple(
-                    AwaitedRun(run_id, Priority(priority), created_ns, attempts, retry_ns)
-                    for run_id, priority, created_ns, attempts, retry_ns in self._db.execute(
-                        _RETRYING, (agent_no,)
-                    )
-                ),
-                oldest_awaiting_ns=min((one for one in oldest if one is not None), default=None),
-            )
 
     def unsettled(self, agent_no: int, run_ids: Iterable[str]) -> list[str]:
         """Those of these named runs that are neither counted nor given up; none is forgotten."""
@@ -419,7 +369,7 @@ class RunTables:
             counted=tuple(counted),
             appeared=appeared,
             revised=revised,
-            progress=self.progress(agent_no),
+            progress=self._agents.progress(agent_no),
         )
 
     def _find(self, agent_no: int, run_ids: Sequence[str]) -> dict[str, _Row]:

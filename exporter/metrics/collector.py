@@ -1,4 +1,4 @@
-"""The registry, the collector that turns the samples of all sources into families, and their text.
+"""From the samples of all sources, as plain values, to the text of a scrape.
 
 A source that fails breaks no scrape: its series are absent as a whole, which is said by
 conduit_exporter_collector_success, and everything else is shown. Never touches the disk.
@@ -6,35 +6,64 @@ conduit_exporter_collector_success, and everything else is shown. Never touches 
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client import Metric as Family
 from prometheus_client.core import (
     CounterMetricFamily,
+    Exemplar,
     GaugeMetricFamily,
     HistogramMetricFamily,
     InfoMetricFamily,
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar as WireExemplar
 
 from exporter.metrics.catalogue import CATALOGUE, COLLECTOR_SUCCESS, Kind, Metric
 from exporter.metrics.labels import label_value
-from exporter.metrics.sample import HistogramValue, Sample, Source
 
 logger = logging.getLogger("exporter.metrics")
 
-_Families = dict[str, Family]
+Number = int | float | Decimal
+
+
+class HistogramValue(NamedTuple):
+    """How many observations fell into each bucket, by the text of its upper bound, and their sum.
+
+    Counts are not cumulative. Of the exemplars of one bucket the last is shown.
+    """
+
+    counts: Mapping[str, int]
+    total: Number
+    exemplars: Iterable[Exemplar] = ()
+
+
+class Sample(NamedTuple):
+    """The value of one series. Label values are in the order of the metric's labels."""
+
+    metric: Metric
+    labels: tuple[str, ...]
+    value: Number | HistogramValue
+
+
+# Called at each scrape, on the event loop; what it gives is read in another thread, so that it may
+# hold nothing that changes.
+Source = Callable[[], Iterable[Sample]]
+
+# By the metric's name, what `add_metric` of its family is called with for each series.
+_Series = dict[str, list[tuple[Any, ...]]]
 
 _FAMILIES: Final = {
     Kind.COUNTER: CounterMetricFamily,
     Kind.GAUGE: GaugeMetricFamily,
     Kind.HISTOGRAM: HistogramMetricFamily,
+    Kind.INFO: InfoMetricFamily,
 }
 # Versions of the formats that are written here. The encoder would call its OpenMetrics 1.0 text
 # by any higher version that it is asked for, and the scraper would misread it.
@@ -42,10 +71,18 @@ _WRITTEN: Final = {"", "0.0.4", "1.0.0"}
 _VERSION: Final = re.compile(r";\s*version=([^;]*)")
 
 
-class SourceCollector(Collector):
-    """Asks its sources at each scrape, in the order in which they were added."""
+class Metrics:
+    """All that /metrics shows: the samples of its sources, and what is registered with `registry`.
+
+    Sources are asked in the order in which they were added. The process's own are registered.
+    """
 
     def __init__(self) -> None:
+        # A process-wide switch of the library: `_created` series double the number of series, and
+        # Prometheus takes them for metrics of their own.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # has no hints
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._sources: dict[str, Source] = {}
         self._failing: set[str] = set()
 
@@ -53,53 +90,64 @@ class SourceCollector(Collector):
         """Ask `source` from now on; `name` is a label value. No two sources share a metric."""
         self._sources[name] = source
 
-    def collect(self) -> Iterator[Family]:
-        """All families that have series, in the order of the catalogue."""
-        families: _Families = {}
-        for name, source in self._sources.items():
-            read = self._read(name, source)
-            success = Sample(COLLECTOR_SUCCESS, (name,), int(read is not None))
-            families |= read or {}
-            _add(families, success)
-        for metric in CATALOGUE:
-            if metric.name in families:
-                yield families[metric.name]
+    def snapshot(self) -> "Snapshot":
+        """What all sources say now; called where they change, and quick."""
+        return Snapshot(self, {name: self._ask(name) for name in self._sources})
 
-    def _read(self, name: str, source: Source) -> _Families | None:
-        families: _Families = {}
+    def read(self, name: str, samples: Iterable[Sample]) -> _Series | None:
+        """The series of a source by metric; None, and a line in the log, where it fails."""
+        series: _Series = defaultdict(list)
         try:
-            for sample in source():
-                _add(families, sample)
-        except Exception:  # whatever it is: the other sources are still shown
-            if name not in self._failing:
-                self._failing.add(name)
-                logger.exception("The metrics of %s cannot be read; their series are absent", name)
+            for sample in samples:
+                series[sample.metric.name].append(_to_arguments(sample))
+        except Exception as error:  # noqa: BLE001 - the other sources are still shown
+            self._failed(name, error)
             return None
         if name in self._failing:
             self._failing.discard(name)
             logger.info("The metrics of %s can be read again", name)
-        return families
+        return series
+
+    def _ask(self, name: str) -> Iterable[Sample] | None:
+        try:
+            return self._sources[name]()
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(name, error)
+            return None
+
+    def _failed(self, name: str, error: Exception) -> None:
+        if name not in self._failing:
+            self._failing.add(name)
+            text = "The metrics of %s cannot be read; their series are absent"
+            logger.error(text, name, exc_info=error)
 
 
-def new_registry() -> tuple[CollectorRegistry, SourceCollector]:
-    """A private registry with the metrics of the process, and the collector in it."""
-    # A process-wide switch of the library: `_created` series double the number of series, and
-    # Prometheus takes them for metrics of their own.
-    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # has no hints
-    registry = CollectorRegistry()
-    collector = SourceCollector()
-    registry.register(collector)
-    ProcessCollector(registry=registry)
-    return registry, collector
+class Snapshot(Collector):
+    """What the sources said at one moment, to be read once, in any thread."""
+
+    def __init__(self, metrics: Metrics, samples: Mapping[str, Iterable[Sample] | None]) -> None:
+        self._metrics = metrics
+        self._samples = samples
+
+    def collect(self) -> Iterator[Family]:
+        """All families that have series, in the order of the catalogue, then the registered.
+
+        One after the other: with a thousand agents all of them would take 50 MiB.
+        """
+        shown: _Series = {}
+        successes = []
+        for name, samples in self._samples.items():
+            series = None if samples is None else self._metrics.read(name, samples)
+            successes.append(([label_value(name)], float(series is not None)))
+            shown |= series or {}
+        shown[COLLECTOR_SUCCESS.name] = successes
+        for metric in CATALOGUE:
+            if metric.name in shown:
+                yield _family(metric, shown.pop(metric.name))
+        yield from self._metrics.registry.collect()
 
 
-def render(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """What the registry shows now, and the content type that suits the Accept header."""
-    encode, content_type = encoder_for(accept)
-    return encode(registry), content_type
-
-
-def encoder_for(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+def encoder_for(accept: str) -> tuple[Callable[[Collector], bytes], str]:
     """What writes the text that suits the Accept header, and the content type of that text."""
     wanted = [one for one in accept.split(",") if _version(one) in _WRITTEN]
     return choose_encoder(",".join(wanted))
@@ -110,37 +158,36 @@ def _version(media_range: str) -> str:
     return "" if found is None else found[1].strip()
 
 
-def _add(families: _Families, sample: Sample) -> None:
+def _to_arguments(sample: Sample) -> tuple[Any, ...]:
+    """What a family's `add_metric` takes; raises for what could not be written."""
     metric, values, value = sample
     if len(values) != len(metric.labels):
         raise ValueError(f"{metric.name} has the labels {metric.labels}, not {values}")
     labels = [label_value(one) for one in values]
-    family = families.get(metric.name) or families.setdefault(metric.name, _new_family(metric))
-    match family:
-        case HistogramMetricFamily():
-            assert isinstance(value, HistogramValue)  # noqa: S101 - a histogram has nothing else
-            family.add_metric(labels, list(_buckets(metric, value)), float(value.total))
-        case InfoMetricFamily():
-            family.add_metric(labels, {})
-        case CounterMetricFamily() | GaugeMetricFamily():
-            family.add_metric(labels, float(value))  # type: ignore[arg-type]  # raises for others
-
-
-def _new_family(metric: Metric) -> Family:
     if metric.kind is Kind.INFO:
-        name = metric.name.removesuffix("_info")
-        return InfoMetricFamily(name, metric.help, labels=metric.labels)
-    family: Family = _FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
+        return labels, {}
+    if metric.kind is not Kind.HISTOGRAM:
+        return labels, float(value)  # type: ignore[arg-type]  # raises for others
+    assert isinstance(value, HistogramValue)  # noqa: S101 - a histogram has nothing else
+    return labels, list(_buckets(metric, value)), float(value.total)
+
+
+def _family(metric: Metric, series: Iterable[tuple[Any, ...]]) -> Family:
+    name = metric.name.removesuffix("_info") if metric.kind is Kind.INFO else metric.name
+    family: Family = _FAMILIES[metric.kind](name, metric.help, labels=metric.labels)
+    for arguments in series:
+        family.add_metric(*arguments)  # type: ignore[attr-defined]  # of each kind its own
     return family
 
 
 def _buckets(
     metric: Metric, value: HistogramValue
-) -> Iterator[tuple[str, float] | tuple[str, float, WireExemplar]]:
-    for no, (bound, count) in enumerate(zip(metric.bounds, accumulate(value.counts), strict=True)):
-        exemplar = value.exemplars.get(no)
-        if exemplar is None:
-            yield bound, count
-        else:
-            labels = {"trace_id": exemplar.trace_id}
-            yield bound, count, WireExemplar(labels, exemplar.value, exemplar.at_ns / 1e9)
+) -> Iterator[tuple[str, float] | tuple[str, float, Exemplar]]:
+    counts = [0] * len(metric.bounds)
+    for bound, count in value.counts.items():
+        # A bound that the metric no longer has joins the next higher one, where its observations
+        # belong: the buckets of an older version's ledger may have been others.
+        counts[metric.bucket_no(float(bound))] += count
+    exemplars = {metric.bucket_no(one.value): one for one in value.exemplars}
+    for no, (bound, total) in enumerate(zip(metric.bounds, accumulate(counts), strict=True)):
+        yield (bound, total, exemplars[no]) if no in exemplars else (bound, total)

@@ -33,7 +33,7 @@ from exporter.conduit.models import DISPOSITIONS, TERMINAL_STATUSES
 from exporter.conduit.token import TokenSource
 from exporter.convert.redaction import Pattern
 from exporter.errors import ConfigError
-from exporter.settings import addresses, values
+from exporter.settings import values
 from exporter.settings.endpoints import (
     OtlpTarget,
     parse_base_url,
@@ -173,7 +173,7 @@ class Settings(BaseSettings):
     )
 
     # --- Ledger ---
-    ledger_path: Annotated[Path, PlainValidator(addresses.parse_ledger_path)] = _setting(
+    ledger_path: Annotated[Path, PlainValidator(values.parse_ledger_path)] = _setting(
         "EXPORTER_LEDGER",
         "sqlite:///conduit-exporter.db",
         "File in which the exporter remembers what it counted and delivered: sqlite:///PATH",
@@ -281,7 +281,7 @@ class Settings(BaseSettings):
     )
 
     # --- Metrics and pages ---
-    listen: Annotated[addresses.ListenAddress, PlainValidator(addresses.parse_listen)] = _setting(
+    listen: Annotated[values.ListenAddress, PlainValidator(values.parse_listen)] = _setting(
         "EXPORTER_LISTEN",
         "0.0.0.0:10464",
         "Where /metrics, the health checks and the pages are served, host:port",
@@ -307,7 +307,7 @@ class Settings(BaseSettings):
     timezone: Annotated[tzinfo, PlainValidator(values.parse_timezone)] = _setting(
         "EXPORTER_TIMEZONE", "UTC", "Time zone of the calendar days and months of cost"
     )
-    trace_link: Annotated[str, AfterValidator(addresses.parse_trace_link)] | None = _setting(
+    trace_link: Annotated[str, AfterValidator(values.parse_trace_link)] | None = _setting(
         "EXPORTER_TRACE_LINK",
         None,
         "Address of a trace's page in your trace backend, with {trace_id}; makes ids links",
@@ -393,7 +393,7 @@ class Settings(BaseSettings):
     def warnings(self) -> tuple[str, ...]:
         """What works, but should be known at every start."""
         found = []
-        if self.base_url.startswith("http:") and not addresses.is_loopback(self.conduit_server[0]):
+        if self.base_url.startswith("http:") and not values.is_loopback(self.conduit_server[0]):
             found.append(
                 f"CONDUIT_BASE_URL {self.base_url} has no TLS: "
                 "the token travels readable by everyone on the way"
@@ -412,7 +412,7 @@ class Settings(BaseSettings):
         if (
             self.otlp_headers
             and url.scheme == "http"
-            and not addresses.is_loopback(url.hostname or "")
+            and not values.is_loopback(url.hostname or "")
         ):
             found.append(f"the headers for {destination} are sent unencrypted: use https")
         return tuple(found)

@@ -7,8 +7,6 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from exporter.settings.values import unquoted
-
 
 def read_texts(
     environ: Mapping[str, str], env_file: Path | None
@@ -22,6 +20,16 @@ def read_texts(
     texts.update(environ)
     stripped = {name: unquoted(text.strip()).strip() for name, text in texts.items()}
     return {name: text for name, text in stripped.items() if text}, problems
+
+
+def unquoted(text: str) -> str:
+    """The text without the pair of quotes around it, which container engines leave in place.
+
+    Several quoted lines are no such pair; whoever reads them takes the quotes off each.
+    """
+    quote = text[:1]
+    whole = quote in ("'", '"') and len(text) > 1 and text.endswith(quote)
+    return text[1:-1] if whole and f"{quote}\n" not in text[1:-1] else text
 
 
 def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:

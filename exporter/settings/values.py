@@ -1,18 +1,21 @@
-"""The text of one setting as a value, where pydantic has no type for it; `addresses` has the rest.
+"""The text of one setting as a value, where pydantic has no type for it.
 
 Every parser raises ValueError with a sentence for the operator: what is wrong and what is allowed.
-No text that may hold a secret is repeated. Nothing heavy is imported: the health check reads its
-two settings with these parsers alone.
+No text that may hold a secret is repeated, and no name or file is looked up but by `parse_file`.
+Nothing heavy is imported: the health check reads its two settings with these parsers alone.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, tzinfo
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from exporter.settings.sources import unquoted
 
 if TYPE_CHECKING:
     from exporter.convert.redaction import Pattern
@@ -28,16 +31,8 @@ _NOT_IN_ID: Final = re.compile(r"[\s*/?#\"'\x00-\x1f\x7f]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _AMOUNT: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _MAX_SHOWN_CHARS: Final = 60
-
-
-def unquoted(text: str) -> str:
-    """The text without the pair of quotes around it, which container engines leave in place.
-
-    Several quoted lines are no such pair; `parse_patterns` takes the quotes off each.
-    """
-    quote = text[:1]
-    whole = quote in ("'", '"') and len(text) > 1 and text.endswith(quote)
-    return text[1:-1] if whole and f"{quote}\n" not in text[1:-1] else text
+_LISTEN_FORMS: Final = "host:port, such as 0.0.0.0:10464, 127.0.0.1:10464 or [::]:10464"
+_SQLITE: Final = "sqlite:///"
 
 
 def shown(text: str) -> str:
@@ -176,6 +171,61 @@ def parse_pairs(text: str) -> tuple[tuple[str, str], ...]:
             raise ValueError(f"item {number} is not key=value; allowed: key=value, by commas")
         pairs[unquote(key).strip()] = unquote(unquoted(value.strip()))
     return tuple(pairs.items())
+
+
+class ListenAddress(NamedTuple):
+    """Where the web server listens; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """`host:port`, `[IPv6]:port`, or `:port` for every address of the machine."""
+    try:
+        url = urlsplit(f"//{text}")
+        port = url.port
+    except ValueError:
+        port = None
+    if port is None or url.netloc != text or "@" in text:
+        raise ValueError(f"{shown(text)} is no address to listen on; allowed: {_LISTEN_FORMS}")
+    return ListenAddress(url.hostname or "0.0.0.0", port)  # noqa: S104 - `:port` asks for just that
+
+
+def parse_ledger_path(text: str) -> Path:
+    """The file of `sqlite:///PATH`."""
+    path = parse_text(text).removeprefix(_SQLITE)
+    if path in (text, "", ":memory:") or "?" in path:
+        raise ValueError(
+            "is no file's address; allowed: sqlite:///PATH, with a fourth slash before a full path"
+        )
+    return Path(path)
+
+
+def parse_trace_link(text: str) -> str:
+    """The address of a trace's page, `{trace_id}` standing for the id."""
+    rest = text.replace("{trace_id}", "")
+    of_the_web = text.startswith(("http://", "https://", "/")) and not re.search(
+        r"[\s<>\"\\]", parse_text(text)
+    )
+    if not of_the_web or rest == text or "{" in rest or "}" in rest:
+        raise ValueError(
+            f"{shown(text)} is no link to a trace; allowed: an http(s) URL that holds {{trace_id}}"
+        )
+    return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this very machine."""
+    if host.lower() == "localhost" or host.lower().endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _listed(text: str, allowed: str) -> list[str]:

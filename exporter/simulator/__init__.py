@@ -1,7 +1,6 @@
-"""A simulated Conduit and its scenario, for `demo` and for tests; the daemon never imports it.
+"""A simulated Conduit and a hotel group at work, for `demo` and for tests.
 
 An independent reading of Conduit's documentation: it shares no code with the exporter's client, so
-that a misreading in one shows against the other. It never contacts the real Conduit.
-`SimulatedConduit` (conduit.py) answers requests, `SimulatedData` (data.py) is what it knows,
-`FaultPlan` (faults.py) breaks it; transport.py and server.py put it behind httpx or a socket.
+that a misreading in one shows against the other. It never contacts the real Conduit, and the daemon
+never imports it. `conduit` answers requests, `data` is what it knows, `hotel` whom it knows.
 """

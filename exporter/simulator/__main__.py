@@ -6,9 +6,10 @@ import signal
 import click
 
 from exporter.clock import SystemClock
-from exporter.settings.addresses import ListenAddress, parse_listen
+from exporter.settings.values import ListenAddress, parse_listen
 from exporter.simulator.conduit import SimulatedConduit
-from exporter.simulator.scenario import DEMO_TOKEN, hospitality
+from exporter.simulator.data import SimulatedData
+from exporter.simulator.hotel import DEMO_TOKEN, hospitality
 from exporter.simulator.server import serve
 
 
@@ -48,7 +49,8 @@ def main(
     clock = SystemClock()
     scenario = hospitality(seed=seed, start_ns=clock.now_ns(), history_s=history_s, rate=rate)
     conduit = SimulatedConduit(
-        now_ns=clock.now_ns, scenario=scenario, requests_per_minute=requests_per_minute
+        SimulatedData(now_ns=clock.now_ns, scenario=scenario),
+        requests_per_minute=requests_per_minute,
     )
     try:
         asyncio.run(_serve_until_told(conduit, address))

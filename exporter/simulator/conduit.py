@@ -1,134 +1,148 @@
 """The simulated Conduit: the documented API as a function of requests and the time.
 
-No I/O and no waiting; `transport` and `server` put it behind httpx or a socket. It must be shown
-times that do not go back. What the documentation leaves open is read the harsh way: a strict
-sliding window for the rate limit, offset cursors that shift.
+No I/O and no waiting; `server` puts it behind a socket. It must be shown times that do not go back.
+What the documentation leaves open is read the harsh way: a strict sliding window for the rate
+limit, offset cursors that shift.
 """
 
 import base64
 import binascii
-from collections import Counter, deque
+import json
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
-from typing import Final, Literal
+from enum import StrEnum
+from typing import Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from exporter.simulator.data import NEWEST, AgentRuns, Place, Scenario, SimulatedData
-from exporter.simulator.faults import FaultPlan
-from exporter.simulator.messages import (
-    Endpoint,
-    Page,
-    SimRequest,
-    SimResponse,
-    error_response,
-    object_response,
-    page_response,
-)
-from exporter.simulator.runs import IN_FLIGHT, SECOND_NS, TERMINAL
+from exporter.simulator.data import NEWEST, AgentRuns, Place, SimulatedData
+from exporter.simulator.runs import IN_FLIGHT, SECOND_NS, TERMINAL, SimRun
 
 CursorKind = Literal["offset", "keyset"]
+# How a list is read: what comes after a place, or after so many rows, and so much of it.
+_Read = Callable[[Place | int, int], Sequence[tuple[Place, bytes]]]
 
+_JSON_TYPE: Final = {"content-type": "application/json; charset=utf-8"}
 _DEFAULT_LIMIT: Final = 20
 _MAX_LIMIT: Final = 100
 _WINDOW_NS: Final = 60 * SECOND_NS
 
 
-@dataclass(slots=True)
-class Asked:
-    """Counts of requests; a request whose answer never got through counts as asked, not as served.
+class Endpoint(StrEnum):
+    """The five documented endpoints."""
 
-    `over_limit` counts the requests that the rate limit itself refused, by workspace, or by token
-    where a request has no workspace. `runs_served` counts get-run answers of runs that had ended.
+    WORKSPACES = "workspaces"
+    AGENTS = "agents"
+    AGENT = "agent"
+    RUNS = "runs"
+    RUN = "run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimRequest:
+    """A request as it was understood; parts that it does not have are None."""
+
+    now_ns: int
+    method: str
+    path: str
+    endpoint: Endpoint | None
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    agent_id: str | None = None
+    run_id: str | None = None
+
+    @property
+    def cursor(self) -> str | None:
+        return self.query.get("cursor")
+
+
+class Page(NamedTuple):
+    """A list page in parts: rows as JSON, the way on, and a cursor that leads to this page.
+
+    `has_more` None says the same as `next_cursor` does.
     """
 
-    requests: Counter[Endpoint | None] = field(default_factory=Counter)
-    answers: Counter[tuple[Endpoint | None, int]] = field(default_factory=Counter)
-    admitted: Counter[str] = field(default_factory=Counter)
-    over_limit: Counter[str] = field(default_factory=Counter)
-    runs_asked: Counter[str] = field(default_factory=Counter)
-    runs_served: Counter[str] = field(default_factory=Counter)
-    runs_served_in_flight: Counter[str] = field(default_factory=Counter)
+    rows: Sequence[bytes]
+    next_cursor: str | None
+    own_cursor: str
+    has_more: bool | None = None
 
-    @property
-    def total(self) -> int:
-        """All requests, whatever became of them."""
-        return self.requests.total()
 
-    @property
-    def fetched_twice(self) -> dict[str, int]:
-        """Ended runs whose whole answer was given more than once."""
-        return {run_id: times for run_id, times in self.runs_served.items() if times > 1}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimResponse:
+    """An answer; `page` and `run` are what its body was made of."""
 
-    def note(self, request: SimRequest, response: SimResponse) -> None:
-        """Count a request and what became of it."""
-        self.requests[request.endpoint] += 1
-        if request.run_id is not None:
-            self.runs_asked[request.run_id] += 1
-        if response.failure is None:
-            self.answers[request.endpoint, response.status] += 1
-            if response.run is not None:
-                ended = response.run.ended(request.now_ns)
-                served = self.runs_served if ended else self.runs_served_in_flight
-                served[response.run.id] += 1
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=lambda: _JSON_TYPE)
+    body: bytes = b""
+    page: Page | None = None
+    run: SimRun | None = None
+
+
+def error_response(status: int, message: str, *, retry_after: str | None = None) -> SimResponse:
+    """The documented error body, with Retry-After where it is given."""
+    headers = _JSON_TYPE if retry_after is None else {**_JSON_TYPE, "retry-after": retry_after}
+    return SimResponse(status=status, headers=headers, body=json.dumps({"error": message}).encode())
+
+
+def page_response(page: Page) -> SimResponse:
+    """A list page."""
+    has_more = page.next_cursor is not None if page.has_more is None else page.has_more
+    body = b'{"data":[%s],"next_cursor":%s,"has_more":%s}' % (
+        b",".join(page.rows),
+        json.dumps(page.next_cursor).encode(),
+        json.dumps(has_more).encode(),
+    )
+    return SimResponse(body=body, page=page)
 
 
 class SimulatedConduit:
-    """Answers requests and counts them in `asked`; orders go to `data` and `faults`.
+    """Answers requests about `data`; the present moment is told in each answer's Date.
 
-    `now_ns` is asked once for each request, and told in each answer's Date. Cursors expire after
-    `cursor_life_s`, if there is one, with `dead_cursor_status`. A steady cursor never expires, and
-    the same place is always the same text.
+    Cursors expire after `cursor_life_s`, if there is one, with `dead_cursor_status`. A steady
+    cursor never expires, and the same place is always the same text.
     """
 
     def __init__(
         self,
+        data: SimulatedData,
         *,
-        now_ns: Callable[[], int],
-        scenario: Scenario,
         requests_per_minute: int = 120,
         cursors: CursorKind = "offset",
         cursor_life_s: float | None = None,
         dead_cursor_status: int = 400,
         steady_cursors: bool = False,
     ) -> None:
-        self.data = SimulatedData(now_ns=now_ns, scenario=scenario)
-        self.asked = Asked()
-        self.faults = FaultPlan()
-        self.observers: list[Callable[[SimRequest, SimResponse], None]] = [self.asked.note]
+        self.data = data
         self._requests_per_minute = requests_per_minute
         self._cursor_life_s = None if steady_cursors else cursor_life_s
         self._dead_cursor_status = dead_cursor_status
         self._steady_cursors = steady_cursors
         self._first_place: Place | int = 0 if cursors == "offset" else NEWEST
-        self._windows: dict[str, SlidingWindow] = {}
+        self._windows: dict[str, _SlidingWindow] = {}
 
-    def handle(
-        self, method: str, path: str, query: Mapping[str, str] | str, headers: Mapping[str, str]
-    ) -> SimResponse:
+    def handle(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> SimResponse:
         """Answer a request; `path` still percent-encoded, names in `headers` in lower case."""
         request = self._read(method, path, query, headers)
-        fault = self.faults.pick(request)
-        response = self._answer(request) if fault is None else fault(request, self._answer)
+        response = self.answer(request)
         date = formatdate(request.now_ns // SECOND_NS, usegmt=True)
-        response = replace(response, headers={"date": date, **response.headers})
-        for observe in self.observers:
-            observe(request, response)
-        return response
+        return replace(response, headers={"date": date, **response.headers})
 
-    def spend(self, workspace_id: str, requests: int = 1) -> None:
+    def answer(self, request: SimRequest) -> SimResponse:
+        """The true answer."""
+        try:
+            return self._answer(request)
+        except _Refused as refusal:
+            return refusal.response
+
+    def spend(self, workspace_id: str, requests: int) -> None:
         """Use up some of a workspace's limit, as the customer's own integrations do."""
         now_ns = self.data.present_ns()
         for _ in range(requests):
             self._window(workspace_id).admit(now_ns)
 
-    def busiest_minute(self, workspace_or_token: str) -> int:
-        """The most requests that any sixty seconds have held."""
-        return self._window(workspace_or_token).busiest
-
-    def _read(
-        self, method: str, path: str, query: Mapping[str, str] | str, headers: Mapping[str, str]
-    ) -> SimRequest:
+    def _read(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> SimRequest:
         endpoint: Endpoint | None = None
         agent_id: str | None = None
         run_id: str | None = None
@@ -148,21 +162,13 @@ class SimulatedConduit:
             method=method,
             path=path,
             endpoint=endpoint,
-            query=dict(parse_qsl(query, keep_blank_values=True))
-            if isinstance(query, str)
-            else query,
+            query=dict(parse_qsl(query, keep_blank_values=True)),
             headers=headers,
             agent_id=agent_id,
             run_id=run_id,
         )
 
     def _answer(self, request: SimRequest) -> SimResponse:
-        try:
-            return self._answer_or_refuse(request)
-        except _Refused as refusal:
-            return refusal.response
-
-    def _answer_or_refuse(self, request: SimRequest) -> SimResponse:
         token, granted = self._authorize(request)
         if request.endpoint is None or request.method != "GET":
             self._charge(token, request)
@@ -171,7 +177,7 @@ class SimulatedConduit:
             self._charge(token, request)
             known = self.data.workspaces
             rows = [known[one].row() for one in granted if one in known]
-            return self._directory_page(request, "workspaces", rows)
+            return self._page(request, "workspaces", _rows_of(rows))
         try:
             workspace_id, runs = self._place(request, granted)
         except _Refused:
@@ -181,18 +187,27 @@ class SimulatedConduit:
         if request.agent_id is None:
             agents = [one.agent for one in self.data.agents.values()]
             rows = [one.row() for one in agents if one.workspace_id == workspace_id]
-            return self._directory_page(request, f"agents/{workspace_id}", rows)
+            return self._page(request, f"agents/{workspace_id}", _rows_of(rows))
         if runs is None:
             raise _Refused(404, "Agent not found")
         if request.endpoint is Endpoint.AGENT:
-            return object_response(runs.agent.row())
+            return SimResponse(body=b'{"data":%s}' % runs.agent.row())
         runs.advance(request.now_ns)
         if request.run_id is None:
-            return self._runs_page(request, runs)
+            status = request.query.get("status")
+            if status not in (None, *IN_FLIGHT, *TERMINAL):
+                raise _Refused(400, "Invalid status")
+            scope = f"{runs.agent.id}/{status or ''}"
+            return self._page(
+                request,
+                scope,
+                lambda after, take: runs.page(status=status, after=after, take=take),
+                first=self._first_place,
+            )
         run = runs.find(request.run_id)
         if run is None:
             raise _Refused(404, "Run not found")
-        return object_response(runs.whole(run), run=run)
+        return SimResponse(body=b'{"data":%s}' % runs.whole(run), run=run)
 
     def _authorize(self, request: SimRequest) -> tuple[str, tuple[str, ...]]:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -223,44 +238,23 @@ class SimulatedConduit:
         """Count the request against a workspace's or token's limit, or refuse it."""
         wait_s = self._window(account).admit(request.now_ns)
         if wait_s is not None:
-            self.asked.over_limit[account] += 1
             raise _Refused(429, "Rate limit exceeded", retry_after=str(wait_s))
-        self.asked.admitted[account] += 1
 
-    def _window(self, account: str) -> "SlidingWindow":
-        if account not in self._windows:
-            self._windows[account] = SlidingWindow(self._requests_per_minute)
-        return self._windows[account]
+    def _window(self, account: str) -> "_SlidingWindow":
+        return self._windows.setdefault(account, _SlidingWindow(self._requests_per_minute))
 
-    def _runs_page(self, request: SimRequest, runs: AgentRuns) -> SimResponse:
-        limit = _limit_of(request)
-        status = request.query.get("status")
-        if status not in (None, *IN_FLIGHT, *TERMINAL):
-            raise _Refused(400, "Invalid status")
-        scope = f"{runs.agent.id}/{status or ''}"
-        after, own_cursor = self._cursor_of(request, scope, self._first_place)
-        shown = runs.page(status=status, after=after, take=limit + 1)
-        next_cursor: str | None = None
-        if len(shown) > limit:
-            shown.pop()
-            last = shown[-1]
-            following: Place | int = (
-                after + limit if isinstance(after, int) else (last.shown_created_ns, last.id)
-            )
-            next_cursor = self._encode(scope, following, request)
-        return page_response(Page([runs.row(run) for run in shown], next_cursor, own_cursor))
-
-    def _directory_page(
-        self, request: SimRequest, scope: str, rows: Sequence[bytes]
+    def _page(
+        self, request: SimRequest, scope: str, read: _Read, *, first: Place | int = 0
     ) -> SimResponse:
-        """A page of workspaces or agents; always by offset."""
+        """A page of any list; `scope` is what its cursors are good for."""
         limit = _limit_of(request)
-        after, own_cursor = self._cursor_of(request, scope, 0)
-        skip = after if isinstance(after, int) else 0
+        after, own_cursor = self._cursor_of(request, scope, first)
+        found = read(after, limit + 1)
         next_cursor: str | None = None
-        if len(rows) > skip + limit:
-            next_cursor = self._encode(scope, skip + limit, request)
-        return page_response(Page(rows[skip : skip + limit], next_cursor, own_cursor))
+        if len(found) > limit:
+            following = after + limit if isinstance(after, int) else found[limit - 1][0]
+            next_cursor = self._encode(scope, following, request)
+        return page_response(Page([row for _, row in found[:limit]], next_cursor, own_cursor))
 
     def _cursor_of(
         self, request: SimRequest, scope: str, first: Place | int
@@ -286,7 +280,7 @@ class SimulatedConduit:
         return base64.urlsafe_b64encode(f"{text}@{given_ns}|{scope}".encode()).decode()
 
 
-class SlidingWindow:
+class _SlidingWindow:
     """At most `limit` admissions in any sixty seconds; a refusal uses nothing up.
 
     The documentation says "120 requests a minute" and nothing of how the minute is counted: what
@@ -296,7 +290,6 @@ class SlidingWindow:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._admitted: deque[int] = deque()
-        self.busiest = 0  # most admissions that sixty seconds have held
 
     def admit(self, now_ns: int) -> int | None:
         """None if the request may pass, else the whole seconds to wait for room."""
@@ -304,10 +297,8 @@ class SlidingWindow:
         while admitted and admitted[0] <= now_ns - _WINDOW_NS:
             admitted.popleft()
         if len(admitted) >= self._limit:
-            wait_ns = admitted[0] + _WINDOW_NS - now_ns if admitted else _WINDOW_NS
-            return -(-wait_ns // SECOND_NS)
+            return -(-(admitted[0] + _WINDOW_NS - now_ns) // SECOND_NS)
         admitted.append(now_ns)
-        self.busiest = max(self.busiest, len(admitted))
         return None
 
 
@@ -317,6 +308,16 @@ class _Refused(Exception):
     def __init__(self, status: int, message: str, *, retry_after: str | None = None) -> None:
         super().__init__(message)
         self.response = error_response(status, message, retry_after=retry_after)
+
+
+def _rows_of(rows: Sequence[bytes]) -> _Read:
+    """A list whose pages are by offset alone."""
+
+    def read(after: Place | int, take: int) -> Sequence[tuple[Place, bytes]]:
+        skip = after if isinstance(after, int) else 0
+        return [(NEWEST, row) for row in rows[skip : skip + take]]
+
+    return read
 
 
 def _decode(scope: str, text: str) -> tuple[Place | int, int]:

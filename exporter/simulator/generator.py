@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from exporter.simulator.data import Arrival
 from exporter.simulator.runs import MS_NS, SECOND_NS, RunContent, SimRun
 
 _HOUR_NS: Final = 3600 * SECOND_NS
@@ -18,25 +17,6 @@ FLAT_DAY: Final = (1.0,) * 24
 
 T = TypeVar("T")
 ContentWriter = Callable[[SimRun, random.Random], RunContent]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disorder:
-    """Shares of runs that do not behave: each ratio is of all runs, 0 to 1.
-
-    Long runs, runs that never end, runs that the list shows late, runs that are deleted, and runs
-    whose times lie ahead of the present.
-    """
-
-    long_ratio: float = 0.0
-    long_s: tuple[float, float] = (600.0, 6 * 3600.0)
-    stuck_ratio: float = 0.0
-    late_ratio: float = 0.0
-    late_s: tuple[float, float] = (1.0, 30.0)
-    deleted_ratio: float = 0.0
-    deleted_after_s: tuple[float, float] = (60.0, 24 * 3600.0)
-    ahead_ratio: float = 0.0
-    ahead_s: tuple[float, float] = (60.0, 12 * 3600.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,43 +45,34 @@ class RunProfile:
     trigger_ids: tuple[str, ...] = ()
     has_contact: bool = True
     write_content: ContentWriter = field(default=lambda _run, _rng: RunContent())
-    disorder: Disorder = field(default_factory=Disorder)
 
 
 class GeneratedRuns:
-    """A `RunSource`: an endless stream of one agent's runs, from `start_ns` on."""
+    """An endless stream of one agent's runs, from `start_ns` on."""
 
     def __init__(self, *, agent_id: str, seed: int, start_ns: int, profile: RunProfile) -> None:
         self._agent_id = agent_id
         self._seed = seed
         self._profile = profile
-        self._rng = random.Random(f"{seed}/{agent_id}")
+        self.rng = random.Random(f"{seed}/{agent_id}")
         self.next_ns = self._next_after(start_ns)
 
-    def arrivals(self, until_ns: int) -> Iterator[Arrival]:
+    def arrivals(self, until_ns: int) -> Iterator[SimRun]:
+        """Make all runs created up to this time; each comes once, in order of creation."""
         while self.next_ns <= until_ns:
             at_ns, self.next_ns = self.next_ns, self._next_after(self.next_ns)
-            yield self._arrival(at_ns)
+            yield self.new_run(at_ns)
 
     def content(self, run: SimRun) -> RunContent:
+        """The content of a run, the same at every call."""
         return self._profile.write_content(run, random.Random(f"{self._seed}/{run.id}"))
 
-    def _arrival(self, at_ns: int) -> Arrival:
-        rng, disorder = self._rng, self._profile.disorder
-        visible_ns, deleted_ns, ahead_ns = at_ns, None, 0
-        if rng.random() < disorder.late_ratio:
-            visible_ns += round(rng.uniform(*disorder.late_s) * SECOND_NS)
-        if rng.random() < disorder.deleted_ratio:
-            deleted_ns = visible_ns + round(rng.uniform(*disorder.deleted_after_s) * SECOND_NS)
-        if rng.random() < disorder.ahead_ratio:
-            ahead_ns = round(rng.uniform(*disorder.ahead_s)) * SECOND_NS
-        return Arrival(self._run(at_ns)._replace(ahead_ns=ahead_ns), visible_ns, deleted_ns)
-
-    def _run(self, at_ns: int) -> SimRun:
-        rng, profile = self._rng, self._profile
+    def new_run(self, at_ns: int) -> SimRun:
+        """A run that is created at this time, or a little before."""
+        rng, profile = self.rng, self._profile
         step_ns = profile.created_step_ms * MS_NS
         created_ns = at_ns // step_ns * step_ns
-        length_ns = self._length_ns()
+        length_ns = self.new_length_ns()
         completed_ns = None if length_ns is None else created_ns + length_ns
         failed = rng.random() < profile.failed_ratio
         tokens: tuple[int, int] | None = None
@@ -127,25 +98,19 @@ class GeneratedRuns:
             trigger_id=rng.choice(profile.trigger_ids) if profile.trigger_ids else None,
         )
 
-    def _length_ns(self) -> int | None:
-        rng, disorder = self._rng, self._profile.disorder
+    def new_length_ns(self) -> int | None:
+        """How long a run takes; None for one that never ends."""
         low_s, usual_s, high_s = self._profile.duration_s
-        length_s = rng.triangular(low_s, high_s, usual_s)
-        fate = rng.random()
-        if fate < disorder.stuck_ratio:
-            return None
-        if fate < disorder.stuck_ratio + disorder.long_ratio:
-            length_s = rng.uniform(*disorder.long_s)
-        return round(length_s * 1000) * MS_NS
+        return round(self.rng.triangular(low_s, high_s, usual_s) * 1000) * MS_NS
 
     def _next_after(self, at_ns: int) -> int:
         busy = self._profile.day[at_ns // _HOUR_NS % 24]
-        return at_ns + 1 + int(self._rng.expovariate(self._profile.runs_per_hour * busy) * _HOUR_NS)
+        return at_ns + 1 + int(self.rng.expovariate(self._profile.runs_per_hour * busy) * _HOUR_NS)
 
     def _cost(self, tokens: tuple[int, int] | None) -> str | None:
         """Most costs are exact; some have the last digits of a sum of doubles, are tiny or zero."""
         prices = self._profile.input_price, self._profile.output_price
-        style = self._rng.random()
+        style = self.rng.random()
         if tokens is None or prices[0] is None or prices[1] is None:
             return None
         read, wrote = tokens[0] * prices[0], tokens[1] * prices[1]

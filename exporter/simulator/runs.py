@@ -17,9 +17,6 @@ TERMINAL: Final = ("completed", "failed")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Changes to a run's JSON: a field's name and its JSON text, valid or not; None leaves it out.
-Edit = Mapping[str, str | None]
-
 
 class RunContent(NamedTuple):
     """What only get-run tells of a run that has ended.
@@ -124,10 +121,9 @@ def content_fields(content: RunContent) -> dict[str, str]:
     }
 
 
-def json_object(fields: Mapping[str, str], edit: Edit | None = None) -> bytes:
-    """The fields as a JSON object after `edit`; a lone surrogate leaves as its escape."""
-    edited = {**fields, **(edit or {})}
-    text = ",".join(f'"{name}":{value}' for name, value in edited.items() if value is not None)
+def json_object(fields: Mapping[str, str]) -> bytes:
+    """The fields as a JSON object; a lone surrogate leaves as its escape."""
+    text = ",".join(f'"{name}":{value}' for name, value in fields.items())
     return f"{{{text}}}".encode(errors="backslashreplace")
 
 

@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Collection
-from enum import StrEnum
 from typing import Final
 
 from exporter.clock import Clock
+from exporter.sync.requests import Purpose
 
 # A strict window of sixty seconds over evenly paced requests holds one more than the pace when
 # they jitter; a hundredth less leaves room for that.
@@ -14,19 +14,6 @@ _MARGIN: Final = 0.99
 _SLACK_S: Final = 0.1
 _BACKOFF_MIN_S: Final = 1.0
 _BACKOFF_MAX_S: Final = 60.0
-
-
-class Purpose(StrEnum):
-    """What a request is spent on; the values are those of the metric's label."""
-
-    AGENTS = "agents"
-    HEAD = "head"
-    GAP = "gap"
-    IN_FLIGHT = "in_flight"
-    DETAIL = "detail"
-    LOOKBACK = "lookback"
-    SECOND_READING = "second_reading"
-    BACKFILL = "backfill"
 
 
 # Lists of agents are rare and go first, a backfill takes what nobody else wants. Heads weigh most:

@@ -6,20 +6,22 @@ What the ledger knows goes on whether or not the lists can be read. Never reads 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Agent, Page, Workspace
 from exporter.conduit.pager import Pager, Step
-from exporter.errors import SourceError, quote
+from exporter.errors import quote
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import AgentProgress, AwaitedRun, InFlightRun
 from exporter.sync.budget import RequestBudget
 from exporter.sync.conduit_time import ConduitTime
-from exporter.sync.health import CURSOR_REST_S, RUN_RETRY_S, Retry
+from exporter.sync.health import RUN_RETRY_S, Retry, cursor_rest_s
 from exporter.sync.reading import REREAD_INTERVAL_S
+from exporter.sync.requests import Reading
 from exporter.sync.state import AgentState, WorkspaceState
 
 logger = logging.getLogger("exporter.sync")
@@ -97,7 +99,7 @@ class Discovery:
             first_ns = ledger.agents.put_workspace(workspace, since_ns=since_ns)
             return first_ns, [
                 (
-                    ledger.runs.progress(agent.no),
+                    ledger.agents.progress(agent.no),
                     ledger.runs.unsettled(agent.no, self._runs.get(agent.id, ())),
                 )
                 for agent in ledger.agents.agents_of(workspace.id)
@@ -124,17 +126,10 @@ class Discovery:
         pager = state.agents_pager
         if pager.cursor is None:
             state.listing_from_ns = self._time.now_ns()
-        try:
-            page = await self._client.agents_page(state.id, cursor=pager.cursor)
-        except SourceError as exc:
-            step = pager.reject(exc)
-            if step is None:
-                raise
-            self._restart(state, step)
-            return
-        self._time.observe(page.date_ns)
-        await self._take(state, page)
-        step = pager.accept(page)
+        page, step = await pager.read(partial(self._client.agents_page, state.id))
+        if page is not None:
+            self._time.observe(page.date_ns)
+            await self._take(state, page)
         if step in (Step.RESTART, Step.REST):
             self._restart(state, step)
         elif step is Step.END:
@@ -179,11 +174,9 @@ class Discovery:
         # What was listed stands; what was not cannot be told from what was not reached.
         state.agents_listing = set()
         state.discovered = True
-        attempts = state.agents_pager.restarts
-        delay_s = RUN_RETRY_S[min(attempts, 3) - 1]
-        if step is Step.REST:
-            delay_s = CURSOR_REST_S[min(attempts - 3, len(CURSOR_REST_S) - 1)]
-        state.agents_retry = Retry(attempts, self._clock.monotonic_s() + delay_s)
+        restarts = state.agents_pager.restarts
+        delay_s = cursor_rest_s(restarts) if step is Step.REST else RUN_RETRY_S[restarts - 1]
+        state.agents_retry = Retry(restarts, self._clock.monotonic_s() + delay_s)
 
     async def _take(self, state: WorkspaceState, page: Page[Agent]) -> None:
         for agent in page.rows:
@@ -209,7 +202,7 @@ class Discovery:
         def work(ledger: Ledger) -> tuple[AgentProgress, list[str]]:
             record = ledger.agents.put_agent(listed, floor_ns=floor_ns)
             return (
-                ledger.runs.progress(record.no),
+                ledger.agents.progress(record.no),
                 ledger.runs.unsettled(record.no, self._runs.get(agent.id, ())),
             )
 
@@ -220,7 +213,7 @@ class Discovery:
         moved = self._take_from_others(state, agent.id)
         if moved is not None:
             moved.update(progress)
-            moved.list_retry = None
+            moved.retries.pop(Reading.HEAD, None)
             state.agents[agent.id] = moved
             return
         state.agents[agent.id] = self._agent_state(progress, unsettled)
@@ -265,7 +258,7 @@ class Discovery:
             ledger.agents.open_backfill(
                 agent.no, since_ns=backfill.since_ns, until_ns=backfill.until_ns
             )
-            return ledger.runs.progress(agent.no)
+            return ledger.agents.progress(agent.no)
 
         agent.update(await self._gate.transact(work))
 
@@ -288,13 +281,13 @@ class Discovery:
                 # The local clock may have jumped: never later than the schedule itself.
                 longest_s = RUN_RETRY_S[min(run.attempts, len(RUN_RETRY_S)) - 1]
                 wait_s = min(longest_s, max(0.0, (run.retry_ns - now_ns) / 1e9))
-                agent.run_retries[run.id] = Retry(run.attempts, now_s + wait_s)
+                agent.retries[run.id] = Retry(run.attempts, now_s + wait_s)
         return agent
 
 
 def _retire(agent_no: int) -> Callable[[Ledger], AgentProgress]:
     def work(ledger: Ledger) -> AgentProgress:
         ledger.agents.retire(agent_no)
-        return ledger.runs.progress(agent_no)
+        return ledger.agents.progress(agent_no)
 
     return work

@@ -7,9 +7,9 @@ about the rest; two different targets in a row that had not failed before say th
 import random
 from collections.abc import Hashable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from exporter.conduit.pager import RESTARTS_MAX
 from exporter.errors import (
     SourceError,
     SourceForbidden,
@@ -18,6 +18,7 @@ from exporter.errors import (
     SourceUnreachable,
 )
 from exporter.sync.budget import backoff_s
+from exporter.sync.requests import Kind
 
 _TARGETS_TO_OPEN: Final = 2
 
@@ -33,14 +34,6 @@ CURSOR_REST_S: Final = (3600.0, 7200.0, 14400.0)
 BLAMELESS_RETRY_S: Final = 5.0
 # One pass (`once`) does not wait for hours: then it names what stayed broken.
 PASS_RETRY_S: Final = (1.0, 5.0, 15.0)
-
-
-class Kind(StrEnum):
-    """Kinds of targets; each can be down while the others answer."""
-
-    AGENTS = "list of agents"
-    RUNS = "lists of runs"
-    RUN = "single runs"
 
 
 @dataclass(slots=True)
@@ -152,3 +145,8 @@ def next_retry(
         attempts -= 1
     delay_s = delays_s[min(attempts, len(delays_s) - 1)] * rng.uniform(1.0, 1.1)
     return Retry(attempts + 1, now_s + delay_s)
+
+
+def cursor_rest_s(restarts: int) -> float:
+    """How long a list rests whose reading began anew so often and brought nothing new."""
+    return CURSOR_REST_S[min(restarts - RESTARTS_MAX, len(CURSOR_REST_S) - 1)]

@@ -5,15 +5,17 @@ into the state from what the ledger answers. Raises SourceError and LedgerError.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
 from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Page, Run, RunDetail, Unreadable
 from exporter.conduit.pager import Pager, Step
-from exporter.errors import SourceError, SourceRejected
+from exporter.errors import SourceRejected
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import (
@@ -27,21 +29,14 @@ from exporter.ledger.records import (
     RunRecord,
 )
 from exporter.ledger.totals import Family
+from exporter.metrics.instruments import Instruments
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.coverage import cover_gap, cover_head, oldest_ns, within_backfill
-from exporter.sync.health import CURSOR_REST_S, Retry
-from exporter.sync.plan import (
-    ListRequest,
-    ReadAgain,
-    ReadGap,
-    ReadHead,
-    ReadRun,
-    ReadStatus,
-    sweep_interval_s,
-    sweep_statuses,
-)
+from exporter.sync.health import Retry, cursor_rest_s
+from exporter.sync.plan import sweep_interval_s, sweep_statuses
 from exporter.sync.policy import RunPolicy
-from exporter.sync.state import PAGE_MAX, AgentState, Reread, Sweep
+from exporter.sync.requests import PAGE_MAX, Reading, ReadPage, ReadRun
+from exporter.sync.state import AgentState, Reread, Sweep
 
 logger = logging.getLogger("exporter.sync")
 
@@ -66,27 +61,12 @@ _PRIORITY_OF: Final = {
 }
 
 
-class SyncObserver(Protocol):
-    """Told of what cannot be read off the ledger's totals."""
-
-    def watching(self, workspace_id: str) -> None:
-        """A workspace is read from now on."""
-
-    def spent(self, workspace_id: str, purpose: str) -> None:
-        """A request of a workspace's budget was made."""
-
-    def rate_limited(self, workspace_id: str) -> None:
-        """Conduit answered 429."""
-
-    def counted(self, delay_s: float) -> None:
-        """A fresh run was counted so many seconds after it completed."""
-
-    def traced(self, agent_no: int, run: Run, trace_id: bytes) -> None:
-        """The trace of a run was written into the outbox."""
-
-
 class AgentReader:
-    """Makes the requests about agents and records what they bring."""
+    """Makes the requests about agents and records what they bring.
+
+    `on_traced` is told of each trace that was written into the outbox: the agent's number, the run
+    and the trace's id.
+    """
 
     def __init__(
         self,
@@ -94,7 +74,8 @@ class AgentReader:
         client: ConduitClient,
         gate: LedgerGate,
         policy: RunPolicy,
-        observer: SyncObserver,
+        instruments: Instruments,
+        on_traced: Callable[[int, Run, bytes], object],
         clock: Clock,
         time: ConduitTime,
         poll_interval_s: float,
@@ -103,7 +84,8 @@ class AgentReader:
         self._client = client
         self._gate = gate
         self._policy = policy
-        self._observer = observer
+        self._instruments = instruments
+        self._on_traced = on_traced
         self._clock = clock
         self._time = time
         self._poll_s = poll_interval_s
@@ -117,45 +99,31 @@ class AgentReader:
 
     # --- lists ---------------------------------------------------------------------------------
 
-    async def read_list(self, workspace_id: str, agent: AgentState, request: ListRequest) -> None:
+    async def read_list(self, workspace_id: str, agent: AgentState, request: ReadPage) -> None:
         """Make a request for a page of runs."""
-        match request:
-            case ReadHead(limit=limit):
-                await self._head(workspace_id, agent, limit)
-            case ReadGap(gap=gap):
-                await self._gap(workspace_id, agent, gap)
-            case ReadStatus():
-                await self._sweep(workspace_id, agent)
-            case ReadAgain():
-                await self._reread(workspace_id, agent)
+        if request.gap is not None:
+            await self._gap(workspace_id, agent, request, request.gap)
+        elif request.target is Reading.HEAD:
+            await self._head(workspace_id, agent, request.limit)
+        elif request.target is Reading.SWEEP:
+            await self._sweep(workspace_id, agent)
+        else:
+            await self._reread(workspace_id, agent, request)
 
-    async def drop_cursor(self, agent: AgentState, request: ListRequest) -> None:
+    async def drop_cursor(self, agent: AgentState, request: ReadPage) -> None:
         """Read from the head again where a page behind a cursor cannot be had."""
-        reason = "the page behind its cursor cannot be read"
-        if isinstance(request, ReadGap):
-            pager = agent.pager_of(request.gap)
-            await self._restart_gap(agent, request.gap, pager, pager.restart(reason))
-        elif isinstance(request, ReadStatus) and agent.sweep is not None:
-            agent.sweep.pager.restart(reason)
+        pager = agent.pager_of(request)
+        if pager is None:
+            return
+        step = pager.restart("the page behind its cursor cannot be read")
+        if request.target is Reading.SWEEP:
             self._end_sweep(agent, complete=False)
-        elif isinstance(request, ReadAgain):
-            self._end_reread(agent, complete=False)
-
-    def cursor_of(self, agent: AgentState, request: ListRequest) -> str | None:
-        """The cursor that a request would go on from."""
-        match request:
-            case ReadGap(gap=gap):
-                return agent.pager_of(gap).cursor
-            case ReadStatus():
-                return None if agent.sweep is None else agent.sweep.pager.cursor
-            case ReadAgain():
-                return None if agent.reread is None else agent.reread.pager.cursor
-            case _:
-                return None
+        else:
+            await self._restarted(agent, request, pager, step)
 
     async def _head(self, workspace_id: str, agent: AgentState, limit: int) -> None:
         started_s = self._clock.monotonic_s()
-        page = await self._page(workspace_id, agent, limit=limit)
+        page = await self._page(workspace_id, agent, None, limit=limit)
         record = agent.progress.agent
         first = record.frontier_ns is None
         coverage = cover_head(
@@ -190,17 +158,12 @@ class AgentReader:
         known = await self._gate.transact(lambda ledger: ledger.runs.known(agent.no, ids))
         return frozenset(known)
 
-    async def _gap(self, workspace_id: str, agent: AgentState, gap: Gap) -> None:
-        pager = agent.pager_of(gap)
-        try:
-            page = await self._page(workspace_id, agent, cursor=pager.cursor)
-        except SourceError as exc:
-            step = pager.reject(exc)
-            if step is None:
-                raise
-            await self._restart_gap(agent, gap, pager, step)
+    async def _gap(self, workspace_id: str, agent: AgentState, request: ReadPage, gap: Gap) -> None:
+        pager = agent.pager_of(request) or Pager()
+        page, step = await pager.read(partial(self._page, workspace_id, agent))
+        if page is None:
+            await self._restarted(agent, request, pager, step)
             return
-        step = pager.accept(page)
         coverage, left = cover_gap(page, gap, step, cursor=pager.cursor)
         if left.upper_ns < gap.upper_ns:
             pager.found_news()
@@ -215,30 +178,31 @@ class AgentReader:
             coverage=coverage,
             floor_ns=min(gap.lower_ns, agent.progress.agent.floor_ns),
         )
-        if coverage.closed_gap is None:
-            self._note_restart(agent, gap, pager, step)
+        if coverage.closed_gap is None and step is not Step.NEXT:
+            self._rest(agent, request, pager, step)
 
-    async def _restart_gap(self, agent: AgentState, gap: Gap, pager: Pager, step: Step) -> None:
-        restarted = replace(gap, cursor=None, restarts=pager.restarts)
+    async def _restarted(
+        self, agent: AgentState, request: ReadPage, pager: Pager, step: Step
+    ) -> None:
+        """A reading begins at the head again; the ledger remembers that of a gap."""
+        if request.gap is not None:
+            gap = replace(request.gap, cursor=None, restarts=pager.restarts)
 
-        def work(ledger: Ledger) -> AgentProgress:
-            ledger.agents.cover(agent.no, Coverage(open_gap=restarted))
-            return ledger.runs.progress(agent.no)
+            def work(ledger: Ledger) -> AgentProgress:
+                ledger.agents.cover(agent.no, Coverage(open_gap=gap))
+                return ledger.agents.progress(agent.no)
 
-        agent.update(await self._gate.transact(work))
-        self._note_restart(agent, gap, pager, step)
+            agent.update(await self._gate.transact(work))
+        self._rest(agent, request, pager, step)
 
-    def _note_restart(self, agent: AgentState, gap: Gap, pager: Pager, step: Step) -> None:
+    def _rest(self, agent: AgentState, request: ReadPage, pager: Pager, step: Step) -> None:
         """Say that a list is read from the head again, and let it rest where that is of no use."""
-        if step not in (Step.RESTART, Step.REST):
-            return
         logger.warning(
             "agent %s: its list of runs is read from the head again: %s", agent.id, pager.reason
         )
         if step is Step.REST:
-            attempts = pager.restarts
-            rest_s = CURSOR_REST_S[min(attempts - 3, len(CURSOR_REST_S) - 1)]
-            agent.page_retries[gap.no] = Retry(0, self._clock.monotonic_s() + rest_s)
+            due_s = self._clock.monotonic_s() + cursor_rest_s(pager.restarts)
+            agent.retries[request.target] = Retry(0, due_s)
 
     async def _sweep(self, workspace_id: str, agent: AgentState) -> None:
         """Read pages of one status: runs that no page of a complete sweep shows have ended."""
@@ -252,23 +216,14 @@ class AgentReader:
                 oldest_ns=min(run.created_ns for run in runs),
                 started=frozenset(run.id for run in runs),
             )
-        pager = sweep.pager
-        try:
-            page = await self._page(
-                workspace_id, agent, cursor=pager.cursor, status=sweep.statuses[0]
-            )
-        except SourceError as exc:
-            if pager.reject(exc) is None:
-                raise
-            self._end_sweep(agent, complete=False)
-            return
-        step = pager.accept(page)
-        sweep.pages += 1
-        sweep.seen.update(run.id for run in page.rows)
-        await self.record(agent, page, priority=Priority.FRESH)
-        oldest = oldest_ns(page)
-        if step is Step.NEXT and (oldest is None or oldest >= sweep.oldest_ns):
-            return
+        fetch = partial(self._page, workspace_id, agent, status=sweep.statuses[0])
+        page, step = await sweep.pager.read(fetch)
+        if page is not None:
+            sweep.seen.update(run.id for run in page.rows)
+            await self.record(agent, page, priority=Priority.FRESH)
+            oldest = oldest_ns(page)
+            if step is Step.NEXT and (oldest is None or oldest >= sweep.oldest_ns):
+                return
         if step in (Step.RESTART, Step.REST):
             self._end_sweep(agent, complete=False)
             return
@@ -291,22 +246,16 @@ class AgentReader:
             if run.id in sweep.started and run.id not in sweep.seen:
                 agent.lost[run.id] = run.created_ns
 
-    async def _reread(self, workspace_id: str, agent: AgentState) -> None:
+    async def _reread(self, workspace_id: str, agent: AgentState, request: ReadPage) -> None:
         """Read pages again, to count what slipped through while rows shifted or came late."""
         again = agent.reread
         if again is None:
             again = agent.reread = self._begin_reread(agent)
-        pager = again.pager
-        try:
-            page = await self._page(workspace_id, agent, cursor=pager.cursor)
-        except SourceError as exc:
-            if pager.reject(exc) is None:
-                raise
-            self._end_reread(agent, complete=False)
+        pager, from_head = again.pager, again.pager.cursor is None
+        page, step = await pager.read(partial(self._page, workspace_id, agent))
+        if page is None:
+            await self._restarted(agent, request, pager, step)
             return
-        step = pager.accept(page)
-        from_head = not again.pages
-        again.pages += 1
         oldest = oldest_ns(page)
         done = step is Step.END or (oldest is not None and oldest < again.lower_ns)
         coverage = None
@@ -318,8 +267,11 @@ class AgentReader:
         late = [one for one in recorded.counted if one.run.created_ns < again.started_ns]
         if late and not from_head:
             logger.info("agent %s: a second reading found %d runs", agent.id, len(late))
-        if done or step is not Step.NEXT:
-            self._end_reread(agent, complete=done)
+        if done:
+            agent.reread = None
+            agent.reread_due_s = self._clock.monotonic_s() + REREAD_INTERVAL_S
+        elif step is not Step.NEXT:
+            self._rest(agent, request, pager, step)
 
     def _begin_reread(self, agent: AgentState) -> Reread:
         record, now_ns = agent.progress.agent, self._time.now_ns()
@@ -332,21 +284,13 @@ class AgentReader:
             lower_ns = max(lower_ns, min([back_ns, *unclear]))
         return Reread(now_ns, lower_ns, full)
 
-    def _end_reread(self, agent: AgentState, *, complete: bool) -> None:
-        agent.reread = None
-        agent.broken_rereads = 0 if complete else agent.broken_rereads + 1
-        rest_s = REREAD_INTERVAL_S
-        if not complete:
-            rest_s = CURSOR_REST_S[min(agent.broken_rereads, len(CURSOR_REST_S)) - 1]
-        agent.reread_due_s = self._clock.monotonic_s() + rest_s
-
     async def _page(
         self,
         workspace_id: str,
         agent: AgentState,
+        cursor: str | None,
         *,
         limit: int = PAGE_MAX,
-        cursor: str | None = None,
         status: str | None = None,
     ) -> Page[Run]:
         page = await self._client.runs_page(
@@ -394,14 +338,14 @@ class AgentReader:
         self._learn(agent, recorded)
         for record in recorded.counted:
             if record.trace is not None:
-                self._observer.traced(agent.no, record.run, record.trace.trace_id)
+                self._on_traced(agent.no, record.run, record.trace.trace_id)
         return recorded
 
     # --- single runs -----------------------------------------------------------------------------
 
     async def read_run(self, workspace_id: str, agent: AgentState, request: ReadRun) -> None:
         """Make a get-run and record its answer."""
-        run_id = request.run_id
+        run_id = request.target
         answer = await self._client.run(workspace_id=workspace_id, agent_id=agent.id, run_id=run_id)
         if isinstance(answer, Unreadable):
             # Its list told enough to count it: asked again like any other that failed.
@@ -423,18 +367,18 @@ class AgentReader:
             await self._record_detail(agent, record, None)
             agent.lost.pop(run_id, None)
             agent.missed.pop(run_id, None)
-            agent.run_retries[run_id] = self._look_again(agent, run)
+            agent.retries[run_id] = self._look_again(agent, run)
             return
         # What the ledger awaits is wanted, whatever sampling says by now: else it waits for ever.
         is_wanted = record.traced or awaited
         trace = await self._record_detail(agent, record, answer if is_wanted else None)
         agent.settle(run_id)
         if trace is not None:
-            self._observer.traced(agent.no, run, trace.trace_id)
+            self._on_traced(agent.no, run, trace.trace_id)
 
     async def give_up(self, agent: AgentState, run_id: str, reason: str) -> None:
         """Record that a run's detail will never come; it stays counted if it was."""
-        retry = agent.run_retries.get(run_id)
+        retry = agent.retries.get(run_id)
         attempts = 1 if retry is None else retry.attempts + 1
         named, now_ns = run_id in agent.wanted, self._clock.now_ns()
         agent.update(
@@ -453,7 +397,7 @@ class AgentReader:
 
     async def note_failed_run(self, agent: AgentState, run_id: str, retry: Retry) -> None:
         """Keep over restarts how often a run's detail was asked for in vain."""
-        agent.run_retries[run_id] = retry
+        agent.retries[run_id] = retry
         wait_s = retry.due_s - self._clock.monotonic_s()
         retry_ns = self._clock.now_ns() + round(wait_s * 1e9)
         agent.update(
@@ -498,7 +442,7 @@ class AgentReader:
         return trace
 
     def _look_again(self, agent: AgentState, run: Run) -> Retry:
-        retry = agent.run_retries.get(run.id)
+        retry = agent.retries.get(run.id)
         in_flight = [one for one in agent.progress.in_flight if one.id == run.id]
         wait_s = sweep_interval_s(in_flight, self._time.now_ns(), self._poll_s)
         return Retry(0 if retry is None else retry.attempts, self._clock.monotonic_s() + wait_s)
@@ -515,7 +459,7 @@ class AgentReader:
         for record in recorded.counted:
             agent.lost.pop(record.run.id, None)
             # Whatever was asked about it in flight: its detail is another matter.
-            agent.run_retries.pop(record.run.id, None)
+            agent.retries.pop(record.run.id, None)
             completed_ns = record.run.completed_ns
             if record.priority <= Priority.FRESH and completed_ns is not None:
-                self._observer.counted(max(0.0, (now_ns - completed_ns) / 1e9))
+                self._instruments.counted(max(0.0, (now_ns - completed_ns) / 1e9))

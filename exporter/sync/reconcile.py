@@ -21,7 +21,8 @@ from exporter.ledger.records import Priority
 from exporter.sync.budget import backoff_s, pay
 from exporter.sync.coverage import oldest_ns
 from exporter.sync.reading import AgentReader
-from exporter.sync.state import PAGE_MAX, AgentState, WorkspaceState
+from exporter.sync.requests import PAGE_MAX
+from exporter.sync.state import AgentState, WorkspaceState
 
 logger = logging.getLogger("exporter.sync")
 

@@ -57,7 +57,7 @@ class Retention:
     async def _raise_floor(self, agent: AgentState, floor_ns: int) -> None:
         number = agent.no
         await self._gate.transact(lambda ledger: ledger.agents.raise_floor(number, floor_ns))
-        agent.update(await self._gate.transact(lambda ledger: ledger.runs.progress(number)))
+        agent.update(await self._gate.transact(lambda ledger: ledger.agents.progress(number)))
 
     async def _prune_runs(self, before_ns: int, after_no: int) -> int | None:
         return await self._gate.transact(

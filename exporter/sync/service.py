@@ -170,7 +170,7 @@ class SyncService:
             return
         state = await self._parts.discovery.open_workspace(workspace)
         self._syncs[workspace.id] = WorkspaceSync(state, self._parts)
-        self._parts.observer.watching(workspace.id)
+        self._parts.instruments.expect_workspace(workspace.id)
 
     def _is_wanted(self, workspace_id: str) -> bool:
         if self._named and workspace_id not in self._named:

@@ -4,20 +4,27 @@ All of it can be rebuilt from the ledger and the API: losing it costs requests, 
 named `_s` are monotonic seconds, times named `_ns` are Conduit's. State is changed here alone.
 """
 
-import random
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
 from exporter.conduit.models import Page, Run
 from exporter.conduit.pager import RESTARTS_MAX, Pager
-from exporter.ledger.records import AgentProgress, Gap, GapPurpose, InFlightRun
+from exporter.ledger.records import AgentProgress, GapPurpose, InFlightRun
 from exporter.sync.budget import FairShares, RequestBudget
 from exporter.sync.coverage import oldest_ns
-from exporter.sync.health import Health, Kind, Retry, next_retry
+from exporter.sync.health import Health, Retry
+from exporter.sync.requests import (
+    PAGE_MAX,
+    Purpose,
+    ReadAgents,
+    Reading,
+    ReadPage,
+    ReadRun,
+    Request,
+    Target,
+)
 
-# A page holds at most so many runs (documented limit of `limit`).
-PAGE_MAX: Final = 100
 # Enough for an agent without news.
 _SHORT_PAGE: Final = 20
 # A run that should be on so many head pages and is not has gone somewhere.
@@ -32,19 +39,6 @@ _GIVEN_UP_ATTEMPTS: Final = 3
 _NEVER: Final = float("-inf")
 
 
-class Slot(StrEnum):
-    """What an agent can have under way once each."""
-
-    HEAD = "head"
-    GAP = "gap"
-    SWEEP = "sweep"
-    REREAD = "second reading"
-
-
-# What a page behind a cursor is part of: a gap, by its number, or the reading of a slot.
-Place = Slot | int | None
-
-
 @dataclass(slots=True)
 class Sweep:
     """A reading of `status=...` pages, to learn which of the runs off the head are still going."""
@@ -54,7 +48,6 @@ class Sweep:
     started: frozenset[str]
     pager: Pager = field(default_factory=Pager)
     seen: set[str] = field(default_factory=set)
-    pages: int = 0
 
 
 @dataclass(slots=True)
@@ -65,7 +58,6 @@ class Reread:
     lower_ns: int
     full: bool
     pager: Pager = field(default_factory=Pager)
-    pages: int = 0
 
 
 @dataclass(slots=True)
@@ -80,8 +72,9 @@ class AgentState:
     # Ended out of sight: one get-run counts and traces them.
     lost: dict[str, int] = field(default_factory=dict)
 
-    busy: set[Slot] = field(default_factory=set)
-    fetching: set[str] = field(default_factory=set)
+    # What requests under way are about, and what failed before.
+    under_way: set[Target] = field(default_factory=set)
+    retries: dict[Target, Retry] = field(default_factory=dict)
     # When anything, and when runs in flight off its head, were last asked for.
     served_s: float = _NEVER
     in_flight_s: float = _NEVER
@@ -104,13 +97,7 @@ class AgentState:
     sweep_s: float = _NEVER
     reread: Reread | None = None
     reread_due_s: float = _NEVER
-    broken_rereads: int = 0
     gap_pagers: dict[int, Pager] = field(default_factory=dict)
-
-    # The list itself, its pages behind a cursor, and single runs.
-    list_retry: Retry | None = None
-    page_retries: dict[Place, Retry] = field(default_factory=dict)
-    run_retries: dict[str, Retry] = field(default_factory=dict)
 
     @property
     def no(self) -> int:
@@ -156,8 +143,12 @@ class AgentState:
     @property
     def holds_up_readiness(self) -> bool:
         """Whether its first scan is still to come and may be expected to."""
-        failed = self.list_retry is not None and self.list_retry.attempts >= _GIVEN_UP_ATTEMPTS
-        return self.listed and not self.shown and not failed
+        return self.listed and not self.shown and self.failures(Reading.HEAD) < _GIVEN_UP_ATTEMPTS
+
+    def failures(self, target: Target) -> int:
+        """How often in a row a target of this agent has failed by its own fault."""
+        retry = self.retries.get(target)
+        return 0 if retry is None else retry.attempts
 
     def off_head(self) -> list[InFlightRun]:
         """The runs in flight that head pages no longer show."""
@@ -175,11 +166,24 @@ class AgentState:
         waiting = (*self.progress.awaiting, *self.progress.retrying)
         return any(run.id == run_id for run in waiting)
 
-    def pager_of(self, gap: Gap) -> Pager:
-        """The reading of a gap, begun where the ledger says."""
-        if gap.no is None:
-            raise ValueError("a gap is read once it is stored")
-        return self.gap_pagers.setdefault(gap.no, Pager(gap.cursor, restarts=gap.restarts))
+    def pager_of(self, request: ReadPage) -> Pager | None:
+        """The reading that a request goes on with; None for a head page, and where it begins."""
+        gap = request.gap
+        if gap is not None and gap.no is not None:
+            return self.gap_pagers.setdefault(gap.no, Pager(gap.cursor, restarts=gap.restarts))
+        reading = self.sweep if request.target is Reading.SWEEP else self.reread
+        return None if reading is None or request.target is Reading.HEAD else reading.pager
+
+    def blamed(self, request: ReadPage | ReadRun) -> Target:
+        """What a failure of a request is evidence against.
+
+        That of a page without a cursor is against the list itself, whatever it was read for.
+        """
+        if isinstance(request, ReadPage) and request.target is not Reading.SWEEP:
+            pager = self.pager_of(request)
+            if pager is None or pager.cursor is None:
+                return Reading.HEAD
+        return request.target
 
     # --- what a commit made true ---------------------------------------------------------------
 
@@ -190,17 +194,15 @@ class AgentState:
         self.missed = {run_id: n for run_id, n in self.missed.items() if run_id in in_flight}
         open_gaps = {gap.no for gap in progress.gaps}
         self.gap_pagers = {no: one for no, one in self.gap_pagers.items() if no in open_gaps}
-        self.page_retries = {
-            place: one
-            for place, one in self.page_retries.items()
-            if isinstance(place, Slot) or place in open_gaps
-        }
+        for target in [one for one in self.retries if isinstance(one, int)]:
+            if target not in open_gaps:
+                del self.retries[target]
 
     def settle(self, run_id: str) -> None:
         """Nothing more is asked about a run."""
         self.lost.pop(run_id, None)
         self.wanted.pop(run_id, None)
-        self.run_retries.pop(run_id, None)
+        self.retries.pop(run_id, None)
 
     # --- head pages ----------------------------------------------------------------------------
 
@@ -244,38 +246,10 @@ class AgentState:
         self.head_s = started_s
         self.head_interval_s = poll_interval_s * stretch
 
-    # --- failures --------------------------------------------------------------------------------
-
-    def list_failed(
-        self, delays_s: tuple[float, ...], now_s: float, rng: random.Random, *, blame: bool
-    ) -> None:
-        """The list could not be read without a cursor."""
-        self.list_retry = next_retry(self.list_retry, delays_s, now_s, rng, blame=blame)
-
-    def page_failed(
-        self,
-        place: Place,
-        delays_s: tuple[float, ...],
-        now_s: float,
-        rng: random.Random,
-        *,
-        blame: bool,
-    ) -> bool:
-        """A page behind a cursor could not be read; whether its cursor is to be given up."""
-        retry = next_retry(self.page_retries.get(place), delays_s, now_s, rng, blame=blame)
-        if retry.attempts > len(delays_s):
-            self.page_retries.pop(place, None)
-            return True
-        self.page_retries[place] = retry
-        return False
-
-    def list_answered(self, place: Place, *, from_head: bool) -> None:
+    def answered(self, target: Target) -> None:
         """A page was read. A list that rests for its cursors' sake goes on resting."""
-        if from_head:
-            self.list_retry = None
-        retry = self.page_retries.get(place)
-        if retry is not None and retry.attempts:
-            del self.page_retries[place]
+        if target is Reading.HEAD or self.failures(target):
+            self.retries.pop(target, None)
 
 
 @dataclass(slots=True)
@@ -288,8 +262,10 @@ class WorkspaceState:
     shares: FairShares = field(default_factory=FairShares)
     health: Health = field(default_factory=Health)
     agents: dict[str, AgentState] = field(default_factory=dict)
-    # Requests under way by kind, so that an open circuit sends one probe at a time.
-    under_way: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    # Requests under way: an open circuit sends one probe at a time.
+    under_way: int = 0
+    # Requests of the last minute: when, and for what.
+    _spent: deque[tuple[float, Purpose]] = field(default_factory=deque)
 
     agents_due_s: float = _NEVER
     agents_asked_s: float = _NEVER
@@ -322,3 +298,43 @@ class WorkspaceState:
         if not self.contacted:
             return None
         return not self.refusals and not self.health.is_down
+
+    def begin(self, request: Request, now_s: float) -> AgentState | None:
+        """A request is made: its share and turn are used, its target is busy; its agent."""
+        self.under_way += 1
+        self.spend(request.purpose, now_s)
+        if isinstance(request, ReadAgents):
+            self.agents_busy = True
+            return None
+        agent = self.agents[request.agent]
+        agent.under_way.add(request.target)
+        agent.served_s = now_s
+        if request.purpose is Purpose.IN_FLIGHT:
+            agent.in_flight_s = now_s
+        if isinstance(request, ReadPage) and request.gap is not None:
+            self.gap_pages = self.gap_pages + 1 if self.gap_agent == agent.id else 1
+            self.gap_agent = agent.id
+        return agent
+
+    def end(self, request: Request, agent: AgentState | None) -> None:
+        """A request has ended, whatever came of it; `agent` may have moved meanwhile."""
+        self.under_way -= 1
+        if isinstance(request, ReadAgents):
+            self.agents_busy = False
+        elif agent is not None:
+            agent.under_way.discard(request.target)
+
+    def spend(self, purpose: Purpose, now_s: float) -> None:
+        """A request of the budget is used."""
+        self.shares.spend(purpose)
+        self._spent.append((now_s, purpose))
+        self._forget_spent(now_s)
+
+    def spent_last_minute(self, now_s: float) -> Counter[Purpose]:
+        """How many requests the last minute took, by purpose."""
+        self._forget_spent(now_s)
+        return Counter(purpose for _, purpose in self._spent)
+
+    def _forget_spent(self, now_s: float) -> None:
+        while self._spent and self._spent[0][0] <= now_s - 60.0:
+            self._spent.popleft()

@@ -19,6 +19,7 @@ from exporter.errors import (
     SourceUnauthorized,
 )
 from exporter.ledger.gate import LedgerGate
+from exporter.metrics.instruments import Instruments
 from exporter.sync.budget import pay
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.discovery import Discovery
@@ -27,22 +28,21 @@ from exporter.sync.health import (
     PAGE_RETRY_S,
     PASS_RETRY_S,
     RUN_RETRY_S,
-    Kind,
     Retry,
     next_retry,
 )
-from exporter.sync.plan import (
-    ListRequest,
-    Present,
+from exporter.sync.plan import Present, plan
+from exporter.sync.reading import AgentReader, GivenUp
+from exporter.sync.requests import (
+    Kind,
     ReadAgents,
+    Reading,
+    ReadPage,
     ReadRun,
-    ReadStatus,
     Request,
+    Target,
     Wait,
-    note_spent,
-    plan,
 )
-from exporter.sync.reading import AgentReader, GivenUp, SyncObserver
 from exporter.sync.state import AgentState, WorkspaceState
 
 logger = logging.getLogger("exporter.sync")
@@ -65,7 +65,7 @@ class SyncParts:
     gate: LedgerGate
     reader: AgentReader
     discovery: Discovery
-    observer: SyncObserver
+    instruments: Instruments
     clock: Clock
     time: ConduitTime
     rng: random.Random
@@ -148,13 +148,16 @@ class WorkspaceSync:
         elif state.agents_retry is not None:
             found.append(f"workspace {state.id}: its list of agents could not be read whole")
         for agent in state.agents.values():
-            if agent.scans and agent.listed and (agent.list_retry or not agent.head_read):
-                found.append(f"agent {agent.id}: its list of runs could not be read")
-            elif agent.scans and agent.listed and agent.progress.gaps:
-                found.append(f"agent {agent.id}: its list of runs could not be read to its end")
-            failed = [one for one, retry in agent.run_retries.items() if retry.attempts]
-            stuck = [*agent.wanted, *(one for one in failed if one not in agent.wanted)]
-            found += [f"run {run_id} of agent {agent.id}: could not be fetched" for run_id in stuck]
+            if agent.scans and agent.listed:
+                if Reading.HEAD in agent.retries or not agent.head_read:
+                    found.append(f"agent {agent.id}: its list of runs could not be read")
+                elif agent.progress.gaps:
+                    found.append(f"agent {agent.id}: its list of runs could not be read to its end")
+            failed = {one for one in agent.retries if isinstance(one, str) and agent.failures(one)}
+            found += [
+                f"run {run_id} of agent {agent.id}: could not be fetched"
+                for run_id in sorted(failed | agent.wanted.keys())
+            ]
         return found
 
     async def run_once(self) -> None:
@@ -175,8 +178,7 @@ class WorkspaceSync:
             await parts.clock.sleep(ready_s - now.s)
             return
         state.budget.take(now.s)
-        note_spent(state, decision, now.s)
-        self._start(decision)
+        self._start(decision, now.s)
 
     def _present(self) -> Present:
         parts = self._parts
@@ -201,19 +203,12 @@ class WorkspaceSync:
             if alarm is not None:
                 alarm.cancel()
 
-    def _start(self, request: Request) -> None:
+    def _start(self, request: Request, now_s: float) -> None:
         state = self.state
         logger.debug("%s: %s", state.id, request)
-        self._parts.observer.spent(state.id, request.purpose)
-        state.under_way[request.kind] += 1
-        # Looked up now: it may have moved to another workspace by the time the task begins.
-        agent = None if isinstance(request, ReadAgents) else state.agents[request.agent]
-        if isinstance(request, ReadAgents):
-            state.agents_busy = True
-        elif isinstance(request, ReadRun):
-            _known(agent).fetching.add(request.run_id)
-        else:
-            _known(agent).busy.add(request.slot)
+        self._parts.instruments.budget_request(state.id, request.purpose)
+        # Told now: the agent may have moved to another workspace by the time the task begins.
+        agent = state.begin(request, now_s)
         task = asyncio.create_task(self._perform(request, agent), name=type(request).__name__)
         self._tasks.add(task)
         task.add_done_callback(lambda _task: self._changed.set())
@@ -231,33 +226,25 @@ class WorkspaceSync:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _perform(self, request: Request, agent: AgentState | None) -> None:
-        state, parts = self.state, self._parts
-        cursor = None
+        state, reader = self.state, self._parts.reader
+        target: Target = Reading.HEAD
         try:
-            if isinstance(request, ReadAgents):
-                cursor = state.agents_pager.cursor
-                await parts.discovery.read_agents(state)
+            if agent is None or isinstance(request, ReadAgents):
+                await self._parts.discovery.read_agents(state)
             elif isinstance(request, ReadRun):
-                await parts.reader.read_run(state.id, _known(agent), request)
+                target = request.target
+                await reader.read_run(state.id, agent, request)
             else:
-                cursor = parts.reader.cursor_of(_known(agent), request)
-                await parts.reader.read_list(state.id, _known(agent), request)
+                target = agent.blamed(request)
+                await reader.read_list(state.id, agent, request)
         except SourceError as exc:
-            await self._failed(request, agent, exc, cursor)
+            await self._failed(request, agent, target, exc)
         else:
             self._answered(request.kind)
-            if agent is not None and not isinstance(request, ReadAgents | ReadRun):
-                agent.list_answered(
-                    request.place, from_head=cursor is None and not isinstance(request, ReadStatus)
-                )
+            if agent is not None and isinstance(request, ReadPage):
+                agent.answered(target)
         finally:
-            state.under_way[request.kind] -= 1
-            if isinstance(request, ReadAgents):
-                state.agents_busy = False
-            elif isinstance(request, ReadRun):
-                _known(agent).fetching.discard(request.run_id)
-            else:
-                _known(agent).busy.discard(request.slot)
+            state.end(request, agent)
 
     # --- answers and failures --------------------------------------------------------------------
 
@@ -271,7 +258,7 @@ class WorkspaceSync:
             logger.info("workspace %s: Conduit answers again", state.id)
 
     async def _failed(
-        self, request: Request, agent: AgentState | None, error: SourceError, cursor: str | None
+        self, request: Request, agent: AgentState | None, target: Target, error: SourceError
     ) -> None:
         """Let a failure hold up what it is evidence against, and nothing else."""
         state, parts = self.state, self._parts
@@ -288,11 +275,16 @@ class WorkspaceSync:
             state.refusals = 0
         state.budget.accepted()
         was_up = state.up
+        if agent is None:
+            known_broken = state.agents_retry is not None and state.agents_retry.attempts > 0
+        else:
+            suspects = {target} if isinstance(request, ReadRun) else {target, Reading.HEAD}
+            known_broken = any(agent.failures(one) for one in suspects)
         blame = state.health.failed(
             request.kind,
-            None if agent is None else (agent.id, getattr(request, "run_id", None)),
+            None if agent is None else (agent.id, target if isinstance(request, ReadRun) else None),
             error,
-            known_broken=_is_known_broken(state, agent, request),
+            known_broken=known_broken,
             now_s=now_s,
             rng=parts.rng,
         )
@@ -301,18 +293,20 @@ class WorkspaceSync:
             self._refused(error, now_s)
         elif was_up is not False and not state.up:
             logger.warning("workspace %s: Conduit does not answer: %s", state.id, error)
-        if agent is None:
-            self._agents_failed(error, cursor, now_s, blame=blame)
+        if agent is None or isinstance(request, ReadAgents):
+            self._agents_failed(error, now_s, blame=blame)
         elif isinstance(request, ReadRun):
             await self._run_failed(agent, request, error, now_s, blame=blame)
-        elif not isinstance(request, ReadAgents):
-            await self._list_failed(agent, request, error, cursor, now_s, blame=blame)
+        elif target is Reading.HEAD:
+            self._list_failed(agent, error, now_s, blame=blame)
+        else:
+            await self._page_failed(agent, request, now_s, blame=blame)
 
     def _rate_limited(self, error: SourceRateLimited, now_s: float) -> None:
         state, parts = self.state, self._parts
         rest_s = state.budget.rest(now_s, error.retry_after_s, parts.rng)
         state.rate_limited_ns = parts.clock.now_ns()
-        parts.observer.rate_limited(state.id)
+        parts.instruments.rate_limited(state.id)
         level = logging.ERROR if error.absurd else logging.WARNING
         logger.log(level, "workspace %s: 429, resting %.1f s: %s", state.id, rest_s, error)
 
@@ -330,101 +324,75 @@ class WorkspaceSync:
         if state.refusals == 1:
             logger.warning("workspace %s: %s; asking again in %.0f s", state.id, error, rest_s)
 
-    def _agents_failed(
-        self, error: SourceError, cursor: str | None, now_s: float, *, blame: bool
-    ) -> None:
-        state, parts = self.state, self._parts
-        first = state.agents_retry is None
-        delays_s = self._delays(LIST_RETRY_S if cursor is None else PAGE_RETRY_S)
-        retry = next_retry(state.agents_retry, delays_s, now_s, parts.rng, blame=blame)
-        if parts.once and retry.attempts > len(delays_s):
-            retry = Retry(retry.attempts, _NEVER)
-        state.agents_retry = retry
-        if first:
+    def _agents_failed(self, error: SourceError, now_s: float, *, blame: bool) -> None:
+        state, cursor = self.state, self.state.agents_pager.cursor
+        if state.agents_retry is None:
             logger.warning(
                 "workspace %s: its list of agents cannot be read: %s; agents that are known go on",
                 state.id,
                 error,
             )
+        delays_s = LIST_RETRY_S if cursor is None else PAGE_RETRY_S
+        retry = self._next_retry(state.agents_retry, delays_s, now_s, blame=blame)
+        state.agents_retry = retry
         if cursor is not None and retry.attempts > len(PAGE_RETRY_S):
-            parts.discovery.restart(state, "the page behind its cursor cannot be read")
+            self._parts.discovery.restart(state, "the page behind its cursor cannot be read")
 
-    async def _list_failed(
-        self,
-        agent: AgentState,
-        request: ListRequest,
-        error: SourceError,
-        cursor: str | None,
-        now_s: float,
-        *,
-        blame: bool,
+    def _list_failed(
+        self, agent: AgentState, error: SourceError, now_s: float, *, blame: bool
     ) -> None:
-        parts = self._parts
-        if cursor is not None or isinstance(request, ReadStatus):
-            delays_s = self._delays(PAGE_RETRY_S)
-            if agent.page_failed(request.place, delays_s, now_s, parts.rng, blame=blame):
-                await parts.reader.drop_cursor(agent, request)
-            return
-        delays_s = self._delays(LIST_RETRY_S)
-        agent.list_failed(delays_s, now_s, parts.rng, blame=blame)
-        if parts.once and agent.list_retry and agent.list_retry.attempts > len(delays_s):
-            agent.list_retry.due_s = _NEVER
+        before = agent.retries.get(Reading.HEAD)
+        agent.retries[Reading.HEAD] = self._next_retry(before, LIST_RETRY_S, now_s, blame=blame)
         if blame:
             logger.warning("agent %s: its list of runs cannot be read: %s", agent.id, error)
         # Is the agent gone, or is it the API? The list of agents tells either.
-        parts.discovery.look_again(self.state)
+        self._parts.discovery.look_again(self.state)
+
+    async def _page_failed(
+        self, agent: AgentState, request: ReadPage, now_s: float, *, blame: bool
+    ) -> None:
+        """Ask for a page behind a cursor a few times; then its cursor counts as dead."""
+        before = agent.retries.pop(request.target, None)
+        retry = self._next_retry(before, PAGE_RETRY_S, now_s, blame=blame)
+        if retry.attempts > len(PAGE_RETRY_S) or retry.due_s == _NEVER:
+            await self._parts.reader.drop_cursor(agent, request)
+        else:
+            agent.retries[request.target] = retry
 
     async def _run_failed(
         self, agent: AgentState, request: ReadRun, error: SourceError, now_s: float, *, blame: bool
     ) -> None:
-        parts, run_id = self._parts, request.run_id
-        gone = isinstance(error, SourceNotFound)
-        delays_s = self._delays(RUN_RETRY_S)
-        retry = next_retry(agent.run_retries.get(run_id), delays_s, now_s, parts.rng, blame=blame)
-        agent.run_retries[run_id] = retry
+        parts, run_id = self._parts, request.target
+        retry = self._next_retry(agent.retries.get(run_id), RUN_RETRY_S, now_s, blame=blame)
+        agent.retries[run_id] = retry
         if not blame:
             return
         logger.debug("run %s of agent %s: %s", run_id, agent.id, error)
-        # While no run at all can be fetched, none is given up.
-        spent = retry.attempts > len(delays_s) and (
-            parts.once or not self.state.health.is_open(Kind.RUN)
-        )
         if parts.once:
-            if spent:
+            if retry.due_s == _NEVER:
                 # A pass counts as one attempt: another one, or the daemon, goes on.
                 before = {one.id: one.attempts for one in agent.progress.retrying}
                 failed = Retry(before.get(run_id, 0), now_s)
                 wait = next_retry(failed, RUN_RETRY_S, now_s, parts.rng, blame=True)
                 await parts.reader.note_failed_run(agent, run_id, wait)
-                agent.run_retries[run_id] = Retry(retry.attempts, _NEVER)
-            return
-        if spent:
+        elif retry.attempts <= len(RUN_RETRY_S) or self.state.health.is_open(Kind.RUN):
+            # While no run at all can be fetched, none is given up.
+            await parts.reader.note_failed_run(agent, run_id, retry)
+        else:
             logger.warning(
                 "run %s of agent %s is given up, it stays counted: %s", run_id, agent.id, error
             )
+            gone = isinstance(error, SourceNotFound)
             reason = GivenUp.GONE if gone else GivenUp.UNAVAILABLE
             await parts.reader.give_up(agent, run_id, reason)
-            return
-        await parts.reader.note_failed_run(agent, run_id, retry)
 
-    def _delays(self, delays_s: tuple[float, ...]) -> tuple[float, ...]:
-        return PASS_RETRY_S if self._parts.once else delays_s
-
-
-def _known(agent: AgentState | None) -> AgentState:
-    if agent is None:
-        raise TypeError("this request is about an agent")
-    return agent
-
-
-def _is_known_broken(state: WorkspaceState, agent: AgentState | None, request: Request) -> bool:
-    """Whether the target of a request had failed by itself before."""
-    if agent is None:
-        retry = state.agents_retry
-    elif isinstance(request, ReadRun):
-        retry = agent.run_retries.get(request.run_id)
-    else:
-        retry = agent.list_retry
-        if not isinstance(request, ReadAgents):
-            retry = retry or agent.page_retries.get(request.place)
-    return retry is not None and retry.attempts > 0
+    def _next_retry(
+        self, retry: Retry | None, delays_s: tuple[float, ...], now_s: float, *, blame: bool
+    ) -> Retry:
+        """When a target that failed is asked for again; a pass gives it up after a few times."""
+        once = self._parts.once
+        delays_s = PASS_RETRY_S if once else delays_s
+        following = next_retry(retry, delays_s, now_s, self._parts.rng, blame=blame)
+        if once and following.attempts > len(delays_s):
+            following.due_s = _NEVER
+        return following

@@ -22,14 +22,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
-# The address that alerts name as well.
-_RUNBOOKS: Final = "https://github.com/conduit-exporter/conduit-exporter/blob/main/docs/RUNBOOKS.md"
+# Where the pages and the alerts send whoever asks what to do.
+RUNBOOKS: Final = "https://github.com/conduit-exporter/conduit-exporter/blob/main/docs/RUNBOOKS.md"
 _REFRESH_S: Final = 30
 _MAX_TEXT: Final = 300
 _MILLI: Final = 1_000_000
 _NANO: Final = 1_000_000_000
-_KIBI: Final = 1024
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 # The larger unit of a duration in seconds, and the smaller one beside it.
 _SPANS: Final = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 _SMALLEST_USD: Final = Decimal("0.0001")
@@ -58,14 +56,6 @@ def render_refusal(request: Request, status: HTTPStatus, text: str) -> Response:
 def count(number: float) -> str:
     """A number for people: `12,345`, `0.5`."""
     return f"{number:,.0f}" if number == int(number) else f"{number:,g}"
-
-
-def size(stored_bytes: float) -> str:
-    """A number of bytes in the largest unit that leaves at least one."""
-    unit = 0
-    while stored_bytes >= _KIBI and unit < len(_UNITS) - 1:
-        stored_bytes, unit = stored_bytes / _KIBI, unit + 1
-    return f"{stored_bytes:.{min(unit, 1)}f} {_UNITS[unit]}"
 
 
 def usd(amount: Decimal | str) -> str:
@@ -124,7 +114,7 @@ def run_path(run: Mapping[str, Any]) -> str:
 
 def runbook(alert: str) -> str:
     """The address of what to do about an alert."""
-    return f"{_RUNBOOKS}#{alert.lower()}"
+    return f"{RUNBOOKS}#{alert.lower()}"
 
 
 @cache
@@ -140,7 +130,7 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     filters: tuple[Callable[..., str], ...] = (
-        *(count, size, usd, span, took, moment, brief),
+        *(count, usd, span, took, moment, brief),
         *(share, query, run_path, runbook),
     )
     environment.filters.update({one.__name__: one for one in filters})

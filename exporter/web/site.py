@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from exporter.errors import LedgerError
-from exporter.metrics.collector import encoder_for
+from exporter.metrics.collector import Metrics, encoder_for
 from exporter.web.auth import BasicAuthBackend, refuse
 from exporter.web.pages import render_page, render_refusal
 from exporter.web.protocol import WebLimits
@@ -37,7 +37,7 @@ Page = Mapping[str, Any]
 
 def new_site(
     *,
-    registry: CollectorRegistry,
+    metrics: Metrics,
     not_ready: Callable[[], Sequence[str]],
     status: Callable[[], Awaitable[Page]],
     runs: Callable[[Mapping[str, str]], Awaitable[Page]],
@@ -54,7 +54,8 @@ def new_site(
     """
     style = (Path(__file__).parent / "style.css").read_bytes()
 
-    scrapes = _Scrapes(registry)
+    scrapes = _Scrapes(metrics)
+    pages = _Pages()
 
     async def show_metrics(request: Request) -> Response:
         accept = ",".join(request.headers.getlist("accept"))
@@ -73,13 +74,13 @@ def new_site(
         return PlainTextResponse(text, HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def show_status(request: Request) -> Response:
-        return render_page(request, "status.html", await status())
+        return await pages.render(request, "status.html", await status())
 
     async def show_runs(request: Request) -> Response:
-        return await _answer(request, "runs.html", runs(request.query_params))
+        return await pages.answer(request, "runs.html", runs(request.query_params))
 
     async def show_run(request: Request) -> Response:
-        return await _answer(request, "run.html", run(*_ids_of(request)))
+        return await pages.answer(request, "run.html", run(*_ids_of(request)))
 
     async def show_style(_: Request) -> Response:
         return Response(style, media_type="text/css")
@@ -106,19 +107,6 @@ def new_site(
     return app
 
 
-async def _answer(request: Request, template: str, asked: Awaitable[Page | None]) -> Response:
-    """A page, or why there is none."""
-    try:
-        page = await asked
-    except ValueError as error:
-        return render_refusal(request, HTTPStatus.BAD_REQUEST, str(error))
-    except LedgerError as error:
-        return render_refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-    if page is None:
-        return render_refusal(request, HTTPStatus.NOT_FOUND, _NO_RUN)
-    return render_page(request, template, page)
-
-
 def _ids_of(request: Request) -> tuple[str, str]:
     """Agent and run of a path, as they were before they were quoted: an id may hold a slash."""
     raw_path: bytes = request.scope["raw_path"]
@@ -127,13 +115,15 @@ def _ids_of(request: Request) -> tuple[str, str]:
 
 
 class _Scrapes:
-    """Renders once for all requests that are there at the same time.
+    """Renders in a thread, one text at a time, and once for all requests that wait for the next.
 
-    A rendering stops the event loop: a crowd of scrapers must not be a crowd of renderings.
+    With a thousand agents a rendering takes a second: a crowd of scrapers must not be a crowd of
+    renderings, and none stops the event loop.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._turn = asyncio.Lock()
         self._coming: dict[str, asyncio.Task[bytes]] = {}
 
     async def render(self, accept: str) -> tuple[bytes, str]:
@@ -144,12 +134,36 @@ class _Scrapes:
             self._coming[content_type] = task
         return await asyncio.shield(task), content_type
 
-    async def _render(
-        self, encode: Callable[[CollectorRegistry], bytes], content_type: str
-    ) -> bytes:
-        # From here on a request is too late: it must see what happened before it came.
-        del self._coming[content_type]
-        return encode(self._registry)
+    async def _render(self, encode: Callable[[Collector], bytes], content_type: str) -> bytes:
+        async with self._turn:
+            # From here on a request is too late: it must see what happened before it came.
+            del self._coming[content_type]
+            return await asyncio.to_thread(encode, self._metrics.snapshot())
+
+
+class _Pages:
+    """Renders in a thread, one at a time: with a thousand agents a page takes half a second."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def render(self, request: Request, template: str, page: Page) -> Response:
+        async with self._turn:
+            return await asyncio.to_thread(render_page, request, template, page)
+
+    async def answer(
+        self, request: Request, template: str, asked: Awaitable[Page | None]
+    ) -> Response:
+        """A page, or why there is none."""
+        try:
+            page = await asked
+        except ValueError as error:
+            return render_refusal(request, HTTPStatus.BAD_REQUEST, str(error))
+        except LedgerError as error:
+            return render_refusal(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        if page is None:
+            return render_refusal(request, HTTPStatus.NOT_FOUND, _NO_RUN)
+        return await self.render(request, template, page)
 
 
 class _SizeLimit:

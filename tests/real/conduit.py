@@ -16,11 +16,11 @@ from typing import Any, Self, TypeVar
 from exporter.clock import SystemClock
 from exporter.conduit.decoding import decode_json
 from exporter.conduit.models import RunDetail, parse_run_detail
-from exporter.simulator.conduit import SimulatedConduit
-from exporter.simulator.data import Scenario, SimAgent, SimWorkspace, Truth
+from exporter.simulator.data import Scenario, SimAgent, SimWorkspace
+from exporter.simulator.hotel import DEMO_TOKEN, hospitality
 from exporter.simulator.runs import RunContent, SimRun
-from exporter.simulator.scenario import DEMO_TOKEN, hospitality
 from exporter.simulator.server import serve
+from tests.simulation.conduit import ScriptedConduit, Truth
 
 T = TypeVar("T")
 
@@ -40,14 +40,15 @@ class EndedRun:
 
 
 class Conduit:
-    """Serves a scenario from entering the context to leaving it; time passes until `freeze`."""
+    """Serves a scenario from entering the context to leaving it; its time passes unless frozen."""
 
     def __init__(self, scenario: Callable[[int], Scenario]) -> None:
         self.token = DEMO_TOKEN
         self.base_url = ""
         self._frozen_ns: int | None = None
+        self._frozen_for_ns = 0
         self._clock = SystemClock()
-        self._simulated = SimulatedConduit(
+        self._simulated = ScriptedConduit(
             now_ns=self._now_ns,
             scenario=scenario(self._clock.now_ns()),
             requests_per_minute=REQUESTS_PER_MINUTE,
@@ -81,7 +82,7 @@ class Conduit:
     def port(self) -> int:
         return int(self.base_url.rpartition(":")[2])
 
-    def call(self, action: Callable[[SimulatedConduit], T]) -> T:
+    def call(self, action: Callable[[ScriptedConduit], T]) -> T:
         """Do something with the simulation between two of its requests."""
 
         async def act() -> T:
@@ -92,6 +93,10 @@ class Conduit:
     def freeze(self) -> None:
         """Let no more time pass: nothing arrives or ends any more, and the truth stands still."""
         self.call(lambda _: self._freeze())
+
+    def thaw(self) -> None:
+        """Let time pass again, from where it was frozen."""
+        self.call(lambda _: self._thaw())
 
     def add_run(self, run: SimRun, content: RunContent | None = None) -> None:
         """Place a run by hand; its id must be new."""
@@ -111,15 +116,21 @@ class Conduit:
         """How many requests it was asked so far."""
         return self.call(lambda conduit: conduit.asked.total)
 
-    def fetched_twice(self) -> dict[str, int]:
+    def fetched_twice(self) -> dict[str | None, int]:
         """Ended runs whose get-run answer was given more than once."""
         return self.call(lambda conduit: conduit.asked.fetched_twice)
 
     def _freeze(self) -> None:
-        self._frozen_ns = self._clock.now_ns()
+        self._frozen_ns = self._now_ns()
+
+    def _thaw(self) -> None:
+        self._frozen_for_ns += self._clock.now_ns() - self._frozen_for_ns - self._now_ns()
+        self._frozen_ns = None
 
     def _now_ns(self) -> int:
-        return self._clock.now_ns() if self._frozen_ns is None else self._frozen_ns
+        if self._frozen_ns is not None:
+            return self._frozen_ns
+        return self._clock.now_ns() - self._frozen_for_ns
 
     async def _serve(self, *, port: int) -> None:
         self.base_url = await self._server.enter_async_context(serve(self._simulated, port=port))
@@ -163,7 +174,7 @@ def example_row() -> Any:
     return json.loads(EXAMPLE.read_text(), parse_float=Decimal)["data"]
 
 
-def _ended_runs(conduit: SimulatedConduit) -> Iterator[EndedRun]:
+def _ended_runs(conduit: ScriptedConduit) -> Iterator[EndedRun]:
     data = conduit.data
     for run in data.ended_runs():
         agent = data.agent(run.agent_id).agent

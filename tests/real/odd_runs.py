@@ -3,9 +3,9 @@
 import json
 from typing import Any, Final
 
-from exporter.simulator.conduit import SimulatedConduit
 from exporter.simulator.runs import SECOND_NS, RunContent, SimRun
 from tests.real.conduit import example_row
+from tests.simulation.conduit import ScriptedConduit
 
 _TOOLS: Final[tuple[Any, ...]] = (
     {"name": "get_reservation", "input": {"id": "res_1"}, "output": {"price": 12.50}},
@@ -62,7 +62,7 @@ def example_run() -> tuple[SimRun, RunContent]:
     return run, content
 
 
-def place_odd_runs(conduit: SimulatedConduit) -> None:
+def place_odd_runs(conduit: ScriptedConduit) -> None:
     """Add the documented example and the odd runs to the example's agent."""
     conduit.data.add_run(*example_run())
     for number, cost in enumerate(_COSTS):

@@ -55,7 +55,7 @@ def test_simulation_shows_the_documented_example(conduit: Conduit) -> None:
         lambda simulated: simulated.handle(
             "GET",
             f"/v1/agents/{example_row()['agent_id']}/runs/{example_row()['id']}",
-            {},
+            "",
             {"authorization": f"Bearer {conduit.token}"},
         )
     )

@@ -1,6 +1,7 @@
 """A real Prometheus scrapes the daemon and answers with the exact sums of the simulated API."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.real.expectation import SUMS, expected_series
 from tests.real.exporter import Exporter, Series
 from tests.real.jaeger import Jaeger
 from tests.real.odd_runs import place_odd_runs
-from tests.real.processes import eventually
+from tests.real.processes import eventually, loopback_client
 from tests.real.prometheus import Prometheus, Sample, promtool
 
 pytestmark = pytest.mark.real
@@ -50,18 +51,29 @@ def exemplars_of(prometheus: Prometheus) -> list[Mapping[str, Any]]:
     ]
 
 
+def follow(link: str) -> str:
+    """What a link of a page leads to."""
+    with loopback_client() as client:
+        return client.get(link).raise_for_status().text
+
+
 def test_prometheus_answers_with_the_exact_sums(
     start_jaeger: Callable[[], Jaeger],
     start_prometheus: Callable[..., Prometheus],
     conduit: Conduit,
     new_exporter: Callable[..., Exporter],
 ) -> None:
-    """PromQL gives every sum of the API to the last digit; exemplars are traces in Jaeger.
+    """PromQL gives every sum of the API to the last digit; an exemplar leads to its trace and run.
 
     `promtool check metrics` finds no fault with the text format of the same daemon.
     """
     jaeger = start_jaeger()
-    exporter = new_exporter(conduit, otlp_http=jaeger.otlp_http, EXPORTER_LOOKBACK="3650d")
+    exporter = new_exporter(
+        conduit,
+        otlp_http=jaeger.otlp_http,
+        EXPORTER_LOOKBACK="3650d",
+        EXPORTER_TRACE_LINK=f"{jaeger.query_url}/api/v3/traces/{{trace_id}}",
+    )
     prometheus = start_prometheus(targets=[exporter.address])
     exporter.start()
     prometheus.wait_for("sum(conduit_runs_total) > 100")
@@ -94,6 +106,11 @@ def test_prometheus_answers_with_the_exact_sums(
         root = jaeger.spans(exemplar["labels"]["trace_id"])[0]
         seconds = (root.end_ns - root.start_ns) / 1e9
         assert math.isclose(float(exemplar["value"]), seconds, abs_tol=1e-3)
+        # From the trace to the page of its run, and from there back to the trace.
+        agent, run = (root.attributes[name] for name in ("gen_ai.agent.id", "conduit.run.id"))
+        [link] = re.findall(r'href="(http\S+)"', exporter.get(f"/runs/{agent}/{run}").text)
+        assert root.span_id in follow(link)
+    assert "out-of-order" not in prometheus.process.log_text()
 
     answer = exporter.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")

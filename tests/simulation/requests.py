@@ -1,22 +1,25 @@
 """What a simulated Conduit was asked, request by request: the measure of every request budget."""
 
-from collections import deque
+from collections import Counter, deque
 from itertools import pairwise
 from typing import NamedTuple
 
-from exporter.simulator.conduit import SimulatedConduit
-from exporter.simulator.faults import When
-from exporter.simulator.messages import Endpoint, SimRequest, SimResponse
+from exporter.simulator.conduit import Endpoint, SimRequest, SimResponse
+from tests.simulation.faults import BrokenResponse, When
 
 _DAY_NS = 24 * 3600 * 10**9
 _MINUTE_NS = 60 * 10**9
 
 
 class Seen(NamedTuple):
-    """A request, and the status it got; None where no answer came."""
+    """A request, and the status it got; None where no answer came.
+
+    `is_detail` says that the answer was the whole of a run that had ended.
+    """
 
     request: SimRequest
     status: int | None
+    is_detail: bool
 
     @property
     def purpose(self) -> str:
@@ -34,13 +37,35 @@ class Seen(NamedTuple):
 class Requests:
     """Every request to a simulated Conduit, in order."""
 
-    def __init__(self, conduit: SimulatedConduit) -> None:
+    def __init__(self) -> None:
         self.seen: list[Seen] = []
-        conduit.observers.append(self._note)
 
-    def _note(self, request: SimRequest, response: SimResponse) -> None:
-        status = None if response.failure else response.status
-        self.seen.append(Seen(request, status))
+    def note(self, request: SimRequest, response: SimResponse) -> None:
+        """Remember a request and what became of it."""
+        status = None if isinstance(response, BrokenResponse) else response.status
+        is_detail = response.run is not None and response.run.ended(request.now_ns)
+        self.seen.append(Seen(request, status, is_detail))
+
+    @property
+    def total(self) -> int:
+        """How many there were, whatever became of them."""
+        return len(self.seen)
+
+    @property
+    def answers(self) -> Counter[tuple[Endpoint | None, int | None]]:
+        """How many there were by endpoint and status."""
+        return Counter((one.request.endpoint, one.status) for one in self.seen)
+
+    @property
+    def runs_asked(self) -> Counter[str]:
+        """How often each run was asked for by itself."""
+        return Counter(one.request.run_id for one in self.seen if one.request.run_id is not None)
+
+    @property
+    def fetched_twice(self) -> dict[str | None, int]:
+        """Ended runs whose whole answer was given more than once."""
+        served = Counter(one.request.run_id for one in self.seen if one.is_detail)
+        return {run_id: times for run_id, times in served.items() if times > 1}
 
     def of(self, *, purpose: str | None = None, since_ns: int = 0) -> list[Seen]:
         """The requests for a purpose since then."""

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from random import Random
 
 from exporter.simulator.data import Scenario, SimAgent, SimWorkspace
-from exporter.simulator.generator import Disorder, GeneratedRuns, RunProfile
+from exporter.simulator.generator import RunProfile
 from exporter.simulator.runs import RunContent, SimRun
+from tests.simulation.conduit import Disorder, DisorderlyRuns
 
 MINUTE_S = 60.0
 HOUR_S = 3600.0
@@ -47,7 +48,8 @@ def agents(
         rate = per_hour if number < count else idle_per_hour
         runs = None
         if rate:
-            runs = GeneratedRuns(
+            runs = DisorderlyRuns(
+                disorder=disorder,
                 agent_id=agent_id(number),
                 seed=number,
                 start_ns=start_ns - round(history_s * 1e9),
@@ -55,7 +57,6 @@ def agents(
                     runs_per_hour=rate,
                     duration_s=duration_s,
                     created_step_ms=created_step_ms,
-                    disorder=disorder,
                     write_content=content,
                     dispositions={"resolved": 8, "escalated": 1, None: 1},
                 ),

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from exporter.delivery.outcome import Outcome, Refused, Unavailable
-from exporter.simulator import faults
-from exporter.simulator.conduit import CursorKind
-from exporter.simulator.faults import Fault, When
-from exporter.simulator.generator import Disorder
-from exporter.simulator.messages import Endpoint, Failure
+from exporter.simulator.conduit import CursorKind, Endpoint
+from tests.simulation import faults
+from tests.simulation.conduit import Disorder
+from tests.simulation.faults import Failure, Fault, When
 from tests.simulation.promises import (
     assert_asked_seldom,
     assert_no_detail_twice,

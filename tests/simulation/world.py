@@ -19,16 +19,16 @@ from exporter.app.daemon import _retain
 from exporter.app.replay import replay
 from exporter.app.single import complete_pass, reconcile
 from exporter.settings.loading import load
-from exporter.simulator.conduit import CursorKind, SimulatedConduit
+from exporter.simulator.conduit import CursorKind
 from exporter.simulator.data import Scenario
-from exporter.simulator.transport import SimulatedTransport
 from exporter.sync.discovery import BackfillRange, Scope
 from tests.fakes import START_NS
 from tests.simulation.backend import SimulatedBackend
+from tests.simulation.conduit import ScriptedConduit
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import Killed, VirtualClock, VirtualLoop, run_virtually
-from tests.simulation.requests import Requests
 from tests.simulation.scenarios import DAY_S, TOKEN
+from tests.simulation.transport import SimulatedTransport
 
 R = TypeVar("R")
 Script = Callable[["World"], Coroutine[Any, Any, R]]
@@ -66,7 +66,7 @@ class World:
         self.loop: VirtualLoop
         self.clock = VirtualClock(start_ns=START_NS)
         self.rng = random.Random(seed)
-        self.conduit = SimulatedConduit(
+        self.conduit = ScriptedConduit(
             now_ns=self.clock.true_ns,
             scenario=scenario(START_NS),
             requests_per_minute=limit,
@@ -75,7 +75,7 @@ class World:
             dead_cursor_status=dead_cursor_status,
             steady_cursors=steady_cursors,
         )
-        self.requests = Requests(self.conduit)
+        self.requests = self.conduit.asked
         self.backend = SimulatedBackend(clock=self.clock, rng=random.Random(seed + 1))
         self.disk = SimulatedDisk()
         self.transport = SimulatedTransport(
@@ -97,7 +97,7 @@ class World:
         if self.exporter is not None:
             self._last_samples = {
                 (sample.name, frozenset(sample.labels.items())): sample.value
-                for family in self.exporter.registry.collect()
+                for family in self.exporter.metrics.snapshot().collect()
                 for sample in family.samples
             }
         return self._last_samples

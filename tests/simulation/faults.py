@@ -8,11 +8,11 @@ proxy's error page, uses up no rate limit.
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from enum import Enum
+from typing import Final
 
-from exporter.simulator.messages import (
+from exporter.simulator.conduit import (
     Endpoint,
-    Failure,
     Page,
     SimRequest,
     SimResponse,
@@ -28,6 +28,21 @@ _HTML: Final = (
     b"<!doctype html><html><head><title>Sign in</title></head><body>Please sign in</body>"
 )
 _EMPTY_CURSOR: Final = "empty."
+
+
+class Failure(Enum):
+    """How an exchange goes wrong below HTTP."""
+
+    CONNECT_ERROR = "the connection is refused, or the name is not known"
+    READ_TIMEOUT = "the answer never comes"
+    DISCONNECT = "the connection closes before the answer, or its rest after the body given"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenResponse(SimResponse):
+    """As much of an answer as gets through."""
+
+    failure: Failure
 
 
 @dataclass(slots=True)
@@ -181,12 +196,12 @@ def redirected(location: str = "https://login.example.com/", status: int = 302) 
 
 def unreachable(_request: SimRequest, _truthful: Truthful) -> SimResponse:
     """Conduit is not there; nothing is counted against any limit."""
-    return SimResponse(failure=Failure.CONNECT_ERROR)
+    return BrokenResponse(failure=Failure.CONNECT_ERROR)
 
 
 def failing(failure: Failure) -> Fault:
     """No HTTP answer at all; the request may still have been counted against the limit."""
-    return lambda request, truthful: _spoiled(truthful(request), failure=failure, body=b"")
+    return lambda request, truthful: _broken(truthful(request), failure, body=b"")
 
 
 def hanging() -> Fault:
@@ -203,7 +218,7 @@ def truncated() -> Fault:
     def fault(request: SimRequest, truthful: Truthful) -> SimResponse:
         response = truthful(request)
         body = response.body[: len(response.body) // 2]
-        return _spoiled(response, body=body, failure=Failure.DISCONNECT)
+        return _broken(response, Failure.DISCONNECT, body=body)
 
     return fault
 
@@ -276,5 +291,7 @@ def _repaged(response: SimResponse, change: Callable[[Page], Page]) -> SimRespon
     return replace(page_response(change(response.page)), headers=response.headers)
 
 
-def _spoiled(response: SimResponse, **changes: Any) -> SimResponse:
-    return replace(response, page=None, run=None, **changes)
+def _broken(response: SimResponse, failure: Failure, *, body: bytes) -> BrokenResponse:
+    return BrokenResponse(
+        status=response.status, headers=response.headers, body=body, failure=failure
+    )

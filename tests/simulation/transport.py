@@ -11,7 +11,7 @@ import httpx
 
 from exporter.clock import Clock
 from exporter.simulator.conduit import SimulatedConduit
-from exporter.simulator.messages import Failure, SimResponse
+from tests.simulation.faults import BrokenResponse, Failure
 
 _NO_TIMEOUT_S: Final = 24 * 3600.0  # without a timeout, a silent peer is waited for this long
 
@@ -42,15 +42,16 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
             await self._clock.sleep(latency_s / 2)
         # httpx's headers find names in any case, so they serve as they are.
         response = self._conduit.handle(request.method, path, query, request.headers)
-        if response.failure is not None and not response.body:
-            await self._fail(response.failure, request)
+        failure = response.failure if isinstance(response, BrokenResponse) else None
+        if failure is not None and not response.body:
+            await self._fail(failure, request)
         if latency_s:
             await self._clock.sleep(latency_s / 2)
-        length = len(response.body) + (response.failure is not None)
+        length = len(response.body) + (failure is not None)
         return httpx.Response(
             response.status,
             headers={"content-length": str(length), **response.headers},
-            stream=_Body(response),
+            stream=_Body(response.body, is_cut=failure is not None),
             extensions={"http_version": b"HTTP/1.1"},
             request=request,
         )
@@ -72,10 +73,11 @@ class SimulatedTransport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """A body; one that is cut short ends as httpx's own does."""
 
-    def __init__(self, response: SimResponse) -> None:
-        self._response = response
+    def __init__(self, body: bytes, *, is_cut: bool) -> None:
+        self._body = body
+        self._is_cut = is_cut
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._response.body
-        if self._response.failure is not None:
+        yield self._body
+        if self._is_cut:
             raise httpx.RemoteProtocolError("peer closed connection without sending complete body")
