@@ -30,6 +30,17 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.fixture(scope="session")
+def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
+    """One Jaeger for all who do not mind what else it shows."""
+    backend = Jaeger(tmp_path_factory.mktemp("jaeger"))
+    try:
+        backend.start()
+        yield backend
+    finally:
+        backend.stop()
+
+
 @pytest.fixture
 def at_end() -> Iterator[ExitStack]:
     """Its callbacks are called when the test has ended, each whatever another one raises."""
