@@ -20,7 +20,6 @@ from tests.real.processes import Process
 
 SUITE = "bookworm"
 PACKAGES = ("ca-certificates", "python-is-python3", "python3", "python3-pip", "python3-venv")
-HINT = "`.ci/real-parts --debian` installs it"
 # What pip and others in a build trust; a host behind an intercepting proxy has its own.
 TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
 ISOLATED = "--isolation=chroot"
@@ -30,7 +29,7 @@ class Builder:
     """buildah with a storage of its own: nothing of the host's storage is seen or changed."""
 
     def __init__(self) -> None:
-        program = parts.require("buildah", hint=HINT)
+        program = parts.require("buildah", hint=parts.DEBIAN)
         if os.geteuid() != 0:
             parts.unavailable("building images by chroot needs root")
         self._folder = parts.FOLDER / "containers"
@@ -85,7 +84,7 @@ class Builder:
         return _run(*self._buildah, *arguments, check=check, timeout_s=timeout_s)
 
     def _make_base(self, image: str) -> None:
-        debootstrap = parts.require("debootstrap", hint=HINT)
+        debootstrap = parts.require("debootstrap", hint=parts.DEBIAN)
         with self.container("scratch") as container:
             root = self.run("mount", container).stdout.strip()
             include = f"--include={','.join(PACKAGES)}"
