@@ -10,8 +10,10 @@ import pytest
 
 from tests.real import processes
 from tests.real.collector import Collector
+from tests.real.conduit import Conduit, quiet
 from tests.real.exporter import Exporter
 from tests.real.jaeger import Jaeger
+from tests.real.odd_runs import example_run
 from tests.real.processes import Server
 from tests.real.prometheus import Prometheus
 
@@ -39,6 +41,14 @@ def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
         yield backend
     finally:
         backend.stop()
+
+
+@pytest.fixture
+def conduit() -> Iterator[Conduit]:
+    """One agent that has only the documented example to show."""
+    with Conduit(quiet) as simulated:
+        simulated.add_run(*example_run())
+        yield simulated
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ class Exporter(Server):
             "CONDUIT_REQUESTS_PER_MINUTE": "60000",
             "EXPORTER_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
             "EXPORTER_LISTEN": self.address,
+            "EXPORTER_LOOKBACK": "3650d",
             "EXPORTER_POLL_INTERVAL": "500ms",
             **({"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_http} if otlp_http else {}),
             **settings,

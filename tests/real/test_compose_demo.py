@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.alert_rules import load
 from tests.real.jaeger import Jaeger
 from tests.real.processes import Process, free_port
 from tests.real.prometheus import Prometheus
@@ -18,18 +18,14 @@ ROOT = Path(__file__).parent.parent.parent
 PROMETHEUS = ROOT / "deploy/prometheus"
 
 
-def documents(path: Path) -> Any:
-    return yaml.safe_load(path.read_text())
-
-
 def test_demo_shows_something_everywhere(
     start_jaeger: Callable[[], Jaeger],
     start_prometheus: Callable[..., Prometheus],
     tmp_path: Path,
 ) -> None:
     """Without a token: the target is up, rules load, an alert begins, an exemplar is in Jaeger."""
-    services = documents(ROOT / "deploy/compose.yaml")["services"]
-    scrape = documents(PROMETHEUS / "prometheus.yml")
+    services = load(ROOT / "deploy/compose.yaml")["services"]
+    scrape = load(PROMETHEUS / "prometheus.yml")
     [job] = [one for one in scrape["scrape_configs"] if one["job_name"] == "conduit-exporter"]
     jaeger = start_jaeger()
     conduit, exporter = (f"127.0.0.1:{free_port()}" for _ in range(2))

@@ -23,7 +23,6 @@ pytestmark = pytest.mark.real
 EXAMPLE_TRACE = "00000000000000000f9c2b1d8a7e4f36"
 # 2026-04-03T03:14:15.000Z and 2026-04-03T03:14:19.213Z
 EXAMPLE_START_NS, EXAMPLE_END_NS = 1_775_186_055_000_000_000, 1_775_186_059_213_000_000
-LONG_AGO = {"EXPORTER_LOOKBACK": "3650d"}
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def test_jaeger_shows_every_run_as_it_was_converted(
 
     The documented one has its trace id, times, tokens and cost, and the one tool call in it.
     """
-    exporter = new_exporter(conduit, otlp_http=jaeger.otlp_http, **LONG_AGO)
+    exporter = new_exporter(conduit, otlp_http=jaeger.otlp_http)
     settle(exporter, conduit)
 
     expected = expected_traces(conduit.ended_runs(), exporter.options)
@@ -111,7 +110,6 @@ def test_collector_passes_on_every_run_as_it_was_converted(
         OTEL_RESOURCE_ATTRIBUTES="service.name=hotel,deployment.environment.name=b%C3%BCro",
         EXPORTER_CAPTURE_CONTENT="true",
         EXPORTER_TOOL_TIMING="slices",
-        **LONG_AGO,
     )
     settle(exporter, conduit)
 

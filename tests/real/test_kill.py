@@ -7,11 +7,10 @@ from typing import Final
 
 import pytest
 
-from tests.real.conduit import Conduit, hotel, quiet
+from tests.real.conduit import Conduit, hotel
 from tests.real.expectation import assert_traces, expected_series, expected_traces
 from tests.real.exporter import Exporter
 from tests.real.jaeger import Jaeger
-from tests.real.odd_runs import example_run
 from tests.real.processes import NotInTime, Process
 
 pytestmark = pytest.mark.real
@@ -22,7 +21,6 @@ STARTING_S: Final = 1.0
 WORKING_S: Final = 2.0
 # Requests under way at once in each of the three workspaces: what a kill can lose on the way.
 MOST_ON_THE_WAY: Final = 3 * 8
-LOOKBACK: Final = {"EXPORTER_LOOKBACK": "3650d"}
 
 
 @pytest.fixture
@@ -49,7 +47,7 @@ def test_killed_daemon_counts_and_traces_every_run_once(
 ) -> None:
     """Killed again and again at random moments: sums are exact, every trace there, unchanged."""
     jaeger = start_jaeger()
-    exporter = new_exporter(busy, otlp_http=jaeger.otlp_http, **LOOKBACK)
+    exporter = new_exporter(busy, otlp_http=jaeger.otlp_http)
     rng = random.Random(SEED)
     for number in range(kills):
         process = exporter.launch()
@@ -74,27 +72,25 @@ def test_killed_daemon_counts_and_traces_every_run_once(
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
 def test_a_ledger_that_goes_under_the_daemon_is_told(
-    new_exporter: Callable[..., Exporter], *, replaced: bool
+    conduit: Conduit, new_exporter: Callable[..., Exporter], *, replaced: bool
 ) -> None:
     """Within a minute it is unready and has logged an error, and it ends as if all were well."""
-    with Conduit(quiet) as conduit:
-        conduit.add_run(*example_run())
-        exporter = new_exporter(conduit, OTEL_TRACES_EXPORTER="none", **LOOKBACK)
-        process = exporter.start()
-        ledger = exporter.folder / "ledger.db"
-        content = ledger.read_bytes()
-        ledger.unlink()
-        if replaced:
-            ledger.write_bytes(content)
+    exporter = new_exporter(conduit, OTEL_TRACES_EXPORTER="none")
+    process = exporter.start()
+    ledger = exporter.folder / "ledger.db"
+    content = ledger.read_bytes()
+    ledger.unlink()
+    if replaced:
+        ledger.write_bytes(content)
 
-        unready = process.wait_http(
-            f"http://{exporter.address}/-/ready",
-            ready=lambda answer: answer.status_code == 503,
-            timeout_s=60.0,
-        )
-        told = f"The ledger {ledger} was deleted or replaced while it was in use"
-        assert told in unready.text
-        assert f"ERROR ledger    {told}" in process.log_text()
-        assert exporter.get("/-/healthy").status_code == 200
-        assert exporter.stop() == 0, process.tail()
-        assert ledger.exists() == replaced
+    unready = process.wait_http(
+        f"http://{exporter.address}/-/ready",
+        ready=lambda answer: answer.status_code == 503,
+        timeout_s=60.0,
+    )
+    told = f"The ledger {ledger} was deleted or replaced while it was in use"
+    assert told in unready.text
+    assert f"ERROR ledger    {told}" in process.log_text()
+    assert exporter.get("/-/healthy").status_code == 200
+    assert exporter.stop() == 0, process.tail()
+    assert ledger.exists() == replaced

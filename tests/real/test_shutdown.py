@@ -12,27 +12,17 @@ from typing import Final
 import pytest
 
 from tests.real import parts
-from tests.real.conduit import Conduit, quiet
+from tests.real.conduit import Conduit
 from tests.real.expectation import assert_traces, expected_traces
 from tests.real.exporter import Exporter
 from tests.real.jaeger import Jaeger
-from tests.real.odd_runs import example_run
 from tests.real.processes import children_of, eventually
 
 pytestmark = pytest.mark.real
 
-LOOKBACK: Final = {"EXPORTER_LOOKBACK": "3650d"}
 # What a container engine waits before SIGKILL.
 ENGINE_S: Final = 10.0
 SCRAPE: Final = b"GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n"
-
-
-@pytest.fixture
-def conduit() -> Iterator[Conduit]:
-    """One agent that has only the documented example to show."""
-    with Conduit(quiet) as simulated:
-        simulated.add_run(*example_run())
-        yield simulated
 
 
 @pytest.fixture
@@ -66,7 +56,7 @@ def test_a_daemon_ends_though_its_backend_and_its_clients_hang(
     """By either protocol it ends in time, as if nothing were wrong; the next start delivers."""
     exporters = {
         protocol: new_exporter(
-            conduit, otlp_http=silent_backend, OTEL_EXPORTER_OTLP_PROTOCOL=protocol, **LOOKBACK
+            conduit, otlp_http=silent_backend, OTEL_EXPORTER_OTLP_PROTOCOL=protocol
         )
         for protocol in ("http/protobuf", "grpc")
     }
@@ -107,7 +97,7 @@ def test_process_1_ends_when_it_is_told_to(
     unshare = parts.require("unshare", hint="it is a part of util-linux")
     if os.geteuid() != 0:
         parts.unavailable("a process namespace needs root")
-    exporter = new_exporter(conduit, OTEL_TRACES_EXPORTER="none", **LOOKBACK)
+    exporter = new_exporter(conduit, OTEL_TRACES_EXPORTER="none")
     process = exporter.launch(under=[unshare, "--pid", "--fork", "--kill-child"])
     (first,) = eventually(
         lambda: children_of(process.pid) or None, what="process 1 is there", timeout_s=10.0
