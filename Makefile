@@ -15,8 +15,8 @@ install := $(python) -m pip install --quiet --disable-pip-version-check --no-com
 compile := $(VENV)/bin/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make requirements"
 
-# Three processes for two cores: tests of real parts wait. What a file of them shares is made once.
-pytest := $(python) -m pytest -n 3 --dist loadgroup
+# Three processes for two cores: tests of real parts wait.
+pytest := $(python) -m pytest -n 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

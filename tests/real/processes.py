@@ -5,6 +5,7 @@ Never waits for a fixed time, never signals a process of someone else.
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -99,14 +100,16 @@ class Process:
                 error.add_note(f"log of {self.name}:\n{self.tail()}")
                 raise
 
-    def wait_log(self, text: str, *, timeout_s: float = 30.0) -> str:
-        """Wait until the log contains the text; the whole log."""
+    def wait_log(self, pattern: str, *, timeout_s: float = 30.0) -> re.Match[str]:
+        """Wait until the pattern is found in its log, where ^ and $ are the ends of a line."""
 
-        def matching() -> str | None:
-            log = self.log_text()
-            return log if text in log else None
+        def found() -> re.Match[str] | None:
+            match = re.search(pattern, self.log_text(), re.MULTILINE)
+            if match is None and self.returncode is not None:
+                raise NotInTime(f"{self.name} ended without {pattern!r}\n{self.tail()}")
+            return match
 
-        return eventually(matching, what=f"{text!r} in the log of {self.name}", timeout_s=timeout_s)
+        return eventually(found, what=f"{pattern} in the log of {self.name}", timeout_s=timeout_s)
 
     def wait(self, *, timeout_s: float = 30.0) -> int:
         """Wait until it ends by itself; the exit code."""
