@@ -21,7 +21,7 @@ settings.load_profile("suite")
 _OURS = ("CONDUIT_", "EXPORTER_", "OTEL_")
 
 
-class RealPartsByFile(LoadScopeScheduling):  # type: ignore[misc] - xdist has no types
+class RealPartsByFile(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Tests of real parts share programs: one process runs a file of them. Others go one by one."""
 
     def _split_scope(self, nodeid: str) -> str:
