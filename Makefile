@@ -20,7 +20,7 @@ pytest := $(python) -m pytest -n 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint check format real-parts bench requirements sbom clean
+.PHONY: help demo run test lint check format real-parts bench pictures requirements sbom clean
 
 help: ## List the tasks
 	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ real-parts: ## Build the real Jaeger, Prometheus and Collector of tests/real (mi
 
 bench: $(VENV)/.dev ## Measure memory, processor time and throughput
 	@$(python) -m bench $(ARGS)
+
+pictures: $(VENV)/.dev ## Take README's pictures (needs Chromium and real-parts)
+	@$(python) -m docs.pictures $(ARGS)
 
 requirements: $(VENV)/.dev ## Pin the dependencies of pyproject.toml anew (ARGS=--upgrade)
 	@$(compile) $(ARGS) --output-file requirements.txt pyproject.toml

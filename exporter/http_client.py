@@ -12,7 +12,6 @@ import logging
 import math
 import os
 import ssl
-import sys
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -44,10 +43,6 @@ _CLOSED: Final = (httpx.RemoteProtocolError, httpx.NetworkError, OSError)
 _FOREIGN: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
 _logger = logging.getLogger(__name__)
-
-# httpcore asks at every request for a package that anyio has replaced. Python remembers no import
-# that failed: each searches the whole path again, four times a request.
-sys.modules.setdefault("sniffio", cast("Any", None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import httpx
-import pytest
 
 from exporter.simulator.hotel import DEMO_TOKEN
 from tests.real.processes import Process
@@ -19,91 +18,91 @@ ROOT = Path(__file__).parent.parent
 DEADLINE_S = 60.0
 
 
-def started(folder: Path, *arguments: str, name: str = "exporter", **environ: str) -> Process:
-    """A command that works in the folder, and is ended with the context."""
+def started(*arguments: str, folder: Path, **environ: str) -> Process:
+    """A command that works in a folder of its own, and whose log lies beside it."""
+    work = folder / "work"
+    work.mkdir(exist_ok=True)
     return Process(
         [sys.executable, "-m", *arguments],
-        log=folder.with_name(f"{name}.log"),
-        cwd=folder,
+        log=folder / f"{arguments[0]}{len(list(folder.iterdir()))}.log",
         env={"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environ},
+        cwd=work,
     )
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where commands work; their logs lie beside it."""
-    made = tmp_path / "folder"
-    made.mkdir()
-    return made
+def end(process: Process, number: signal.Signals = signal.SIGTERM) -> int:
+    """Tell it to end; the exit code."""
+    process.signal(number)
+    return process.wait(timeout_s=DEADLINE_S)
 
 
 def get(url: str) -> httpx.Response:
     return httpx.get(url, timeout=DEADLINE_S, trust_env=False)
 
 
-def test_the_demo_shows_all_of_it(folder: Path, tmp_path: Path) -> None:
+def test_the_demo_shows_all_of_it(tmp_path: Path) -> None:
     """Metrics, pages and traces in seconds; Ctrl-C ends it with 0, and nothing is left behind."""
     scratch = tmp_path / "tmp"
     scratch.mkdir()
     command = ("exporter", "demo", "--listen", "127.0.0.1:0")
-    with started(folder, *command, TMPDIR=str(scratch)) as demo:
+    with started(*command, folder=tmp_path, TMPDIR=str(scratch)) as demo:
         url = demo.wait_log(r"Metrics +(http://127\.0\.0\.1:\d+)/metrics")[1]
         demo.wait_log(r"^trace ([0-9a-f]{32})  .* tokens  .* USD")
         metrics = get(f"{url}/metrics")
         page = get(f"{url}/")
         healthy = get(f"{url}/-/healthy")
-        demo.signal(signal.SIGINT)
-        assert demo.wait() == 0
+        assert end(demo, signal.SIGINT) == 0
     assert metrics.status_code == 200
     assert "conduit_exporter_build_info{" in metrics.text
     assert 'conduit_up{workspace_id="' in metrics.text
     assert (page.status_code, healthy.status_code) == (200, 200)
     assert page.headers["content-type"].startswith("text/html")
-    said = demo.log_text()
-    assert "A hotel group at work: 2 workspaces, 5 agents, a simulated Conduit at" in said
-    assert "WARN" not in said
-    assert "Traceback" not in said
-    assert DEMO_TOKEN not in said
-    assert [*scratch.iterdir(), *folder.iterdir()] == []
+    log = demo.log_text()
+    assert "A hotel group at work: 2 workspaces, 5 agents, a simulated Conduit at" in log
+    assert "WARN" not in log
+    assert "Traceback" not in log
+    assert DEMO_TOKEN not in log
+    assert list(scratch.iterdir()) == []
+    assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_the_demo_links_to_a_jaeger_on_this_machine(folder: Path) -> None:
+def test_the_demo_links_to_a_jaeger_on_this_machine(tmp_path: Path) -> None:
     """A backend at a loopback address is taken for a Jaeger with its usual ports."""
     command = ("exporter", "demo", "--listen", "127.0.0.1:0")
-    with started(folder, *command, "--otlp-endpoint", "http://127.0.0.1:9") as demo:
+    with started(*command, "--otlp-endpoint", "http://127.0.0.1:9", folder=tmp_path) as demo:
         link = demo.wait_log(r"Traces +http://127\.0\.0\.1:9/v1/traces, .* to (\S+)")[1]
-        assert demo.stop() == 0
+        assert end(demo, signal.SIGINT) == 0
     assert link == "http://localhost:16686"
 
 
-def test_the_daemon_runs_until_it_is_told_to_end(folder: Path) -> None:
+def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
     """SIGTERM and SIGHUP end it with 0, and its ledger is free for the next start."""
-    simulator = ("exporter.simulator", "--listen", "127.0.0.1:0", "--history", "60")
-    with started(folder, *simulator, name="conduit") as conduit:
+    conduit_command = ("exporter.simulator", "--listen", "127.0.0.1:0", "--history", "60")
+    with started(*conduit_command, folder=tmp_path) as conduit:
+        conduit_url = conduit.wait_log(r"Simulated Conduit at (\S+), token")[1]
         environ = {
             "CONDUIT_API_TOKEN": DEMO_TOKEN,
-            "CONDUIT_BASE_URL": conduit.wait_log(r"Simulated Conduit at (\S+), token")[1],
+            "CONDUIT_BASE_URL": conduit_url,
             "CONDUIT_REQUESTS_PER_MINUTE": "60000",
             "EXPORTER_LISTEN": "127.0.0.1:0",
             "EXPORTER_POLL_INTERVAL": "500ms",
             "OTEL_TRACES_EXPORTER": "console",
         }
         for number in (signal.SIGTERM, signal.SIGHUP):
-            with started(folder, "exporter", "run", name=number.name, **environ) as daemon:
+            with started("exporter", "run", folder=tmp_path, **environ) as daemon:
                 url = daemon.wait_log(r"INFO .* serving .* on (http://\S+)")[1]
-                daemon.wait_log(r'^\{"resourceSpans"')
+                daemon.wait_log(r'^\{("resourceSpans")')
                 assert get(f"{url}/-/healthy").status_code == 200
                 assert get(f"{url}/metrics").status_code == 200
-                daemon.signal(number)
-                assert daemon.wait() == 0
-            said = daemon.log_text()
-            assert re.search(r"INFO .* stopping: what is fetched is delivered", said)
-            assert "Traceback" not in said
-            assert DEMO_TOKEN not in said
-    assert min(one.name for one in folder.iterdir()) == "conduit-exporter.db"
+                assert end(daemon, number) == 0
+            log = daemon.log_text()
+            assert re.search(r"INFO .* stopping: what is fetched is delivered", log)
+            assert "Traceback" not in log
+            assert DEMO_TOKEN not in log
+    assert (tmp_path / "work" / "conduit-exporter.db").is_file()
 
 
-def test_a_second_daemon_on_one_ledger_is_refused(folder: Path) -> None:
+def test_a_second_daemon_on_one_ledger_is_refused(tmp_path: Path) -> None:
     """It says what to do, ends with 1, and the first goes on."""
     environ = {
         "CONDUIT_API_TOKEN": DEMO_TOKEN,
@@ -111,13 +110,13 @@ def test_a_second_daemon_on_one_ledger_is_refused(folder: Path) -> None:
         "EXPORTER_LISTEN": "127.0.0.1:0",
         "OTEL_TRACES_EXPORTER": "none",
     }
-    with started(folder, "exporter", "run", name="first", **environ) as first:
+    with started("exporter", "run", folder=tmp_path, **environ) as first:
         url = first.wait_log(r"serving .* on (http://\S+)")[1]
-        with started(folder, "exporter", "run", name="second", **environ) as second:
-            assert second.wait() == 1
+        with started("exporter", "run", folder=tmp_path, **environ) as second:
+            assert second.wait(timeout_s=DEADLINE_S) == 1
         assert get(f"{url}/-/healthy").status_code == 200
         assert get(f"{url}/-/ready").status_code == 503
-        assert first.stop() == 0
+        assert end(first) == 0
     assert second.tail(1) == (
         "error: Another process holds the ledger (one exporter a file: stop the other one, "
         "or set EXPORTER_LEDGER to another file)"

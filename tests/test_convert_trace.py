@@ -128,31 +128,16 @@ def test_no_content_leaves_without_being_asked_for() -> None:
     assert "Jane" in texts_of(secret_trace(SECRET, items, CONTENT))
 
 
+# Keys that may hold anything but a name.
+_KEYS = (
+    *("input", "output", "content", "error", "status", "args", "result", "id", "type", "function"),
+    *("tool_call_id", "tool", "params", "data", "parts", "tool_calls", "role", "error_type"),
+    *("started_at", "toolResult", SECRET),
+)
 _HIDDEN = st.recursive(
     st.just(SECRET),
     lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(
-                (
-                    *(
-                        "input",
-                        "output",
-                        "content",
-                        "error",
-                        "status",
-                        "args",
-                        "result",
-                        "id",
-                        "type",
-                    ),
-                    *("tool_call_id", "function", "tool", "params", "data", "parts", "tool_calls"),
-                    *("role", "error_type", "started_at", "toolResult", SECRET),
-                )
-            ),
-            inner,
-            max_size=5,
-        )
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=5)
     ),
     max_leaves=10,
 )

@@ -24,6 +24,7 @@ from tests.simulation.promises import (
     assert_no_detail_twice,
     settle,
     total,
+    unfinished,
 )
 from tests.simulation.scenarios import HOUR_S, MINUTE_S, agent_id, agents, workspace_id
 from tests.simulation.world import World
@@ -245,6 +246,39 @@ def test_an_agent_that_appears_later_is_counted_from_its_first_run_on() -> None:
         world.conduit.data.stop_arrivals()
         await world.sleep(5 * MINUTE_S)
         assert world.conduit.data.truth(created_from_ns=new_ns).run_ids <= world.backend.traced
+
+    world.run(script)
+
+
+def test_agents_that_are_first_listed_hours_after_the_start_are_counted_from_the_start_on() -> None:
+    """The look-back reaches back from the first start, not from when the agents were listed."""
+    world = World(
+        scenario=agents(2, per_hour=30, history_s=HOUR_S), settings={"EXPORTER_LOOKBACK": "30m"}
+    )
+    world.conduit.faults.place(faults.refused(500), when=faults.to(Endpoint.AGENTS))
+
+    async def script(_: World) -> None:
+        await world.sleep(3 * HOUR_S)
+        world.conduit.faults.clear()
+        await settle(world, within_s=1.5 * HOUR_S)
+
+    world.run(script)
+
+
+def test_details_of_an_agent_that_is_away_for_a_while_are_not_given_up() -> None:
+    """Its runs answer 404 meanwhile; when it is back they are traced."""
+    world = World(
+        scenario=agents(2, per_hour=60, history_s=2 * HOUR_S),
+        settings={"CONDUIT_REQUESTS_PER_MINUTE": "30"},
+    )
+
+    async def script(_: World) -> None:
+        await world.sleep(2 * MINUTE_S)
+        assert "not traced" in unfinished(world)
+        world.conduit.data.delete_agent(agent_id())
+        await world.sleep(30 * MINUTE_S)
+        world.conduit.data.restore_agent(agent_id())
+        await settle(world, within_s=2 * HOUR_S)
 
     world.run(script)
 

@@ -420,7 +420,7 @@ def test_a_row_without_an_id_is_quarantined_and_the_rest_recorded() -> None:
 def test_rows_that_become_visible_fifteen_minutes_late_are_counted() -> None:
     """A tenth of the rows appear 700 to 900 seconds late, below newer ones."""
     disorder = Disorder(late_ratio=0.1, late_s=(700, 900))
-    world = World(scenario=agents(4, per_hour=240, disorder=disorder))
+    world = World(scenario=agents(2, per_hour=200, disorder=disorder))
 
     async def script(_: World) -> None:
         await world.sleep(2 * HOUR_S)
@@ -432,7 +432,7 @@ def test_rows_that_become_visible_fifteen_minutes_late_are_counted() -> None:
 
 def test_a_run_dated_twelve_hours_ahead_hides_no_gap() -> None:
     """Between lives of half an hour more runs arrive than a page shows."""
-    world = World(scenario=agents(2, per_hour=240))
+    world = World(scenario=agents(1, per_hour=240))
 
     async def first(_: World) -> None:
         await world.sleep(5 * MINUTE_S)

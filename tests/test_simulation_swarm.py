@@ -9,8 +9,6 @@ import time
 from datetime import UTC, datetime
 from itertools import count
 
-import pytest
-
 from tests.simulation.swarm import draw, live
 
 _SECONDS_IN_CI = 150
@@ -35,11 +33,3 @@ def test_a_seed_draws_and_lives_the_same_world_again() -> None:
     """What went wrong once can be looked at."""
     assert draw(1) == draw(1) != draw(2)
     assert live(4) == live(4)
-
-
-@pytest.mark.parametrize(
-    "seed", [20261126013, 20261126035], ids=["agents listed late", "agent away for minutes"]
-)
-def test_a_world_that_once_lost_a_run_loses_none(seed: int) -> None:
-    """Each stands for a bug that was mended."""
-    assert str(seed) in live(seed)

@@ -34,6 +34,7 @@ from exporter.sync.discovery import Discovery, Scope
 from exporter.sync.policy import RunPolicy, TracePolicy
 from exporter.sync.reading import AgentReader
 from exporter.sync.reconcile import Reconciler
+from exporter.sync.recording import Recorder
 from exporter.sync.retention import Retention
 from exporter.sync.service import SyncService
 from exporter.sync.state import WorkspaceState
@@ -83,22 +84,27 @@ class Exporter:
             requests_per_minute=settings.requests_per_minute,
             once=once,
         )
-        self.reader = AgentReader(
-            client=self.client,
+        recorder = Recorder(
             gate=self.gate,
             policy=self._policy(traces=sender is not None),
             instruments=self.instruments,
             on_traced=self._traced,
             clock=clock,
             time=self.time,
-            poll_interval_s=settings.poll_interval_s,
             outbox_limit_bytes=settings.outbox_limit_bytes,
         )
         self.sync = SyncService(
             client=self.client,
             parts=SyncParts(
                 gate=self.gate,
-                reader=self.reader,
+                reader=AgentReader(
+                    client=self.client,
+                    recorder=recorder,
+                    clock=clock,
+                    time=self.time,
+                    poll_interval_s=settings.poll_interval_s,
+                ),
+                recorder=recorder,
                 discovery=self._discovery,
                 instruments=self.instruments,
                 clock=clock,
@@ -113,7 +119,7 @@ class Exporter:
             total_shards=settings.total_shards,
         )
         self.reconciler = Reconciler(
-            client=self.client, gate=self.gate, reader=self.reader, clock=clock, rng=rng
+            client=self.client, gate=self.gate, recorder=recorder, clock=clock, rng=rng
         )
         self.retention = Retention(
             gate=self.gate,

@@ -27,7 +27,7 @@ from exporter.metrics import catalogue
 from exporter.metrics.catalogue import Metric
 from exporter.metrics.collector import HistogramValue, Sample
 from exporter.metrics.labels import OTHER
-from exporter.sync.reading import GivenUp
+from exporter.sync.recording import GivenUp
 
 if TYPE_CHECKING:
     from exporter.app.assembly import Exporter

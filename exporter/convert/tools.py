@@ -6,7 +6,7 @@ tool's name is content, and so are all values but name, call id, times and succe
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -133,33 +133,31 @@ def read_tool_trace(items: Sequence[Any], *, name_of: Callable[[str], str]) -> T
 
 
 class _OpenCalls:
-    """The calls that a later item may complete, by id, or by name and order where there is none."""
+    """The calls that a later item may complete: by id, or in the order of their name without."""
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[str, Any] | None, Said] = {}
-        self._opened: Counter[str] = Counter()
-        self._completed: Counter[str] = Counter()
+        self._by_id: dict[str | int, Said] = {}
+        self._by_name: defaultdict[str, deque[Said]] = defaultdict(deque)
 
     def add(self, said: Said) -> bool:
         """Whether a later item may complete this call."""
-        key = _id_key(said)
-        if key is None:
-            name = _name(said)
-            if name == UNKNOWN or _has_outcome(said):
-                return False
-            key = (name, self._opened[name])
-            self._opened[name] += 1
-        self._calls[key] = said
+        call_id = _any_id(said)
+        if call_id is not None:
+            self._by_id[call_id] = said
+            return True
+        name = _name(said)
+        if name == UNKNOWN or _has_outcome(said):
+            return False
+        self._by_name[name].append(said)
         return True
 
     def complete(self, said: Said) -> bool:
         """Whether this was an earlier call's result, which now is part of that call."""
-        key = _id_key(said)
-        if key is None and "result" in said:
-            name = _name(said)
-            key = (name, self._completed[name])
-            self._completed[name] += key in self._calls
-        call = self._calls.get(key)
+        call_id, call = _any_id(said), None
+        if call_id is not None:
+            call = self._by_id.get(call_id)
+        elif "result" in said and (waiting := self._by_name.get(_name(said))):
+            call = waiting.popleft()
         if call is None or not _has_outcome(said) or not _belongs(said, call):
             return False
         for role, value in said.items():
@@ -174,11 +172,9 @@ def _belongs(said: Said, call: Said) -> bool:
     return not _has_outcome(call) and _name(said) in (UNKNOWN, _name(call))
 
 
-def _id_key(said: Said) -> tuple[str, Any] | None:
-    call_id = said.get("call_id", said.get("id"))
-    if isinstance(call_id, str | int) and not isinstance(call_id, bool):
-        return ("", call_id)
-    return None
+def _any_id(said: Said) -> str | int | None:
+    found = said.get("call_id", said.get("id"))
+    return found if isinstance(found, str | int) and not isinstance(found, bool) else None
 
 
 def _has_outcome(said: Said) -> bool:

@@ -80,16 +80,13 @@ class _Wanted:
         agents = list(workspace.agents.values())
         readable: list[AgentState] = []
         if self._may_ask(Kind.RUNS):
-            readable = [one for one in agents if one.scans and one.listed and self._may_list(one)]
+            listed = [one for one in agents if one.listed and self._may_list(one)]
+            readable = [one for one in listed if one.scans]
             self._want(self._head(readable))
             self._want(self._gap(readable, GapPurpose.FRESH, Purpose.GAP))
             self._want(self._gap(readable, GapPurpose.LOOKBACK, Purpose.LOOKBACK))
             self._want(self._reread(readable))
-            self.backfill = self._gap(
-                [one for one in agents if one.listed and self._may_list(one)],
-                GapPurpose.BACKFILL,
-                Purpose.BACKFILL,
-            )
+            self.backfill = self._gap(listed, GapPurpose.BACKFILL, Purpose.BACKFILL)
         self._want(self._in_flight(agents, readable))
         if now.details and self._may_ask(Kind.RUN):
             self._detail(agents)

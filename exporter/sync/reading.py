@@ -1,52 +1,28 @@
-"""Makes each kind of request about an agent and records what it brings.
+"""Makes each kind of request about an agent and hands what it brings to the recorder.
 
-Knows nothing of budgets or order. Whatever it learns goes into the ledger first and is taken over
-into the state from what the ledger answers. Raises SourceError and LedgerError.
+Knows nothing of budgets or order. Raises SourceError and LedgerError.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
-from enum import StrEnum
 from functools import partial
 from typing import Final
 
 from exporter.clock import Clock
 from exporter.conduit.client import ConduitClient
-from exporter.conduit.models import Page, Run, RunDetail, Unreadable
+from exporter.conduit.models import Page, Run, Unreadable
 from exporter.conduit.pager import Pager, Step
 from exporter.errors import SourceRejected
-from exporter.ledger.gate import LedgerGate
-from exporter.ledger.ledger import Ledger
-from exporter.ledger.records import (
-    AgentProgress,
-    Coverage,
-    EncodedTrace,
-    Gap,
-    GapPurpose,
-    Priority,
-    Recorded,
-    RunRecord,
-)
-from exporter.ledger.totals import Family
-from exporter.metrics.instruments import Instruments
+from exporter.ledger.records import Coverage, Gap, GapPurpose, Priority
 from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.coverage import cover_gap, cover_head, oldest_ns, within_backfill
 from exporter.sync.health import Retry, cursor_rest_s
 from exporter.sync.plan import sweep_interval_s, sweep_statuses
-from exporter.sync.policy import RunPolicy
+from exporter.sync.recording import Recorder
 from exporter.sync.requests import PAGE_MAX, Reading, ReadPage, ReadRun
 from exporter.sync.state import AgentState, Reread, Sweep
 
 logger = logging.getLogger("exporter.sync")
-
-
-class GivenUp(StrEnum):
-    """Why a run has no trace although its rows can be read: values of a metric's label."""
-
-    CONVERSION = "conversion"
-    GONE = "gone"
-    UNAVAILABLE = "unavailable"
 
 
 # A second reading begins so long after the last one and goes back so far before it: rows may become
@@ -62,42 +38,22 @@ _PRIORITY_OF: Final = {
 
 
 class AgentReader:
-    """Makes the requests about agents and records what they bring.
-
-    `on_traced` is told of each trace that was written into the outbox: the agent's number, the run
-    and the trace's id.
-    """
+    """Makes the requests about agents, page by page or run by run."""
 
     def __init__(
         self,
         *,
         client: ConduitClient,
-        gate: LedgerGate,
-        policy: RunPolicy,
-        instruments: Instruments,
-        on_traced: Callable[[int, Run, bytes], object],
+        recorder: Recorder,
         clock: Clock,
         time: ConduitTime,
         poll_interval_s: float,
-        outbox_limit_bytes: int,
     ) -> None:
         self._client = client
-        self._gate = gate
-        self._policy = policy
-        self._instruments = instruments
-        self._on_traced = on_traced
+        self._recorder = recorder
         self._clock = clock
         self._time = time
         self._poll_s = poll_interval_s
-        self._outbox_limit_bytes = outbox_limit_bytes
-
-    @property
-    def has_room(self) -> bool:
-        """Whether the outbox takes further traces."""
-        stored = int(self._gate.ledger.totals.get(Family.OUTBOX_BYTES))
-        return stored < self._outbox_limit_bytes
-
-    # --- lists ---------------------------------------------------------------------------------
 
     async def read_list(self, workspace_id: str, agent: AgentState, request: ReadPage) -> None:
         """Make a request for a page of runs."""
@@ -138,7 +94,7 @@ class AgentReader:
             # What is read now is read a second time, whole, when it has settled.
             agent.reread_due_s = started_s + REREAD_INTERVAL_S
         priority = Priority.BACKLOG if first else Priority.FRESH
-        recorded = await self.record(agent, page, priority=priority, coverage=coverage)
+        recorded = await self._recorder.page(agent, page, priority=priority, coverage=coverage)
         news = [one.run for one in recorded.counted]
         agent.note_head(page, limit=limit, news=len(news) + recorded.appeared)
         agent.last_poll_ns = self._clock.now_ns()
@@ -155,8 +111,7 @@ class AgentReader:
         if frontier_ns is None or oldest_ns(page) != frontier_ns:
             return frozenset()
         ids = [run.id for run in page.rows if run.created_ns == frontier_ns]
-        known = await self._gate.transact(lambda ledger: ledger.runs.known(agent.no, ids))
-        return frozenset(known)
+        return frozenset(await self._recorder.known(agent, ids))
 
     async def _gap(self, workspace_id: str, agent: AgentState, request: ReadPage, gap: Gap) -> None:
         pager = agent.pager_of(request) or Pager()
@@ -171,7 +126,7 @@ class AgentReader:
             coverage = Coverage(open_gap=replace(left, restarts=pager.restarts))
         if gap.purpose is GapPurpose.BACKFILL:
             page = within_backfill(page, gap, floor_ns=agent.progress.agent.floor_ns)
-        await self.record(
+        await self._recorder.page(
             agent,
             page,
             priority=_PRIORITY_OF[gap.purpose],
@@ -187,12 +142,7 @@ class AgentReader:
         """A reading begins at the head again; the ledger remembers that of a gap."""
         if request.gap is not None:
             gap = replace(request.gap, cursor=None, restarts=pager.restarts)
-
-            def work(ledger: Ledger) -> AgentProgress:
-                ledger.agents.cover(agent.no, Coverage(open_gap=gap))
-                return ledger.agents.progress(agent.no)
-
-            agent.update(await self._gate.transact(work))
+            await self._recorder.coverage(agent, Coverage(open_gap=gap))
         self._rest(agent, request, pager, step)
 
     def _rest(self, agent: AgentState, request: ReadPage, pager: Pager, step: Step) -> None:
@@ -220,7 +170,7 @@ class AgentReader:
         page, step = await sweep.pager.read(fetch)
         if page is not None:
             sweep.seen.update(run.id for run in page.rows)
-            await self.record(agent, page, priority=Priority.FRESH)
+            await self._recorder.page(agent, page, priority=Priority.FRESH)
             oldest = oldest_ns(page)
             if step is Step.NEXT and (oldest is None or oldest >= sweep.oldest_ns):
                 return
@@ -263,7 +213,9 @@ class AgentReader:
             coverage = Coverage(
                 reread_ns=again.started_ns, full_reread_ns=again.started_ns if again.full else None
             )
-        recorded = await self.record(agent, page, priority=Priority.FRESH, coverage=coverage)
+        recorded = await self._recorder.page(
+            agent, page, priority=Priority.FRESH, coverage=coverage
+        )
         late = [one for one in recorded.counted if one.run.created_ns < again.started_ns]
         if late and not from_head:
             logger.info("agent %s: a second reading found %d runs", agent.id, len(late))
@@ -303,46 +255,6 @@ class AgentReader:
             )
         return page
 
-    async def record(
-        self,
-        agent: AgentState,
-        page: Page[Run],
-        *,
-        priority: Priority,
-        coverage: Coverage | None = None,
-        floor_ns: int | None = None,
-    ) -> Recorded:
-        """Record a page of runs; runs below `floor_ns` (the agent's) are left alone."""
-        has_room = self.has_room
-
-        def decide(run: Run) -> RunRecord:
-            decided = self._policy.record(
-                run, priority=priority, agent=agent.progress.agent, named=run.id in agent.wanted
-            )
-            # Counted all the same; its trace is asked for once there is room.
-            return decided if has_room else replace(decided, trace=None)
-
-        lowest_ns = agent.progress.agent.floor_ns if floor_ns is None else floor_ns
-        now_ns = self._clock.now_ns()
-        recorded: Recorded = await self._gate.transact(
-            lambda ledger: ledger.runs.record_page(
-                agent.no,
-                page.rows,
-                decide=decide,
-                unreadable=page.unreadable,
-                coverage=coverage,
-                floor_ns=lowest_ns,
-                now_ns=now_ns,
-            )
-        )
-        self._learn(agent, recorded)
-        for record in recorded.counted:
-            if record.trace is not None:
-                self._on_traced(agent.no, record.run, record.trace.trace_id)
-        return recorded
-
-    # --- single runs -----------------------------------------------------------------------------
-
     async def read_run(self, workspace_id: str, agent: AgentState, request: ReadRun) -> None:
         """Make a get-run and record its answer."""
         run_id = request.target
@@ -355,111 +267,18 @@ class AgentReader:
         if awaited and not run.terminal:
             # A list has shown its end, so this answer is at fault: asked again like any other.
             raise SourceRejected("The run is shown as going on, and its list shows it as ended")
-        record = self._policy.record(
-            run,
-            priority=request.priority,
-            agent=agent.progress.agent,
-            named=run_id in agent.wanted,
-        )
-        record = replace(record, trace=None)
-        if not run.terminal:
+        # What the ledger awaits is wanted, whatever sampling says by now: else it waits for ever.
+        await self._recorder.detail(agent, answer, priority=request.priority, wanted=awaited)
+        if run.terminal:
+            agent.settle(run_id)
+        else:
             # Off the head of its list, or asked for by name: ask again later.
-            await self._record_detail(agent, record, None)
             agent.lost.pop(run_id, None)
             agent.missed.pop(run_id, None)
             agent.retries[run_id] = self._look_again(agent, run)
-            return
-        # What the ledger awaits is wanted, whatever sampling says by now: else it waits for ever.
-        is_wanted = record.traced or awaited
-        trace = await self._record_detail(agent, record, answer if is_wanted else None)
-        agent.settle(run_id)
-        if trace is not None:
-            self._on_traced(agent.no, run, trace.trace_id)
-
-    async def give_up(self, agent: AgentState, run_id: str, reason: str) -> None:
-        """Record that a run's detail will never come; it stays counted if it was."""
-        retry = agent.retries.get(run_id)
-        attempts = 1 if retry is None else retry.attempts + 1
-        named, now_ns = run_id in agent.wanted, self._clock.now_ns()
-        agent.update(
-            await self._gate.transact(
-                lambda ledger: ledger.runs.give_up(
-                    agent.no,
-                    run_id,
-                    reason=reason,
-                    attempts=attempts,
-                    named=named,
-                    now_ns=now_ns,
-                )
-            )
-        )
-        agent.settle(run_id)
-
-    async def note_failed_run(self, agent: AgentState, run_id: str, retry: Retry) -> None:
-        """Keep over restarts how often a run's detail was asked for in vain."""
-        agent.retries[run_id] = retry
-        wait_s = retry.due_s - self._clock.monotonic_s()
-        retry_ns = self._clock.now_ns() + round(wait_s * 1e9)
-        agent.update(
-            await self._gate.transact(
-                lambda ledger: ledger.runs.detail_failed(
-                    agent.no, run_id, attempts=retry.attempts, retry_ns=retry_ns
-                )
-            )
-        )
-
-    async def _record_detail(
-        self,
-        agent: AgentState,
-        record: RunRecord,
-        detail: RunDetail | None,
-    ) -> EncodedTrace | None:
-        """Record a run, and the trace that its detail becomes.
-
-        The conversion is part of the ledger's work, which keeps it off the event loop: that of
-        half a million tool calls takes seconds.
-        """
-        now_ns = self._clock.now_ns()
-        known = agent.progress.agent
-
-        def work(ledger: Ledger) -> tuple[EncodedTrace | None, Recorded]:
-            trace, quarantine = None, None
-            if detail is not None:
-                try:
-                    trace = self._policy.encode(detail, known)
-                except Exception:  # a fault of ours with one run must not stop the rest
-                    logger.exception(
-                        "run %s of agent %s could not be converted", record.run.id, agent.id
-                    )
-                    quarantine = GivenUp.CONVERSION
-            recorded = ledger.runs.record_detail(
-                agent.no, record, trace=trace, now_ns=now_ns, quarantine=quarantine
-            )
-            return trace, recorded
-
-        trace, recorded = await self._gate.transact(work)
-        self._learn(agent, recorded)
-        return trace
 
     def _look_again(self, agent: AgentState, run: Run) -> Retry:
         retry = agent.retries.get(run.id)
         in_flight = [one for one in agent.progress.in_flight if one.id == run.id]
         wait_s = sweep_interval_s(in_flight, self._time.now_ns(), self._poll_s)
         return Retry(0 if retry is None else retry.attempts, self._clock.monotonic_s() + wait_s)
-
-    def _learn(self, agent: AgentState, recorded: Recorded) -> None:
-        agent.update(recorded.progress)
-        if recorded.revised:
-            logger.info(
-                "agent %s: Conduit shows %d runs changed; they stay counted as they were",
-                agent.id,
-                recorded.revised,
-            )
-        now_ns = self._time.now_ns()
-        for record in recorded.counted:
-            agent.lost.pop(record.run.id, None)
-            # Whatever was asked about it in flight: its detail is another matter.
-            agent.retries.pop(record.run.id, None)
-            completed_ns = record.run.completed_ns
-            if record.priority <= Priority.FRESH and completed_ns is not None:
-                self._instruments.counted(max(0.0, (now_ns - completed_ns) / 1e9))

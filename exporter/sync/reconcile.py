@@ -20,7 +20,7 @@ from exporter.ledger.gate import LedgerGate
 from exporter.ledger.records import Priority
 from exporter.sync.budget import backoff_s, pay
 from exporter.sync.coverage import oldest_ns
-from exporter.sync.reading import AgentReader
+from exporter.sync.recording import Recorder
 from exporter.sync.requests import PAGE_MAX
 from exporter.sync.state import AgentState, WorkspaceState
 
@@ -59,13 +59,13 @@ class Reconciler:
         *,
         client: ConduitClient,
         gate: LedgerGate,
-        reader: AgentReader,
+        recorder: Recorder,
         clock: Clock,
         rng: random.Random,
     ) -> None:
         self._client = client
         self._gate = gate
-        self._reader = reader
+        self._recorder = recorder
         self._clock = clock
         self._rng = rng
 
@@ -90,7 +90,7 @@ class Reconciler:
                     unseen.pop(run.id, None)
                 if repair:
                     rows = tuple(run for run in page.rows if run.created_ns >= lowest_ns)
-                    await self._reader.record(
+                    await self._recorder.page(
                         agent, replace(page, rows=rows), priority=Priority.BACKLOG
                     )
         except SourceError as exc:
@@ -107,7 +107,7 @@ class Reconciler:
     ) -> int:
         """Sort a page's runs; how many of them were counted before."""
         ids = [run.id for run in page.rows]
-        known = await self._gate.transact(lambda ledger: ledger.runs.known(agent.no, ids))
+        known = await self._recorder.known(agent, ids)
         counted = 0
         found.unreadable += len(page.unreadable)
         for run in page.rows:

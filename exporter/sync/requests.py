@@ -4,7 +4,7 @@ Plain values: the plan makes them, the state keeps who is at what, the reader ca
 """
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 from exporter.ledger.records import Gap, Priority
@@ -34,17 +34,17 @@ class Kind(StrEnum):
     RUN = "single runs"
 
 
-class Reading(Enum):
-    """The readings of an agent's list that there are once each; gaps go by their number."""
+class Reading(IntEnum):
+    """The readings of an agent's list that there are once each; gaps have positive numbers."""
 
-    HEAD = 1
-    SWEEP = 2
-    AGAIN = 3
+    HEAD = -1
+    SWEEP = -2
+    AGAIN = -3
 
 
 # What a failure is evidence against, within an agent: a reading, a gap by its number, or a run by
 # its id. HEAD stands for the list itself.
-Target = Reading | int | str
+Target = int | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ReadPage:
     """The next page of a reading of an agent's list of runs; `gap` where it is that of a gap."""
 
     agent: str
-    target: Reading | int
+    target: int
     purpose: Purpose
     reason: str
     gap: Gap | None = None

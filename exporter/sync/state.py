@@ -194,8 +194,8 @@ class AgentState:
         self.missed = {run_id: n for run_id, n in self.missed.items() if run_id in in_flight}
         open_gaps = {gap.no for gap in progress.gaps}
         self.gap_pagers = {no: one for no, one in self.gap_pagers.items() if no in open_gaps}
-        for target in [one for one in self.retries if isinstance(one, int)]:
-            if target not in open_gaps:
+        for target in list(self.retries):
+            if isinstance(target, int) and target > 0 and target not in open_gaps:
                 del self.retries[target]
 
     def settle(self, run_id: str) -> None:

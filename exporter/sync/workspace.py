@@ -32,7 +32,8 @@ from exporter.sync.health import (
     next_retry,
 )
 from exporter.sync.plan import Present, plan
-from exporter.sync.reading import AgentReader, GivenUp
+from exporter.sync.reading import AgentReader
+from exporter.sync.recording import GivenUp, Recorder
 from exporter.sync.requests import (
     Kind,
     ReadAgents,
@@ -64,6 +65,7 @@ class SyncParts:
 
     gate: LedgerGate
     reader: AgentReader
+    recorder: Recorder
     discovery: Discovery
     instruments: Instruments
     clock: Clock
@@ -162,23 +164,19 @@ class WorkspaceSync:
 
     async def run_once(self) -> None:
         """Take one decision and act on it, or wait for the moment of the next."""
-        parts, state = self._parts, self.state
+        state = self.state
         self._raise_faults()
+        now, ready_s = self._present(), state.budget.ready_at()
         if len(self._tasks) >= _UNDER_WAY_MAX:
             await self._wait()
-            return
-        now = self._present()
-        decision = plan(state, now)
-        if isinstance(decision, Wait):
+        elif ready_s > now.s:
+            # Decided when it can be paid: by then something better may have come up.
+            await self._wait(ready_s)
+        elif isinstance(decision := plan(state, now), Wait):
             await self._wait(decision.until_s)
-            return
-        ready_s = state.budget.ready_at()
-        if ready_s > now.s:
-            # Decide again when it can be paid: by then something better may have come up.
-            await parts.clock.sleep(ready_s - now.s)
-            return
-        state.budget.take(now.s)
-        self._start(decision, now.s)
+        else:
+            state.budget.take(now.s)
+            self._start(decision, now.s)
 
     def _present(self) -> Present:
         parts = self._parts
@@ -187,7 +185,7 @@ class WorkspaceSync:
             ns=parts.time.now_ns(),
             poll_interval_s=parts.poll_interval_s,
             once=parts.once,
-            details=parts.reader.has_room and parts.gate.fault is None,
+            details=parts.recorder.has_room and parts.gate.fault is None,
         )
 
     async def _wait(self, until_s: float = _NEVER) -> None:
@@ -374,17 +372,17 @@ class WorkspaceSync:
                 before = {one.id: one.attempts for one in agent.progress.retrying}
                 failed = Retry(before.get(run_id, 0), now_s)
                 wait = next_retry(failed, RUN_RETRY_S, now_s, parts.rng, blame=True)
-                await parts.reader.note_failed_run(agent, run_id, wait)
+                await parts.recorder.failed(agent, run_id, wait)
         elif retry.attempts <= len(RUN_RETRY_S) or self.state.health.is_open(Kind.RUN):
             # While no run at all can be fetched, none is given up.
-            await parts.reader.note_failed_run(agent, run_id, retry)
+            await parts.recorder.failed(agent, run_id, retry)
         else:
             logger.warning(
                 "run %s of agent %s is given up, it stays counted: %s", run_id, agent.id, error
             )
             gone = isinstance(error, SourceNotFound)
             reason = GivenUp.GONE if gone else GivenUp.UNAVAILABLE
-            await parts.reader.give_up(agent, run_id, reason)
+            await parts.recorder.give_up(agent, run_id, reason)
 
     def _next_retry(
         self, retry: Retry | None, delays_s: tuple[float, ...], now_s: float, *, blame: bool

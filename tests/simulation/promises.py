@@ -55,6 +55,8 @@ def unfinished(
     """What is not counted or not traced yet, in words; empty if nothing."""
     truth = truth_of(world, without=without)
     untold = truth.run_ids - world.backend.traced - set(untraced)
+    if untold:
+        return f"{len(untold)} of {len(truth.run_ids)} runs not traced"
     shown = counted(world, "conduit_runs_total", "agent_id")
     of_agents: Counter[str] = Counter()
     for (agent, _, _), value in truth.runs.items():
@@ -64,12 +66,7 @@ def unfinished(
         for agent, value in of_agents.items()
         if value > shown.get((agent,), 0)
     }
-    if not uncounted and not untold:
-        return ""
-    return (
-        f"{sum(uncounted.values())} of {len(truth.run_ids)} runs not counted, "
-        f"{len(untold)} not traced, {len(world.requests.seen)} requests"
-    )
+    return f"not counted, by agent: {uncounted}" if uncounted else ""
 
 
 async def settle(
