@@ -43,7 +43,7 @@ lint: $(VENV)/.dev ## Check format, lint, types, the direction of imports and de
 
 # The conversion is pure: its own tests alone go through every branch of it.
 check: lint ## Check everything, as CI does: lint, coverage of the conversion, every test
-	@$(pytest) --quiet --cov=exporter.convert --cov-report= --cov-fail-under=100 tests/test_convert_*.py
+	@$(pytest) --quiet --cov=exporter.convert --cov-fail-under=100 tests/test_convert_*.py
 	@$(pytest)
 
 format: $(VENV)/.dev ## Format the code and mend what the linter can mend
