@@ -12,8 +12,9 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Self, TypeVar
+from typing import Self, TypeVar
 
 import httpx
 
@@ -48,7 +49,8 @@ class Process:
     ) -> None:
         self.name = log.stem
         self.log = log
-        with _appended(log) as output:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
             self._popen = subprocess.Popen(
                 [str(part) for part in argv],
                 stdin=subprocess.DEVNULL,
@@ -104,8 +106,9 @@ class Process:
         """Wait until the pattern is found in its log, where ^ and $ are the ends of a line."""
 
         def found() -> re.Match[str] | None:
+            ended = self.returncode is not None
             match = re.search(pattern, self.log_text(), re.MULTILINE)
-            if match is None and self.returncode is not None:
+            if match is None and ended:
                 raise NotInTime(f"{self.name} ended without {pattern!r}\n{self.tail()}")
             return match
 
@@ -211,27 +214,13 @@ def loopback_client(base_url: str = "") -> httpx.Client:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on, outside the range of outgoing connections.
+    """A loopback port that nothing listens on, below the range of outgoing connections.
 
-    The kernel hands ports of that range to any client at any time; outside it a port stays
-    free until its server has started.
+    The kernel hands ports of that range to any client at any time; below it a port stays free
+    until its server has started.
     """
     while True:
-        port = random.randrange(10_000, _first_ephemeral_port())
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        port = random.randrange(10_000, 32_768)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             return port
-
-
-def _first_ephemeral_port() -> int:
-    limits = Path("/proc/sys/net/ipv4/ip_local_port_range")
-    first = int(limits.read_text().split()[0]) if limits.exists() else 32_768
-    return first if first > 11_000 else 32_768
-
-
-def _appended(path: Path) -> IO[bytes]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("ab")
