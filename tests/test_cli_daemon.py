@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from exporter.simulator.hotel import DEMO_TOKEN
-from tests.real.processes import Process, eventually
+from tests.real.processes import Process
 
 ROOT = Path(__file__).parent.parent
 DEADLINE_S = 60.0
@@ -28,17 +28,6 @@ def started(*arguments: str, folder: Path, **environ: str) -> Process:
         env={"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environ},
         cwd=work,
     )
-
-
-def said(process: Process, pattern: str) -> str:
-    """What the pattern's group finds in the log, once it does."""
-    found = eventually(
-        lambda: re.search(pattern, process.log_text(), re.MULTILINE) or process.returncode,
-        what=f"{pattern!r} in the log",
-        timeout_s=DEADLINE_S,
-    )
-    assert isinstance(found, re.Match), process.tail()
-    return str(found[1])
 
 
 def end(process: Process, number: signal.Signals = signal.SIGTERM) -> int:
@@ -57,8 +46,8 @@ def test_the_demo_shows_all_of_it(tmp_path: Path) -> None:
     scratch.mkdir()
     command = ("exporter", "demo", "--listen", "127.0.0.1:0")
     with started(*command, folder=tmp_path, TMPDIR=str(scratch)) as demo:
-        url = said(demo, r"Metrics +(http://127\.0\.0\.1:\d+)/metrics")
-        assert said(demo, r"^trace ([0-9a-f]{32})  .* tokens  .* USD")
+        url = demo.wait_log(r"Metrics +(http://127\.0\.0\.1:\d+)/metrics")[1]
+        demo.wait_log(r"^trace ([0-9a-f]{32})  .* tokens  .* USD")
         metrics = get(f"{url}/metrics")
         page = get(f"{url}/")
         healthy = get(f"{url}/-/healthy")
@@ -81,7 +70,7 @@ def test_the_demo_links_to_a_jaeger_on_this_machine(tmp_path: Path) -> None:
     """A backend at a loopback address is taken for a Jaeger with its usual ports."""
     command = ("exporter", "demo", "--listen", "127.0.0.1:0")
     with started(*command, "--otlp-endpoint", "http://127.0.0.1:9", folder=tmp_path) as demo:
-        link = said(demo, r"Traces +http://127\.0\.0\.1:9/v1/traces, .* to (\S+)")
+        link = demo.wait_log(r"Traces +http://127\.0\.0\.1:9/v1/traces, .* to (\S+)")[1]
         assert end(demo, signal.SIGINT) == 0
     assert link == "http://localhost:16686"
 
@@ -90,7 +79,7 @@ def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
     """SIGTERM and SIGHUP end it with 0, and its ledger is free for the next start."""
     conduit_command = ("exporter.simulator", "--listen", "127.0.0.1:0", "--history", "60")
     with started(*conduit_command, folder=tmp_path) as conduit:
-        conduit_url = said(conduit, r"Simulated Conduit at (\S+), token")
+        conduit_url = conduit.wait_log(r"Simulated Conduit at (\S+), token")[1]
         environ = {
             "CONDUIT_API_TOKEN": DEMO_TOKEN,
             "CONDUIT_BASE_URL": conduit_url,
@@ -101,8 +90,8 @@ def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
         }
         for number in (signal.SIGTERM, signal.SIGHUP):
             with started("exporter", "run", folder=tmp_path, **environ) as daemon:
-                url = said(daemon, r"INFO .* serving .* on (http://\S+)")
-                said(daemon, r'^\{("resourceSpans")')
+                url = daemon.wait_log(r"INFO .* serving .* on (http://\S+)")[1]
+                daemon.wait_log(r'^\{("resourceSpans")')
                 assert get(f"{url}/-/healthy").status_code == 200
                 assert get(f"{url}/metrics").status_code == 200
                 assert end(daemon, number) == 0
@@ -122,7 +111,7 @@ def test_a_second_daemon_on_one_ledger_is_refused(tmp_path: Path) -> None:
         "OTEL_TRACES_EXPORTER": "none",
     }
     with started("exporter", "run", folder=tmp_path, **environ) as first:
-        url = said(first, r"serving .* on (http://\S+)")
+        url = first.wait_log(r"serving .* on (http://\S+)")[1]
         with started("exporter", "run", folder=tmp_path, **environ) as second:
             assert second.wait(timeout_s=DEADLINE_S) == 1
         assert get(f"{url}/-/healthy").status_code == 200
