@@ -30,7 +30,7 @@ _LIBRARY_LEVELS: Final = {
 }
 # Control characters, line separators of Unicode, marks that turn the direction of text, and halves
 # of characters that no stream can encode.
-_UNPRINTABLE: Final = re.compile(
+UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _CREDENTIALS: Final = re.compile(
@@ -179,4 +179,4 @@ def flush() -> None:
 
 def escape(text: str) -> str:
     """The text on one line, with every character that a terminal would obey written out."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

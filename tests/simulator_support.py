@@ -41,9 +41,9 @@ def sim_run(run_id: str = "ar77a", **over: Any) -> SimRun:
     return run._replace(**over)
 
 
-def small_conduit(clock: FakeClock, *runs: SimRun, **over: Any) -> ScriptedConduit:
-    """Two agents in the first workspace, one in the second; all runs placed by hand."""
-    scenario = Scenario(
+def small_scenario(_start_ns: int = START_NS) -> Scenario:
+    """Two agents in the first workspace, one in the second; all runs are placed by hand."""
+    return Scenario(
         workspaces=[SimWorkspace(WS1, "Harbor Hotels"), SimWorkspace(WS2, "Alpine Lodges")],
         agents=[
             SimAgent(id=AG1, workspace_id=WS1, name="Messaging"),
@@ -52,7 +52,11 @@ def small_conduit(clock: FakeClock, *runs: SimRun, **over: Any) -> ScriptedCondu
         ],
         tokens={BOTH: (WS1, WS2), ONE: (WS1,)},
     )
-    conduit = ScriptedConduit(now_ns=clock.now_ns, scenario=scenario, **over)
+
+
+def small_conduit(clock: FakeClock, *runs: SimRun, **over: Any) -> ScriptedConduit:
+    """A Conduit of the small scenario with these runs."""
+    conduit = ScriptedConduit(now_ns=clock.now_ns, scenario=small_scenario(), **over)
     for run in runs:
         conduit.data.add_run(run)
     return conduit

@@ -33,6 +33,14 @@ def test_committed_rules_are_what_the_table_makes() -> None:
     assert {path.name: path.read_text() for path in FOLDER.glob("*s.yaml")} == made
 
 
+def test_alerts_can_link_to_runbooks_elsewhere() -> None:
+    """Whoever keeps a copy of the runbooks names its address, and every alert leads there."""
+    made = runpy.run_path(str(FOLDER / "make_rules.py"))["files"]("https://wiki/runbooks")
+    urls = re.findall(r"runbook_url: (\S+)", "".join(made.values()))
+    assert urls
+    assert {url.partition("#")[0] for url in urls} == {"https://wiki/runbooks"}
+
+
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent() -> None:
     """An alert without both would be one that nobody has ever seen at work."""
     firing: set[str] = set()

@@ -1,12 +1,9 @@
 """The commands that ask Conduit and end: `check`, `once`, `trace-id`, against a simulated one."""
 
-import asyncio
 import contextlib
 import json
-import queue
 import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,40 +12,17 @@ from click.testing import Result
 from exporter.clock import SystemClock
 from exporter.ledger.file import LedgerFile
 from exporter.simulator.runs import SECOND_NS
-from exporter.simulator.server import listening_socket, serve
+from exporter.simulator.server import listening_socket
 from tests.cli_support import invoke as call
-from tests.fakes import FakeClock
-from tests.simulation.conduit import ScriptedConduit
-from tests.simulator_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_conduit
+from tests.real.conduit import Conduit
+from tests.simulator_support import AG1, BOTH, ONE, WS1, WS2, sim_run, small_scenario
 
-DEADLINE_S = 30.0
 PADDED = "00000000000000000f9c2b1d8a7e4f36"
 
 
-@contextlib.contextmanager
-def serving(conduit: ScriptedConduit) -> Iterator[str]:
-    """Serve from a thread with a loop of its own: the commands bring theirs."""
-    started: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
-
-    async def session() -> None:
-        told = asyncio.Event()
-        async with serve(conduit) as url:
-            started.put((url, asyncio.get_running_loop(), told))
-            await told.wait()
-
-    with ThreadPoolExecutor(1) as pool:
-        served = pool.submit(asyncio.run, session())
-        url, loop, told = started.get(timeout=DEADLINE_S)
-        try:
-            yield url
-        finally:
-            loop.call_soon_threadsafe(told.set)
-            served.result(timeout=DEADLINE_S)
-
-
 @pytest.fixture
-def conduit() -> ScriptedConduit:
-    """Three runs of one agent that have just ended, the last one failed, and one in flight."""
+def conduit() -> Iterator[Conduit]:
+    """Three runs of one agent that have just ended, the last one failed."""
     now_ns = SystemClock().now_ns()
     runs = [
         sim_run(
@@ -61,20 +35,22 @@ def conduit() -> ScriptedConduit:
         for at in range(3)
     ]
     runs[2] = runs[2]._replace(status="failed", disposition=None, error="No answer\nfrom the PMS")
-    return small_conduit(FakeClock(now_ns), *runs, requests_per_minute=100_000)
+    with Conduit(small_scenario) as served:
+        for run in runs:
+            served.add_run(run)
+        yield served
 
 
 @pytest.fixture
-def environ(conduit: ScriptedConduit, tmp_path: Path) -> Iterator[dict[str, str]]:
+def environ(conduit: Conduit, tmp_path: Path) -> dict[str, str]:
     """The settings of an exporter of this Conduit, whose budget does not slow a test down."""
-    with serving(conduit) as url:
-        yield {
-            "CONDUIT_API_TOKEN": BOTH,
-            "CONDUIT_BASE_URL": url,
-            "CONDUIT_REQUESTS_PER_MINUTE": "60000",
-            "EXPORTER_LEDGER": f"sqlite:///{tmp_path / 'ledger.db'}",
-            "OTEL_TRACES_EXPORTER": "console",
-        }
+    return {
+        "CONDUIT_API_TOKEN": BOTH,
+        "CONDUIT_BASE_URL": conduit.base_url,
+        "CONDUIT_REQUESTS_PER_MINUTE": "60000",
+        "EXPORTER_LEDGER": f"sqlite:///{tmp_path / 'ledger.db'}",
+        "OTEL_TRACES_EXPORTER": "console",
+    }
 
 
 def invoke(environ: dict[str, str], *arguments: str) -> Result:
@@ -165,7 +141,7 @@ def test_check_looks_at_a_ledger_that_is_there(environ: dict[str, str], tmp_path
 
 
 def test_once_reads_and_delivers_all_that_is_visible(
-    environ: dict[str, str], conduit: ScriptedConduit
+    environ: dict[str, str], conduit: Conduit
 ) -> None:
     """Each run is a trace on standard output; a second pass finds nothing to do."""
     result = invoke(environ, "once")
@@ -180,12 +156,12 @@ def test_once_reads_and_delivers_all_that_is_visible(
     assert BOTH not in result.output
     assert "traces delivered: 3" in result.stderr
     assert "runs counted: 3" in result.stderr
-    details = conduit.asked.total
+    details = conduit.requests()
     again = invoke(environ, "once")
     assert (again.exit_code, again.stdout) == (0, "")
     assert "traces delivered: 0" in again.stderr
     assert "runs counted: 0" in again.stderr
-    assert conduit.asked.total - details < details
+    assert conduit.requests() - details < details
 
 
 def test_once_says_what_could_not_be_read(environ: dict[str, str]) -> None:
@@ -214,10 +190,10 @@ def test_trace_id_is_found_in_the_ledger(environ: dict[str, str]) -> None:
 
 
 def test_trace_id_is_asked_of_conduit_where_the_ledger_has_none(
-    environ: dict[str, str], conduit: ScriptedConduit, tmp_path: Path
+    environ: dict[str, str], conduit: Conduit, tmp_path: Path
 ) -> None:
     """There is no ledger yet, and none is created."""
-    conduit.data.add_run(sim_run("ar77x"))
+    conduit.add_run(sim_run("ar77x"))
     result = invoke(environ, "trace-id", AG1, "ar77x")
     assert (result.exit_code, result.stdout) == (0, f"{PADDED}\n")
     assert result.stderr == "found in the Conduit API\n"

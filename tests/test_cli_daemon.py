@@ -7,79 +7,33 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread, Timer
 
 import httpx
-import pytest
 
 from exporter.simulator.hotel import DEMO_TOKEN
+from tests.real.processes import Process
 
 ROOT = Path(__file__).parent.parent
 DEADLINE_S = 60.0
 
 
-class Process:
-    """A command that runs, with what it has said so far; killed where it outlives the deadline."""
-
-    def __init__(self, *arguments: str, cwd: Path, **environ: str) -> None:
-        self.lines: list[str] = []
-        self._coming: SimpleQueue[str | None] = SimpleQueue()
-        self._process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        # What is not read would fill the pipe, and traces on stdout then wait.
-        self._reader = Thread(target=self._read)
-        self._reader.start()
-        self._killer = Timer(DEADLINE_S, self._process.kill)
-        self._killer.start()
-
-    def wait_for(self, pattern: str) -> re.Match[str]:
-        """The first line, from here on, that the pattern is found in."""
-        while (line := self._coming.get()) is not None:
-            if found := re.search(pattern, line):
-                return found
-        pytest.fail(f"it ended without {pattern!r}:\n" + "\n".join(self.lines))
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Tell it to end, and read it to its last line; the exit code."""
-        self._process.send_signal(number)
-        return self.finish()
-
-    def finish(self) -> int:
-        self._reader.join()
-        self._killer.cancel()
-        return self._process.wait(timeout=DEADLINE_S)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as stdout:
-            for line in stdout:
-                self.lines.append(line.rstrip("\n"))
-                self._coming.put(line)
-        self._coming.put(None)
-
-    def abandon(self) -> None:
-        self._killer.cancel()
-        self._process.kill()
-        self._process.wait(timeout=DEADLINE_S)
-        self._reader.join()
+def started(*arguments: str, folder: Path, **environ: str) -> Process:
+    """A command that works in a folder of its own, and whose log lies beside it."""
+    work = folder / "work"
+    work.mkdir(exist_ok=True)
+    return Process(
+        [sys.executable, "-m", *arguments],
+        log=folder / f"{arguments[0]}{len(list(folder.iterdir()))}.log",
+        env={"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environ},
+        cwd=work,
+    )
 
 
-@contextlib.contextmanager
-def started(*arguments: str, cwd: Path, **environ: str) -> Iterator[Process]:
-    process = Process(*arguments, cwd=cwd, **environ)
-    try:
-        yield process
-    finally:
-        process.abandon()
+def end(process: Process, number: signal.Signals = signal.SIGTERM) -> int:
+    """Tell it to end; the exit code."""
+    process.signal(number)
+    return process.wait(timeout_s=DEADLINE_S)
 
 
 def get(url: str) -> httpx.Response:
@@ -90,43 +44,42 @@ def test_the_demo_shows_all_of_it(tmp_path: Path) -> None:
     """Metrics, pages and traces in seconds; Ctrl-C ends it with 0, and nothing is left behind."""
     scratch = tmp_path / "tmp"
     scratch.mkdir()
-    command = ("-m", "exporter", "demo", "--listen", "127.0.0.1:0")
-    with started(*command, cwd=tmp_path, TMPDIR=str(scratch)) as demo:
-        url = demo.wait_for(r"Metrics +(http://127\.0\.0\.1:\d+)/metrics")[1]
-        trace = demo.wait_for(r"^trace ([0-9a-f]{32})  .* tokens  .* USD")[1]
-        assert re.fullmatch("[0-9a-f]{32}", trace)
+    command = ("exporter", "demo", "--listen", "127.0.0.1:0")
+    with started(*command, folder=tmp_path, TMPDIR=str(scratch)) as demo:
+        url = demo.wait_log(r"Metrics +(http://127\.0\.0\.1:\d+)/metrics")[1]
+        demo.wait_log(r"^trace ([0-9a-f]{32})  .* tokens  .* USD")
         metrics = get(f"{url}/metrics")
         page = get(f"{url}/")
         healthy = get(f"{url}/-/healthy")
-        assert demo.end(signal.SIGINT) == 0
+        assert end(demo, signal.SIGINT) == 0
     assert metrics.status_code == 200
     assert "conduit_exporter_build_info{" in metrics.text
     assert 'conduit_up{workspace_id="' in metrics.text
     assert (page.status_code, healthy.status_code) == (200, 200)
     assert page.headers["content-type"].startswith("text/html")
-    said = "\n".join(demo.lines)
-    assert "A hotel group at work: 2 workspaces, 5 agents, a simulated Conduit at" in said
-    assert "WARN" not in said
-    assert "Traceback" not in said
-    assert DEMO_TOKEN not in said
+    log = demo.log_text()
+    assert "A hotel group at work: 2 workspaces, 5 agents, a simulated Conduit at" in log
+    assert "WARN" not in log
+    assert "Traceback" not in log
+    assert DEMO_TOKEN not in log
     assert list(scratch.iterdir()) == []
-    assert list(tmp_path.iterdir()) == [scratch]
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 def test_the_demo_links_to_a_jaeger_on_this_machine(tmp_path: Path) -> None:
     """A backend at a loopback address is taken for a Jaeger with its usual ports."""
-    command = ("-m", "exporter", "demo", "--listen", "127.0.0.1:0")
-    with started(*command, "--otlp-endpoint", "http://127.0.0.1:9", cwd=tmp_path) as demo:
-        link = demo.wait_for(r"Traces +http://127\.0\.0\.1:9/v1/traces, .* to (\S+)")[1]
-        assert demo.end(signal.SIGINT) == 0
+    command = ("exporter", "demo", "--listen", "127.0.0.1:0")
+    with started(*command, "--otlp-endpoint", "http://127.0.0.1:9", folder=tmp_path) as demo:
+        link = demo.wait_log(r"Traces +http://127\.0\.0\.1:9/v1/traces, .* to (\S+)")[1]
+        assert end(demo, signal.SIGINT) == 0
     assert link == "http://localhost:16686"
 
 
 def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
     """SIGTERM and SIGHUP end it with 0, and its ledger is free for the next start."""
-    conduit_command = ("-m", "exporter.simulator", "--listen", "127.0.0.1:0", "--history", "60")
-    with started(*conduit_command, cwd=tmp_path) as conduit:
-        conduit_url = conduit.wait_for(r"Simulated Conduit at (\S+), token")[1]
+    conduit_command = ("exporter.simulator", "--listen", "127.0.0.1:0", "--history", "60")
+    with started(*conduit_command, folder=tmp_path) as conduit:
+        conduit_url = conduit.wait_log(r"Simulated Conduit at (\S+), token")[1]
         environ = {
             "CONDUIT_API_TOKEN": DEMO_TOKEN,
             "CONDUIT_BASE_URL": conduit_url,
@@ -136,17 +89,17 @@ def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
             "OTEL_TRACES_EXPORTER": "console",
         }
         for number in (signal.SIGTERM, signal.SIGHUP):
-            with started("-m", "exporter", "run", cwd=tmp_path, **environ) as daemon:
-                url = daemon.wait_for(r"INFO .* serving .* on (http://\S+)")[1]
-                daemon.wait_for(r'^\{"resourceSpans"')
+            with started("exporter", "run", folder=tmp_path, **environ) as daemon:
+                url = daemon.wait_log(r"INFO .* serving .* on (http://\S+)")[1]
+                daemon.wait_log(r'^\{("resourceSpans")')
                 assert get(f"{url}/-/healthy").status_code == 200
                 assert get(f"{url}/metrics").status_code == 200
-                assert daemon.end(number) == 0
-            said = "\n".join(daemon.lines)
-            assert re.search(r"INFO .* stopping: what is fetched is delivered", said)
-            assert "Traceback" not in said
-            assert DEMO_TOKEN not in said
-    assert min(one.name for one in tmp_path.iterdir()) == "conduit-exporter.db"
+                assert end(daemon, number) == 0
+            log = daemon.log_text()
+            assert re.search(r"INFO .* stopping: what is fetched is delivered", log)
+            assert "Traceback" not in log
+            assert DEMO_TOKEN not in log
+    assert (tmp_path / "work" / "conduit-exporter.db").is_file()
 
 
 def test_a_second_daemon_on_one_ledger_is_refused(tmp_path: Path) -> None:
@@ -157,14 +110,14 @@ def test_a_second_daemon_on_one_ledger_is_refused(tmp_path: Path) -> None:
         "EXPORTER_LISTEN": "127.0.0.1:0",
         "OTEL_TRACES_EXPORTER": "none",
     }
-    with started("-m", "exporter", "run", cwd=tmp_path, **environ) as first:
-        url = first.wait_for(r"serving .* on (http://\S+)")[1]
-        with started("-m", "exporter", "run", cwd=tmp_path, **environ) as second:
-            assert second.finish() == 1
+    with started("exporter", "run", folder=tmp_path, **environ) as first:
+        url = first.wait_log(r"serving .* on (http://\S+)")[1]
+        with started("exporter", "run", folder=tmp_path, **environ) as second:
+            assert second.wait(timeout_s=DEADLINE_S) == 1
         assert get(f"{url}/-/healthy").status_code == 200
         assert get(f"{url}/-/ready").status_code == 503
-        assert first.end() == 0
-    assert second.lines[-1] == (
+        assert end(first) == 0
+    assert second.tail(1) == (
         "error: Another process holds the ledger (one exporter a file: stop the other one, "
         "or set EXPORTER_LEDGER to another file)"
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from prometheus_client.core import Exemplar
@@ -16,6 +17,7 @@ from exporter.metrics.catalogue import (
     Kind,
 )
 from exporter.metrics.collector import HistogramValue, Sample, Source, encoder_for
+from tests.metrics_page import catalogue_to_markdown
 from tests.metrics_support import (
     TRACE,
     make_metrics,
@@ -24,6 +26,7 @@ from tests.metrics_support import (
     parse_text,
     scrape,
 )
+from tests.real.prometheus import promtool
 
 AGENT = ("ws_1", "ag_1")
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
@@ -177,3 +180,16 @@ def test_the_format_follows_the_accept_header(accept: str, expected: str) -> Non
     assert encode(make_metrics().snapshot()).endswith(b"# EOF\n") == content_type.startswith(
         "application/openmetrics"
     )
+
+
+def test_names_labels_and_buckets_are_those_of_the_page() -> None:
+    """docs/METRICS.md is the contract with dashboards; `python -m tests.metrics_page` writes it."""
+    page = Path(__file__).parent.parent / "docs" / "METRICS.md"
+    assert catalogue_to_markdown() == page.read_text(encoding="utf-8")
+
+
+@pytest.mark.real
+def test_promtool_finds_no_fault_with_any_metric() -> None:
+    """Names, types and help of a scrape with every metric pass `promtool check metrics`."""
+    checked = promtool("check", "metrics", stdin=scrape(make_metrics(one_sample_each)))
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")

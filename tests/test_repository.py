@@ -149,7 +149,8 @@ def test_ci_closes_with_the_tests_own_line(
     parts.write_text("#!/bin/sh\n")
     parts.chmod(0o755)
     required = 'test "$$CONDUIT_EXPORTER_REQUIRE_REAL_PARTS" = 1'
-    (tmp_path / "Makefile").write_text(f"check:\n\t@{required}\n\t@{recipe}\n")
+    makefile = f".venv/.dev:\ncheck:\n\t@{required}\n\t@{recipe}\n"
+    (tmp_path / "Makefile").write_text(makefile)
 
     result = subprocess.run(
         [tmp_path / ".ci/run"],

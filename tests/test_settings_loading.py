@@ -9,7 +9,7 @@ import pytest
 from exporter.errors import ConfigError
 from exporter.settings.loading import load, names_of
 from exporter.settings.model import OTLP, Settings
-from exporter.settings.sources import read_env_file
+from exporter.settings.values import read_env_file
 
 ROOT = Path(__file__).parent.parent
 TOKEN = {"CONDUIT_API_TOKEN": "cdt_live_0123456789"}

@@ -28,7 +28,7 @@ def test_an_ordinary_day_is_counted_and_traced_exactly() -> None:
     disorder = Disorder(long_ratio=0.01, stuck_ratio=0.002)
     # Polls of a minute: a day of them is a quarter of the work, and as long.
     world = World(
-        scenario=agents(3, per_hour=30, disorder=disorder),
+        scenario=agents(3, per_hour=20, disorder=disorder),
         settings={"EXPORTER_POLL_INTERVAL": "60s"},
     )
 

@@ -100,8 +100,8 @@ def test_retention_changes_no_figure() -> None:
         scenario=agents(2, per_hour=60),
         settings={"EXPORTER_RETENTION": "1h", "EXPORTER_LOOKBACK": "30m"},
     )
-    world.run_for(5 * HOUR_S)
-    assert len(world.backend.traced) > 500
+    world.run_for(3 * HOUR_S)
+    assert len(world.backend.traced) > 300
 
     async def script(_: World) -> None:
         await world.sleep(2 * HOUR_S)

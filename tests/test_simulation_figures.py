@@ -13,7 +13,7 @@ def test_a_history_costs_two_hundredths_more_requests_than_runs(*, once: bool) -
 
 def test_arriving_runs_cost_six_hundredths_more_requests_than_runs() -> None:
     """A hundred a minute: nearly all of the budget goes to details."""
-    assert measures.requests_an_arriving_run(runs_per_minute=100) <= 1.06
+    assert measures.requests_an_arriving_run(runs_per_minute=100, minutes=15) <= 1.06
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_arriving_runs_cost_six_hundredths_more_requests_than_runs() -> None:
 )
 def test_a_backlog_is_traced_at_nearly_the_pace_of_the_budget(idle: int, traces: float) -> None:
     """Traces a minute from a budget of 120, whoever else is polled."""
-    assert measures.traces_a_minute(idle=idle) >= traces
+    assert measures.traces_a_minute(idle=idle, minutes=6) >= traces
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_backlog_is_traced_at_nearly_the_pace_of_the_budget(idle: int, traces:
 )
 def test_a_completed_run_is_counted_soon(idle: int, seconds: float) -> None:
     """The 95th percentile with polls of 15 s and a budget of 90."""
-    delays = measures.count_delays_s(busy=10, idle=idle, minutes=10 if idle else 20)
+    delays = measures.count_delays_s(busy=10, idle=idle, minutes=8)
     assert len(delays) > 50
     assert measures.percentile(delays, 0.95) <= seconds
 
@@ -46,4 +46,4 @@ def test_the_look_back_of_a_hundred_agents_is_counted_within_ten_minutes() -> No
 
 def test_idle_agents_take_a_third_of_the_budget() -> None:
     """However they are many: 110 of them beside a busy one."""
-    assert measures.idle_share(idle=110) <= 1 / 3
+    assert measures.idle_share(idle=110, minutes=30) <= 1 / 3

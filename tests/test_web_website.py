@@ -5,30 +5,32 @@ import contextlib
 import logging
 import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from exporter.app.assembly import Exporter
-from exporter.app.website import Website, open_website
+from exporter.app.website import start_website
 from exporter.errors import ConfigError
 from exporter.metrics.catalogue import WEB_CONFIG_RELOADED
 from exporter.settings.loading import load
+from exporter.web.server import WebServer
 from tests.fakes import FakeClock, inline
 from tests.web_support import HASHED
 
-Make = Callable[..., Website]
+Start = Callable[..., Coroutine[Any, Any, WebServer]]
 TOKEN = "tok_s3cr3t_9f81"
 
 
 @pytest.fixture
-def make_website(tmp_path: Path) -> Iterator[Make]:
-    """Makes the website of an exporter; at a free port on loopback unless settings say another."""
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts the website of an exporter; at a free port on loopback unless settings say another."""
     exporters: list[Exporter] = []
 
-    def make(**settings: str) -> Website:
+    async def start(**settings: str) -> WebServer:
         given = {
             "CONDUIT_API_TOKEN": TOKEN,
             "EXPORTER_LISTEN": "127.0.0.1:0",
@@ -44,14 +46,14 @@ def make_website(tmp_path: Path) -> Iterator[Make]:
                 executor=inline,
             )
         )
-        return open_website(exporters[-1])
+        return await start_website(exporters[-1])
 
-    yield make
+    yield start
     for exporter in exporters:
         asyncio.run(exporter.close())
 
 
-async def scrape(website: Website) -> httpx.Response:
+async def scrape(website: WebServer) -> httpx.Response:
     async with httpx.AsyncClient(trust_env=False) as client:
         return await client.get(f"{website.url}/metrics")
 
@@ -65,12 +67,11 @@ def config_error() -> Iterator[list[str]]:
     problems += caught.value.problems
 
 
-def test_it_serves_until_it_is_stopped(make_website: Make) -> None:
+def test_it_serves_until_it_is_stopped(start: Start) -> None:
     """A port of 0 becomes a real one; whoever waits for its end learns of it."""
 
     async def scenario() -> tuple[str, int]:
-        website = make_website()
-        await website.start()
+        website = await start()
         waiting = asyncio.create_task(website.wait())
         answer = await scrape(website)
         assert not waiting.done()
@@ -84,25 +85,22 @@ def test_it_serves_until_it_is_stopped(make_website: Make) -> None:
     assert status == 200
 
 
-def test_stopping_twice_is_stopping_once(make_website: Make) -> None:
-    """Also before anything was started."""
+def test_stopping_twice_is_stopping_once(start: Start) -> None:
+    """Whoever comes second waits for nothing."""
 
     async def scenario() -> None:
-        website = make_website()
-        await website.stop()
-        website = make_website()
-        await website.start()
+        website = await start()
         for _ in range(2):
             await website.stop()
 
     asyncio.run(scenario())
 
 
-def test_a_port_in_use_is_an_error_that_names_the_setting(make_website: Make) -> None:
+def test_a_port_in_use_is_an_error_that_names_the_setting(start: Start) -> None:
     """And the address, and what the system says."""
     with socket.create_server(("127.0.0.1", 0)) as taken, config_error() as problems:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        asyncio.run(make_website(EXPORTER_LISTEN=listen).start())
+        asyncio.run(start(EXPORTER_LISTEN=listen))
     expected = f"EXPORTER_LISTEN: {listen} cannot be used: Address already in use"
     assert problems[0].startswith(expected)
 
@@ -111,23 +109,21 @@ def test_a_port_in_use_is_an_error_that_names_the_setting(make_website: Make) ->
     ("listen", "words"),
     [("192.0.2.1:0", "Cannot assign requested address"), ("no-such-host.invalid:0", "")],
 )
-def test_an_address_of_somebody_else_is_an_error(
-    make_website: Make, listen: str, words: str
-) -> None:
+def test_an_address_of_somebody_else_is_an_error(start: Start, listen: str, words: str) -> None:
     """Whether it is a number or a name that nobody knows."""
     with config_error() as problems:
-        asyncio.run(make_website(EXPORTER_LISTEN=listen).start())
+        asyncio.run(start(EXPORTER_LISTEN=listen))
     assert problems[0].startswith(f"EXPORTER_LISTEN: {listen} cannot be used: {words}")
 
 
 def test_a_wrong_web_config_file_is_an_error_that_names_the_setting(
-    make_website: Make, tmp_path: Path
+    start: Start, tmp_path: Path
 ) -> None:
     """Before anything listens, and without what the file holds."""
     path = tmp_path / "web.yml"
     path.write_text("basic_auth_users: {alice: hunter2}\nother: 1\n")
     with config_error() as problems:
-        make_website(EXPORTER_WEB_CONFIG_FILE=str(path))
+        asyncio.run(start(EXPORTER_WEB_CONFIG_FILE=str(path)))
     label = f"EXPORTER_WEB_CONFIG_FILE: {path}"
     no_hash, unknown = problems
     assert no_hash.startswith(f"{label}: basic_auth_users.alice: is not a bcrypt hash; ")
@@ -135,15 +131,14 @@ def test_a_wrong_web_config_file_is_an_error_that_names_the_setting(
 
 
 def test_the_state_of_the_web_config_file_is_a_metric(
-    make_website: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """1 while the file is the one in use, 0 while an older one is kept."""
     path = tmp_path / "web.yml"
     path.write_text("{}")
 
     async def scenario() -> str:
-        website = make_website(EXPORTER_WEB_CONFIG_FILE=str(path))
-        await website.start()
+        website = await start(EXPORTER_WEB_CONFIG_FILE=str(path))
         shown = [(await scrape(website)).text]
         path.write_text("wrong: 1")
         while len(shown) < 1000 and f"\n{WEB_CONFIG_RELOADED.name} 1.0\n" in shown[-1]:
@@ -156,14 +151,13 @@ def test_the_state_of_the_web_config_file_is_a_metric(
         assert f"\n{WEB_CONFIG_RELOADED.name} 0.0\n" in asyncio.run(scenario())
 
 
-def test_users_of_the_file_are_asked_for_their_password(make_website: Make, tmp_path: Path) -> None:
+def test_users_of_the_file_are_asked_for_their_password(start: Start, tmp_path: Path) -> None:
     """The file that the setting names is the one that is honoured; without one, nobody is asked."""
     path = tmp_path / "web.yml"
     path.write_text(f"basic_auth_users: {{alice: {HASHED}}}")
 
     async def scenario(**settings: str) -> httpx.Response:
-        website = make_website(**settings)
-        await website.start()
+        website = await start(**settings)
         answer = await scrape(website)
         await website.stop()
         return answer

@@ -15,7 +15,7 @@ from typing import Final
 
 from exporter.app.adapters import open_backend
 from exporter.app.assembly import Exporter
-from exporter.app.website import open_website
+from exporter.app.website import start_website
 from exporter.clock import SystemClock, system_rng
 from exporter.delivery.senders import Sender
 from exporter.errors import ExporterError
@@ -46,8 +46,7 @@ async def serve(
     `sender` stands in for the one that the settings ask for; `on_started` hears the URL.
     """
     async with opened(settings, sender=sender) as exporter:
-        website = open_website(exporter)
-        await website.start()
+        website = await start_website(exporter)
         logger.info("serving /metrics, health and status on %s", website.url)
         if exporter.delivery is None:
             logger.info("no traces are sent: metrics only")

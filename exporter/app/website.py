@@ -12,7 +12,6 @@ from exporter.app.status import status_page
 from exporter.errors import ConfigError
 from exporter.metrics.catalogue import WEB_CONFIG_RELOADED
 from exporter.metrics.collector import Sample
-from exporter.settings.values import ListenAddress
 from exporter.web.config import WebConfigFile
 from exporter.web.server import WebServer
 from exporter.web.site import new_site
@@ -21,37 +20,8 @@ _LISTEN: Final = "EXPORTER_LISTEN"
 _WEB_CONFIG_FILE: Final = "EXPORTER_WEB_CONFIG_FILE"
 
 
-class Website:
-    """A server that names the setting at fault when it cannot start."""
-
-    def __init__(self, server: WebServer, listen: ListenAddress) -> None:
-        self._server = server
-        self._listen = listen
-
-    @property
-    def url(self) -> str:
-        """Where it is served, with the real port once it has started."""
-        return self._server.url
-
-    async def start(self) -> None:
-        """Listen. Raises ConfigError."""
-        try:
-            await self._server.start()
-        except OSError as error:
-            words = error.strerror or type(error).__name__
-            raise ConfigError([f"{_LISTEN}: {self._listen} cannot be used: {words}"]) from error
-
-    async def wait(self) -> None:
-        """Wait until it has stopped; raises what it failed with."""
-        await self._server.wait()
-
-    async def stop(self) -> None:
-        """Let answers under way end, and close every connection."""
-        await self._server.stop()
-
-
-def open_website(exporter: Exporter) -> Website:
-    """A website that is not started yet. Raises ConfigError for an unusable web config file."""
+async def start_website(exporter: Exporter) -> WebServer:
+    """The server, listening. Raises ConfigError for what of the settings cannot be used."""
     settings = exporter.settings
     try:
         config_file = WebConfigFile(settings.web_config_file)
@@ -64,7 +34,12 @@ def open_website(exporter: Exporter) -> Website:
     site = new_pages(exporter, users=lambda: config_file.users)
     host, port = settings.listen
     server = WebServer(site, host=host, port=port, config_file=config_file, clock=exporter.clock)
-    return Website(server, settings.listen)
+    try:
+        await server.start()
+    except OSError as error:
+        words = error.strerror or type(error).__name__
+        raise ConfigError([f"{_LISTEN}: {settings.listen} cannot be used: {words}"]) from error
+    return server
 
 
 def new_pages(exporter: Exporter, *, users: Callable[[], Mapping[str, str]]) -> Starlette:

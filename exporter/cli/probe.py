@@ -12,8 +12,7 @@ from typing import Final
 
 from exporter.errors import ConfigError
 from exporter.logs import escape
-from exporter.settings.sources import read_texts
-from exporter.settings.values import ListenAddress, is_loopback, parse_listen
+from exporter.settings.values import ListenAddress, is_loopback, parse_listen, read_texts
 
 _DEFAULT_LISTEN: Final = "0.0.0.0:10464"
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to recognise

@@ -39,7 +39,6 @@ _READ_PRAGMAS: Final = (
     "locking_mode = EXCLUSIVE",
     # No temporary files: the root file system may be read-only.
     "temp_store = MEMORY",
-    "cache_size = -4096",
     "foreign_keys = ON",
 )
 # These change the file: only once it is known to be ours.

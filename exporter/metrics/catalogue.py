@@ -45,7 +45,6 @@ class Metric:
 
 # Label values that exist at zero from the start, so that a first increment is an increase.
 TOKEN_TYPES: Final = ("input", "output")
-PERIODS: Final = ("day", "month")
 ENDPOINTS: Final = ("workspaces", "agents", "agent", "runs", "run")
 CODES: Final = ("200", "400", "401", "403", "404", "429", "500", "502", "503", "504", "error")
 PURPOSES: Final = (

@@ -3,21 +3,17 @@
 An ordinary value is never changed. Two different values never become one.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from typing import Final
+
+from exporter.logs import UNPRINTABLE
 
 # What the first N values leave over is counted under this word.
 OTHER: Final = "other"
 
 _MAX_CHARACTERS: Final = 128
 _DIGEST_CHARACTERS: Final = 8
-# Control characters, line separators, marks that reverse the direction of text, lone surrogates
-# (they cannot be encoded).
-_UNSAFE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
-)
 # Label values were executed as HTML by Prometheus' own pages once (CVE-2026-40179).
 _MARKUP: Final = str.maketrans({"<": "\u2039", ">": "\u203a"})
 
@@ -28,7 +24,7 @@ def label_value(text: str) -> str:
     A value that had to be changed ends in a digest of its text, so that it stays a series of its
     own.
     """
-    safe = _UNSAFE.sub("\ufffd", text).translate(_MARKUP)
+    safe = UNPRINTABLE.sub("\ufffd", text).translate(_MARKUP)
     if safe == text and len(text) <= _MAX_CHARACTERS:
         return text
     digest = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARACTERS]

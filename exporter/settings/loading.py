@@ -15,7 +15,7 @@ from pydantic_settings import EnvSettingsSource
 
 from exporter.errors import ConfigError
 from exporter.settings.model import OTLP, Settings
-from exporter.settings.sources import read_texts
+from exporter.settings.values import read_texts
 
 _PREFIXES: Final = ("CONDUIT_", "EXPORTER_")
 # What Kubernetes injects for each service of a namespace, should one be called `conduit-...`.

@@ -11,8 +11,14 @@ from typing import Any, Final, TypeVar
 from exporter.simulator.runs import MS_NS, SECOND_NS, RunContent, SimRun
 
 _HOUR_NS: Final = 3600 * SECOND_NS
-_PICO: Final = 10**12  # money is worked out in whole pico-dollars
+_FAILED: Final = 0.03
+_UNMEASURED: Final = 0.01
+# Money is worked out in whole pico-dollars; of a token that is read, and one that is written.
+_PICO: Final = 10**12
+_PRICES: Final = 3_100_000, 15_300_000
+_TRACE_IDS: Final = {None: 1, "hex16": 4, "hex32": 4, "uuid": 1}
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
 FLAT_DAY: Final = (1.0,) * 24
 
 T = TypeVar("T")
@@ -23,25 +29,17 @@ ContentWriter = Callable[[SimRun, random.Random], RunContent]
 class RunProfile:
     """How the runs of an agent look; weights need not add up to one.
 
-    Prices are whole pico-dollars a token; both None is an internal agent, whose cost is null.
-    `created_step_ms` above 1 makes runs with equal creation times.
+    An agent that is not priced is an internal one, whose cost is null.
     """
 
     runs_per_hour: float
     day: Sequence[float] = FLAT_DAY  # how busy each hour is
-    created_step_ms: int = 1
     duration_s: tuple[float, float, float] = (2.0, 6.0, 60.0)  # min, usual, max
-    failed_ratio: float = 0.03
     errors: tuple[str, ...] = ("The model provider did not answer in time",)
     dispositions: Mapping[str | None, float] = field(default_factory=lambda: {"resolved": 1.0})
     input_tokens: tuple[int, int] = (600, 9000)
     output_tokens: tuple[int, int] = (20, 900)
-    input_price: int | None = 3_100_000
-    output_price: int | None = 15_300_000
-    unmeasured_ratio: float = 0.01
-    trace_ids: Mapping[str | None, float] = field(
-        default_factory=lambda: {None: 1, "hex16": 4, "hex32": 4, "uuid": 1}
-    )
+    is_priced: bool = True
     trigger_ids: tuple[str, ...] = ()
     has_contact: bool = True
     write_content: ContentWriter = field(default=lambda _run, _rng: RunContent())
@@ -70,13 +68,12 @@ class GeneratedRuns:
     def new_run(self, at_ns: int) -> SimRun:
         """A run that is created at this time, or a little before."""
         rng, profile = self.rng, self._profile
-        step_ns = profile.created_step_ms * MS_NS
-        created_ns = at_ns // step_ns * step_ns
+        created_ns = at_ns // MS_NS * MS_NS
         length_ns = self.new_length_ns()
         completed_ns = None if length_ns is None else created_ns + length_ns
-        failed = rng.random() < profile.failed_ratio
+        failed = rng.random() < _FAILED
         tokens: tuple[int, int] | None = None
-        if rng.random() >= profile.unmeasured_ratio:
+        if rng.random() >= _UNMEASURED:
             tokens = rng.randint(*profile.input_tokens), rng.randint(*profile.output_tokens)
         return SimRun(
             id=random_id("ar77", rng),
@@ -92,7 +89,7 @@ class GeneratedRuns:
             input_tokens=tokens and tokens[0],
             output_tokens=tokens and tokens[1],
             cost=self._cost(tokens),
-            trace_id=_trace_id(_chosen(profile.trace_ids, rng), rng),
+            trace_id=_trace_id(_chosen(_TRACE_IDS, rng), rng),
             contact_id=random_id("co77", rng) if profile.has_contact else None,
             conversation_id=random_id("cv77", rng) if profile.has_contact else None,
             trigger_id=rng.choice(profile.trigger_ids) if profile.trigger_ids else None,
@@ -109,11 +106,10 @@ class GeneratedRuns:
 
     def _cost(self, tokens: tuple[int, int] | None) -> str | None:
         """Most costs are exact; some have the last digits of a sum of doubles, are tiny or zero."""
-        prices = self._profile.input_price, self._profile.output_price
         style = self.rng.random()
-        if tokens is None or prices[0] is None or prices[1] is None:
+        if tokens is None or not self._profile.is_priced:
             return None
-        read, wrote = tokens[0] * prices[0], tokens[1] * prices[1]
+        read, wrote = tokens[0] * _PRICES[0], tokens[1] * _PRICES[1]
         if style < 0.03:  # noqa: PLR2004 - a share
             return "0"
         if style < 0.06:  # noqa: PLR2004 - a share

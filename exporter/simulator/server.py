@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import uvicorn
-from starlette.requests import Request
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -34,9 +34,8 @@ async def serve(
     """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
-        path, _, _ = scope["raw_path"].decode("latin-1").partition("?")
-        answer = conduit.handle(request.method, path, request.url.query, request.headers)
+        path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
+        answer = conduit.handle(scope["method"], path, query, Headers(scope=scope))
         await Response(answer.body, answer.status, answer.headers)(scope, receive, send)
 
     with listening_socket(host, port) as listener:

@@ -4,16 +4,20 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.real import processes
 from tests.real.collector import Collector
-from tests.real.container import Images
+from tests.real.conduit import Conduit, quiet
 from tests.real.exporter import Exporter
 from tests.real.jaeger import Jaeger
+from tests.real.odd_runs import example_run
+from tests.real.processes import Server
 from tests.real.prometheus import Prometheus
+
+S = TypeVar("S", bound=Server)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -30,12 +34,21 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="session")
 def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
-    """One Jaeger for the whole session; tests are told apart by their trace ids."""
-    with ExitStack() as stack:
-        backend = Jaeger(tmp_path_factory.mktemp("jaeger"))
-        stack.callback(backend.stop)
+    """One Jaeger for all who do not mind what else it shows."""
+    backend = Jaeger(tmp_path_factory.mktemp("jaeger"))
+    try:
         backend.start()
         yield backend
+    finally:
+        backend.stop()
+
+
+@pytest.fixture
+def conduit() -> Iterator[Conduit]:
+    """One agent that has only the documented example to show."""
+    with Conduit(quiet) as simulated:
+        simulated.add_run(*example_run())
+        yield simulated
 
 
 @pytest.fixture
@@ -45,46 +58,35 @@ def at_end() -> Iterator[ExitStack]:
         yield stack
 
 
+def _starts(kind: Callable[..., S], folder: Path, at_end: ExitStack) -> Callable[..., S]:
+    """Starts one of a kind in a folder of its own, which is stopped with the test."""
+    numbers = count()
+
+    def start(**options: Any) -> S:
+        server = kind(folder / str(next(numbers)), **options)
+        at_end.callback(server.stop)
+        server.start()
+        return server
+
+    return start
+
+
 @pytest.fixture
 def start_jaeger(tmp_path: Path, at_end: ExitStack) -> Callable[[], Jaeger]:
     """Starts a Jaeger of the test's own, to be stopped, started and filled at will."""
-    numbers = count()
-
-    def start() -> Jaeger:
-        backend = Jaeger(tmp_path / f"jaeger-{next(numbers)}")
-        at_end.callback(backend.stop)
-        backend.start()
-        return backend
-
-    return start
+    return _starts(Jaeger, tmp_path / "jaeger", at_end)
 
 
 @pytest.fixture
 def start_collector(tmp_path: Path, at_end: ExitStack) -> Callable[..., Collector]:
     """Starts a Collector; takes what Collector takes beyond its folder."""
-    numbers = count()
-
-    def start(**options: Any) -> Collector:
-        collector = Collector(tmp_path / f"otelcol-{next(numbers)}", **options)
-        at_end.callback(collector.stop)
-        collector.start()
-        return collector
-
-    return start
+    return _starts(Collector, tmp_path / "collector", at_end)
 
 
 @pytest.fixture
 def start_prometheus(tmp_path: Path, at_end: ExitStack) -> Callable[..., Prometheus]:
     """Starts a Prometheus; takes what Prometheus takes beyond its folder."""
-    numbers = count()
-
-    def start(**options: Any) -> Prometheus:
-        prometheus = Prometheus(tmp_path / f"prometheus-{next(numbers)}", **options)
-        at_end.callback(prometheus.stop)
-        prometheus.start()
-        return prometheus
-
-    return start
+    return _starts(Prometheus, tmp_path / "prometheus", at_end)
 
 
 @pytest.fixture
@@ -98,9 +100,3 @@ def new_exporter(tmp_path: Path, at_end: ExitStack) -> Callable[..., Exporter]:
         return exporter
 
     return make
-
-
-@pytest.fixture(scope="session")
-def images() -> Images:
-    """The image builder, with its storage in the cache folder."""
-    return Images()

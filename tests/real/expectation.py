@@ -1,21 +1,16 @@
 """What a trace backend and Prometheus must show of a simulated Conduit, worked out without them."""
 
 import difflib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
 
-from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
-
-from exporter.convert.otlp import attributes_of, encode_trace, payload_to_spans
-from exporter.convert.spans import CONVERSION_VERSION, SCOPE_NAME
+from exporter.convert.otlp import encode_trace, payload_to_otlp_json
 from exporter.convert.trace import ConvertOptions, run_to_trace
 from tests.real.conduit import Conduit, EndedRun
 from tests.real.exporter import Series
-from tests.real.jaeger import Jaeger, Span
-
-Traces = dict[str, list[Span]]
+from tests.real.jaeger import Jaeger, Span, Traces, otlp_json_to_traces
 
 # Everything of runs that is a sum.
 SUMS = (
@@ -27,33 +22,28 @@ SUMS = (
     "conduit_tool_calls_total",
     "conduit_tool_call_errors_total",
 )
-
-
 MOST_LINES = 60
 
 
 def expected_traces(runs: Iterable[EndedRun], options: ConvertOptions) -> Traces:
     """The spans of each trace id by start time, as Jaeger is to show them."""
-    resource = dict(options.resource_attributes) | {"service.name": options.service_name}
-    found: defaultdict[str, list[Span]] = defaultdict(list)
-    for run in runs:
-        trace = run_to_trace(run.detail, agent_name=run.agent_name, options=options)
-        found[trace.trace_id.hex()] += [
-            _shown(span, resource) for span in payload_to_spans(encode_trace(trace))
-        ]
-    return {
-        trace_id: sorted(spans, key=lambda span: (span.start_ns, span.span_id))
-        for trace_id, spans in found.items()
-    }
+    payloads = (
+        encode_trace(run_to_trace(run.detail, agent_name=run.agent_name, options=options))
+        for run in runs
+    )
+    documents = [payload_to_otlp_json(payload) for payload in payloads]
+    return otlp_json_to_traces(
+        {"resourceSpans": [spans for one in documents for spans in one["resourceSpans"]]}
+    )
 
 
 def assert_traces(jaeger: Jaeger, expected: Traces, *, service: str) -> None:
     """Jaeger shows exactly these traces of the service, span by span, and no other."""
-    shown_ids = set(jaeger.trace_ids(service))
-    assert shown_ids == set(expected), (shown_ids - set(expected), set(expected) - shown_ids)
+    shown = jaeger.traces(service)
+    assert shown.keys() == expected.keys(), shown.keys() ^ expected.keys()
     for trace_id, spans in expected.items():
-        shown = [as_sent(span) for span in jaeger.spans(trace_id)]
-        different = list(difflib.unified_diff(_lines(spans), _lines(shown), n=0, lineterm=""))
+        got = [as_sent(span) for span in shown[trace_id]]
+        different = list(difflib.unified_diff(_lines(spans), _lines(got), n=0, lineterm=""))
         assert not different, "\n".join([f"trace {trace_id}:", *different[:MOST_LINES]])
 
 
@@ -102,25 +92,6 @@ def expected_series(conduit: Conduit, *, created_from_ns: int = 0) -> dict[Serie
     for (agent_id, status), runs in timed.items():
         add("conduit_run_duration_seconds_count", agent_id, runs, status=status)
     return {key: value for key, value in found.items() if value}
-
-
-def _shown(span: OtlpSpan, resource: Mapping[str, str]) -> Span:
-    return Span(
-        trace_id=span.trace_id.hex(),
-        span_id=span.span_id.hex(),
-        parent_span_id=span.parent_span_id.hex(),
-        name=span.name,
-        kind=int(span.kind),
-        start_ns=span.start_time_unix_nano,
-        end_ns=span.end_time_unix_nano,
-        status_code=int(span.status.code),
-        status_message=span.status.message,
-        attributes=attributes_of(span),
-        events=(),
-        resource=resource,
-        scope=SCOPE_NAME,
-        scope_version=CONVERSION_VERSION,
-    )
 
 
 def _lines(spans: Iterable[Span]) -> list[str]:

@@ -13,6 +13,7 @@ from tests.real.conduit import Conduit
 from tests.real.processes import (
     NotInTime,
     Process,
+    Server,
     eventually,
     free_port,
     inherited_environment,
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parent.parent.parent
 Series = tuple[str, frozenset[tuple[str, str]]]
 
 
-class Exporter:
+class Exporter(Server):
     """One ledger and the settings of those who work on it, one process at a time.
 
     `settings` are added to those that point at the Conduit and at the trace backend.
@@ -33,8 +34,7 @@ class Exporter:
     def __init__(
         self, folder: Path, conduit: Conduit, *, otlp_http: str = "", **settings: str
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        super().__init__(folder)
         self.address = f"127.0.0.1:{free_port()}"
         self.conduit = conduit
         self.env: dict[str, str] = {
@@ -43,17 +43,12 @@ class Exporter:
             "CONDUIT_REQUESTS_PER_MINUTE": "60000",
             "EXPORTER_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
             "EXPORTER_LISTEN": self.address,
+            "EXPORTER_LOOKBACK": "3650d",
             "EXPORTER_POLL_INTERVAL": "500ms",
             **({"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_http} if otlp_http else {}),
             **settings,
         }
-        self._process: Process | None = None
         self._client = loopback_client(f"http://{self.address}")
-
-    @property
-    def process(self) -> Process:
-        assert self._process is not None, "not started"
-        return self._process
 
     @property
     def options(self) -> ConvertOptions:
@@ -82,15 +77,6 @@ class Exporter:
             ready=lambda answer: answer.status_code == httpx.codes.OK,
         )
         return process
-
-    def stop(self) -> int:
-        """End the daemon as an engine does; its exit code, 0 where it was never started."""
-        return 0 if self._process is None else self._process.stop(timeout_s=15.0)
-
-    def kill(self) -> None:
-        """End the daemon without warning, if it runs."""
-        if self._process is not None:
-            self._process.kill()
 
     def command(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; a failure is the caller's to judge."""

@@ -3,7 +3,8 @@
 Never interprets a trace: spans come back as Jaeger's OTLP answer has them.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,16 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.real import parts, processes
-from tests.real.processes import Process, eventually, free_port, loopback_client
+from tests.real import parts
+from tests.real.processes import NotInTime, Process, Server, eventually, free_port, loopback_client
 
 MOST_TRACES = 100_000
 WARNINGS = "@jaeger@warnings"
-FAR_FUTURE_US = 4_102_444_800_000_000  # 2100
 
 
 @dataclass(frozen=True)
 class Span:
-    """One span as the backend gives it back; ids in hex, an empty parent for a root."""
+    """One span of an OTLP document in JSON; ids in hex, an empty parent for a root."""
 
     trace_id: str
     span_id: str
@@ -30,38 +30,40 @@ class Span:
     kind: int
     start_ns: int
     end_ns: int
-    status_code: int
-    status_message: str
+    status: Mapping[str, Any]
     attributes: Mapping[str, Any]
     events: tuple[Mapping[str, Any], ...]
     resource: Mapping[str, Any]
-    scope: str
-    scope_version: str = ""
+    scope: Mapping[str, Any]
     warnings: tuple[str, ...] = ()  # what Jaeger has to say about it
 
 
-class Jaeger:
-    """Its ports stay the same over stop and start, its memory does not."""
+Traces = Mapping[str, list[Span]]
+
+
+def otlp_json_to_traces(document: Mapping[str, Any]) -> Traces:
+    """The spans of a document by trace id, in the order of their starts."""
+    found: defaultdict[str, list[Span]] = defaultdict(list)
+    for span in sorted(_spans(document), key=lambda span: (span.start_ns, span.span_id)):
+        found[span.trace_id].append(span)
+    return found
+
+
+class Jaeger(Server):
+    """Its memory does not outlive a stop."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.otlp_grpc = f"127.0.0.1:{free_port()}"
         self.otlp_http = f"http://127.0.0.1:{free_port()}"
         self.query_url = f"http://127.0.0.1:{free_port()}"
         self._health = f"127.0.0.1:{free_port()}"
         self._query_grpc = f"127.0.0.1:{free_port()}"
         self._client = loopback_client(self.query_url)
-        self._process: Process | None = None
-
-    @property
-    def process(self) -> Process:
-        assert self._process is not None, "not started"
-        return self._process
 
     def start(self) -> None:
         """Start and wait until the pipeline and the query API answer."""
         program = parts.require("jaeger")
-        self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "jaeger.yaml"
         config.write_text(yaml.safe_dump(self._config()))
         self._process = Process(
@@ -71,14 +73,6 @@ class Jaeger:
             f"http://{self._health}/status", ready=lambda response: response.status_code == 200
         )
         self.process.wait_http(f"{self.query_url}/api/services")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self.process.stop()
-
-    def services(self) -> list[str]:
-        """Names of the services that sent spans, sorted."""
-        return sorted(self._get("/api/services")["data"] or [])
 
     def trace(self, trace_id: str, *, spans: int = 1, timeout_s: float = 15.0) -> list[Span]:
         """The trace's spans by start time, as soon as there are at least so many."""
@@ -90,39 +84,31 @@ class Jaeger:
 
         try:
             return eventually(enough, what=f"{spans} spans of {trace_id}", timeout_s=timeout_s)
-        except processes.NotInTime as error:
+        except NotInTime as error:
             error.add_note(f"seen: {[span.name for span in seen]}\n{self.process.tail()}")
             raise
 
     def spans(self, trace_id: str) -> list[Span]:
         """The trace's spans by start time as they are now, none for an unknown trace."""
-        response = self._client.get(f"/api/v3/traces/{trace_id}")
-        if response.status_code == httpx.codes.NOT_FOUND:
-            return []
-        response.raise_for_status()
-        result = response.json()["result"]
-        return sorted(
-            (
-                _span(span, scope=scope, resource=resource.get("resource", {}))
-                # Where Jaeger dropped a resend's copies, it leaves their empty holders.
-                for resource in result["resourceSpans"]
-                for scope in resource.get("scopeSpans", ())
-                for span in scope.get("spans", ())
-            ),
-            key=lambda span: (span.start_ns, span.span_id),
+        return self._ask(f"/api/v3/traces/{trace_id}").get(trace_id, [])
+
+    def traces(self, service: str) -> Traces:
+        """Every trace of a service, whenever it was."""
+        return self._ask(
+            "/api/v3/traces",
+            **{
+                "query.service_name": service,
+                "query.start_time_min": "1970-01-01T00:00:00Z",
+                "query.start_time_max": "2100-01-01T00:00:00Z",
+                "query.num_traces": str(MOST_TRACES - 1),
+            },
         )
 
-    def trace_ids(self, service: str) -> list[str]:
-        """Ids of every trace of a service, whenever it was; each once."""
-        found = self._get(
-            "/api/traces", service=service, start=0, end=FAR_FUTURE_US, limit=MOST_TRACES
-        )["data"]
-        assert len(found) < MOST_TRACES
-        # This API leaves out the upper half of an id where it is zero.
-        return [trace["traceID"].zfill(32) for trace in found]
-
-    def _get(self, path: str, **params: str | int) -> Any:
-        return self._client.get(path, params=params).raise_for_status().json()
+    def _ask(self, path: str, **params: str) -> Traces:
+        response = self._client.get(path, params=params)
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return {}
+        return otlp_json_to_traces(response.raise_for_status().json()["result"])
 
     def _config(self) -> Mapping[str, Any]:
         http = self.otlp_http.removeprefix("http://")
@@ -156,28 +142,28 @@ class Jaeger:
         }
 
 
-def _span(
-    span: Mapping[str, Any], *, scope: Mapping[str, Any], resource: Mapping[str, Any]
-) -> Span:
-    status = span.get("status", {})
-    attributes = _attributes(span)
-    return Span(
-        trace_id=span["traceId"],
-        span_id=span["spanId"],
-        parent_span_id=span.get("parentSpanId", ""),
-        name=span["name"],
-        kind=span.get("kind", 0),
-        start_ns=int(span["startTimeUnixNano"]),
-        end_ns=int(span["endTimeUnixNano"]),
-        status_code=status.get("code", 0),
-        status_message=status.get("message", ""),
-        attributes=attributes,
-        events=tuple(span.get("events", ())),
-        resource=_attributes(resource),
-        scope=scope.get("scope", {}).get("name", ""),
-        scope_version=scope.get("scope", {}).get("version", ""),
-        warnings=tuple(attributes.pop(WARNINGS, ())),
-    )
+def _spans(document: Mapping[str, Any]) -> Iterator[Span]:
+    for resource_spans in document.get("resourceSpans", ()):
+        resource = _attributes(resource_spans.get("resource", {}))
+        # Where Jaeger dropped a resend's copies, it leaves their empty holders.
+        for scope_spans in resource_spans.get("scopeSpans", ()):
+            for span in scope_spans.get("spans", ()):
+                attributes = _attributes(span)
+                yield Span(
+                    trace_id=span["traceId"],
+                    span_id=span["spanId"],
+                    parent_span_id=span.get("parentSpanId", ""),
+                    name=span["name"],
+                    kind=span.get("kind", 0),
+                    start_ns=int(span["startTimeUnixNano"]),
+                    end_ns=int(span["endTimeUnixNano"]),
+                    status=span.get("status", {}),
+                    warnings=tuple(attributes.pop(WARNINGS, ())),
+                    attributes=attributes,
+                    events=tuple(span.get("events", ())),
+                    resource=resource,
+                    scope=scope_spans.get("scope", {}),
+                )
 
 
 def _attributes(holder: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,7 +178,5 @@ def _value(value: Mapping[str, Any]) -> Any:
             return float(number)
         case {"arrayValue": array}:
             return [_value(item) for item in array.get("values", ())]
-        case {"kvlistValue": pairs}:
-            return {item["key"]: _value(item["value"]) for item in pairs.get("values", ())}
         case other:
             return next(iter(other.values()), None)

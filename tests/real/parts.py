@@ -1,10 +1,11 @@
-"""Finds the real programs that these tests run against.
+"""Finds the real programs that these tests run against, and runs those that end by themselves.
 
 Never builds or downloads anything: `make real-parts` does.
 """
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +15,8 @@ _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 FOLDER = Path(
     os.environ.get("CONDUIT_EXPORTER_REAL_PARTS") or _CACHE / "conduit-exporter" / "real-parts"
 )
+BUILT = "`make real-parts` builds it"
+DEBIAN = "`.ci/real-parts --debian` installs it"
 REQUIRED = os.environ.get("CONDUIT_EXPORTER_REQUIRE_REAL_PARTS") == "1"
 
 
@@ -26,7 +29,7 @@ def find(name: str) -> Path | None:
     return Path(found) if found else None
 
 
-def require(name: str, *, hint: str = "`make real-parts` builds it") -> Path:
+def require(name: str, *, hint: str = BUILT) -> Path:
     """The program; without it the test is skipped, or fails where real parts are compulsory."""
     program = find(name)
     if program is None:
@@ -39,3 +42,23 @@ def unavailable(reason: str) -> NoReturn:
     if REQUIRED:
         pytest.fail(f"{reason} (CONDUIT_EXPORTER_REQUIRE_REAL_PARTS=1 allows no skip)")
     pytest.skip(reason)
+
+
+def run(
+    name: str,
+    *arguments: str | Path,
+    stdin: str = "",
+    hint: str = BUILT,
+    timeout_s: float = 60.0,
+) -> str:
+    """What a program prints; that it ends with 0 is asserted."""
+    result = subprocess.run(
+        [require(name, hint=hint), *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout

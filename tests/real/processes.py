@@ -5,13 +5,16 @@ Never waits for a fixed time, never signals a process of someone else.
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Self, TypeVar
+from typing import Self, TypeVar
 
 import httpx
 
@@ -46,7 +49,8 @@ class Process:
     ) -> None:
         self.name = log.stem
         self.log = log
-        with _appended(log) as output:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
             self._popen = subprocess.Popen(
                 [str(part) for part in argv],
                 stdin=subprocess.DEVNULL,
@@ -98,14 +102,17 @@ class Process:
                 error.add_note(f"log of {self.name}:\n{self.tail()}")
                 raise
 
-    def wait_log(self, text: str, *, timeout_s: float = 30.0) -> str:
-        """Wait until the log contains the text; the whole log."""
+    def wait_log(self, pattern: str, *, timeout_s: float = 30.0) -> re.Match[str]:
+        """Wait until the pattern is found in its log, where ^ and $ are the ends of a line."""
 
-        def matching() -> str | None:
-            log = self.log_text()
-            return log if text in log else None
+        def found() -> re.Match[str] | None:
+            ended = self.returncode is not None
+            match = re.search(pattern, self.log_text(), re.MULTILINE)
+            if match is None and ended:
+                raise NotInTime(f"{self.name} ended without {pattern!r}\n{self.tail()}")
+            return match
 
-        return eventually(matching, what=f"{text!r} in the log of {self.name}", timeout_s=timeout_s)
+        return eventually(found, what=f"{pattern} in the log of {self.name}", timeout_s=timeout_s)
 
     def wait(self, *, timeout_s: float = 30.0) -> int:
         """Wait until it ends by itself; the exit code."""
@@ -148,6 +155,33 @@ class Process:
             running.remove(self)
 
 
+class Server(ABC):
+    """A program on ports and a folder of its own, which stay the same over stop and start."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._process: Process | None = None
+
+    @property
+    def process(self) -> Process:
+        assert self._process is not None, "not started"
+        return self._process
+
+    @abstractmethod
+    def start(self) -> object:
+        """Start and wait until it is at work."""
+
+    def stop(self) -> int:
+        """End it as its supervisor would; its exit code, 0 where it was never started."""
+        return 0 if self._process is None else self._process.stop(timeout_s=15.0)
+
+    def kill(self) -> None:
+        """End it without warning, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+
+
 def eventually(read: Callable[[], T | None], *, what: str, timeout_s: float) -> T:
     """Call until the result is not None, and return it; NotInTime after the deadline."""
     deadline = time.monotonic() + timeout_s
@@ -165,27 +199,12 @@ def inherited_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN_PREFIXES)}
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this id exists; one that has ended but is not reaped does not count."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
-
-
 def children_of(pid: int) -> list[int]:
-    """Ids of the process's direct children, by age."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name, in brackets, may hold anything; state and parent follow it.
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[1]) == pid:
-            found.append((int(fields[19]), int(stat.parent.name)))
-    return [child for _, child in sorted(found)]
+    """Ids of the process's direct children, none where it has ended."""
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def loopback_client(base_url: str = "") -> httpx.Client:
@@ -195,27 +214,13 @@ def loopback_client(base_url: str = "") -> httpx.Client:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on, outside the range of outgoing connections.
+    """A loopback port that nothing listens on, below the range of outgoing connections.
 
-    The kernel hands ports of that range to any client at any time; outside it a port stays
-    free until its server has started.
+    The kernel hands ports of that range to any client at any time; below it a port stays free
+    until its server has started.
     """
     while True:
-        port = random.randrange(10_000, _first_ephemeral_port())
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        port = random.randrange(10_000, 32_768)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             return port
-
-
-def _first_ephemeral_port() -> int:
-    limits = Path("/proc/sys/net/ipv4/ip_local_port_range")
-    first = int(limits.read_text().split()[0]) if limits.exists() else 32_768
-    return first if first > 11_000 else 32_768
-
-
-def _appended(path: Path) -> IO[bytes]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("ab")

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from tests.real import parts, processes
-from tests.real.processes import Process, eventually, free_port, loopback_client
+from tests.real import parts
+from tests.real.processes import NotInTime, Process, Server, eventually, free_port, loopback_client
 
 JOB = "test"
 
@@ -23,7 +23,7 @@ class Sample:
     value: float
 
 
-class Prometheus:
+class Prometheus(Server):
     """Scrapes `targets` (host:port) each second under the job name `test`.
 
     `scrape_options` are added to the scrape configuration (`basic_auth`, `scheme`,
@@ -40,24 +40,17 @@ class Prometheus:
         scrape_options: Mapping[str, Any] | None = None,
         alertmanagers: Sequence[str] = (),
     ) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.url = f"http://127.0.0.1:{free_port()}"
         self._targets = list(targets)
         self._rule_files = [str(path.resolve()) for path in rule_files]
         self._scrape_options = dict(scrape_options or {})
         self._alertmanagers = list(alertmanagers)
         self._client = loopback_client(self.url)
-        self._process: Process | None = None
-
-    @property
-    def process(self) -> Process:
-        assert self._process is not None, "not started"
-        return self._process
 
     def start(self) -> None:
         """Start and wait until queries are answered; a second start keeps the data."""
         program = parts.require("prometheus")
-        self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "prometheus.yml"
         config.write_text(yaml.safe_dump(self._config()))
         self._process = Process(
@@ -74,10 +67,6 @@ class Prometheus:
         self.process.wait_http(
             f"{self.url}/-/ready", ready=lambda response: response.status_code == 200
         )
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self.process.stop()
 
     def query(self, promql: str) -> list[Sample]:
         """The expression's value now, an instant vector or a scalar."""
@@ -104,7 +93,7 @@ class Prometheus:
 
         try:
             return eventually(wanted, what=promql, timeout_s=timeout_s)
-        except processes.NotInTime as error:
+        except NotInTime as error:
             error.add_note(f"last seen: {seen}\ntargets: {self.targets()}")
             raise
 

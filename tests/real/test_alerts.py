@@ -4,13 +4,12 @@ The exposition is the test's own, so that nothing here depends on how the export
 """
 
 import json
-import subprocess
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,56 +20,39 @@ import yaml
 from tests.alert_rules import ALERTMANAGER_FILE, CASE_FILES, FOLDER, RULE_FILES, alerts, load
 from tests.real import parts
 from tests.real.processes import Process, eventually, free_port, loopback_client
-from tests.real.prometheus import Prometheus, promtool
+from tests.real.prometheus import Prometheus
 
 pytestmark = pytest.mark.real
 
-DEBIAN = "Debian's package prometheus-alertmanager brings it"
+LONG = {"month", "quiet", "weeks"}  # ten seconds of processor time each
 SCALE = 600  # ten minutes of a rule's `for` are a second here
 WAITS_S = {"0m": 0, "5m": 300, "10m": 600, "15m": 900, "30m": 1800, "1h": 3600, "6h": 21600}
 
 
-def test_rules_pass_every_lint() -> None:
-    """Promtool finds no fault and no duplicate in the rule files."""
-    result = promtool("check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
-    assert result.returncode == 0, result.stdout + result.stderr
+def test_rule_files_are_valid() -> None:
+    """Promtool finds no fault and no duplicate in them, nor in the file that names them."""
+    parts.run("promtool", "check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
+    parts.run("promtool", "check", "config", FOLDER / "prometheus.yml")
 
 
-def test_prometheus_would_start_with_its_file() -> None:
-    """The scrape file and the rule files that it names are valid together."""
-    result = promtool("check", "config", FOLDER / "prometheus.yml")
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-@pytest.fixture(scope="module")
-def case_results() -> Mapping[Path, subprocess.CompletedProcess[str]]:
-    """What promtool says of each file; weeks of data take their time, so several at once."""
-    parts.require("promtool")
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        results = pool.map(
-            lambda path: promtool("test", "rules", path, timeout_s=300), reversed(CASE_FILES)
-        )
-        return dict(zip(reversed(CASE_FILES), results, strict=True))
-
-
-@pytest.mark.parametrize("path", CASE_FILES, ids=lambda path: path.stem)
-def test_alerts_fire_stay_silent_and_recover(
-    path: Path, case_results: Mapping[Path, subprocess.CompletedProcess[str]]
-) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
+        for path in CASE_FILES
+    ],
+)
+def test_alerts_fire_stay_silent_and_recover(path: Path) -> None:
     """Each case of the file holds, texts to the letter."""
-    result = case_results[path]
-    assert result.returncode == 0, result.stdout + result.stderr
-
-
-def test_alertmanager_would_start_with_its_file() -> None:
-    """Amtool finds no fault in routes, intervals and inhibitions."""
-    assert "SUCCESS" in _amtool("check-config", ALERTMANAGER_FILE)
+    parts.run("promtool", "test", "rules", path, timeout_s=300.0)
 
 
 def test_who_is_told_of_what() -> None:
     """Critical alerts wake, warnings wait for the day, money goes to who pays, info to nobody."""
+    amtool = partial(parts.run, "amtool", hint=parts.DEBIAN)
+    assert "SUCCESS" in amtool("check-config", ALERTMANAGER_FILE)
     told = {
-        name: _amtool(
+        name: amtool(
             *("config", "routes", "test", "--config.file", ALERTMANAGER_FILE),
             *(f"{key}={value}" for key, value in rule["labels"].items()),
         ).strip()
@@ -86,45 +68,41 @@ def test_who_is_told_of_what() -> None:
     assert told == expected | {"ConduitBudgetUsed": "payer,on-call"}
 
 
-class Site:
+class Site(ThreadingHTTPServer):
     """Serves an exposition at /metrics/<job> and takes Alertmanager's webhooks elsewhere."""
 
     def __init__(self) -> None:
-        self.series: dict[str, dict[str, float]] = {}
+        super().__init__(("127.0.0.1", 0), partial(_Handler, self))
+        self.address = f"127.0.0.1:{self.server_port}"
+        self.series: Mapping[str, Mapping[str, float]] = {}
         # Job -> (receiver, name of the alert), by status: firing, resolved.
         self.told: dict[str, dict[str, set[tuple[str, str]]]] = {
             status: defaultdict(set) for status in ("firing", "resolved")
         }
-        site = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                series = site.series[self.path.rpartition("/")[2]]
-                self.send_response(200 if series else 503)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.end_headers()
-                self.wfile.write("".join(f"{k} {v}\n" for k, v in series.items()).encode())
 
-            def do_POST(self) -> None:
-                message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                for alert in message["alerts"]:
-                    told = site.told[alert["status"]][alert["labels"]["job"]]
-                    told.add((message["receiver"], alert["labels"]["alertname"]))
-                self.send_response(200)
-                self.end_headers()
+class _Handler(BaseHTTPRequestHandler):
+    def __init__(self, site: Site, *arguments: Any) -> None:
+        self._site = site
+        super().__init__(*arguments)
 
-            def log_message(self, *_: object) -> None:
-                """Keep quiet."""
+    def do_GET(self) -> None:
+        series = self._site.series[self.path.rpartition("/")[2]]
+        self.send_response(200 if series else 503)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write("".join(f"{k} {v}\n" for k, v in series.items()).encode())
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
+    def do_POST(self) -> None:
+        message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        for alert in message["alerts"]:
+            told = self._site.told[alert["status"]][alert["labels"]["job"]]
+            told.add((message["receiver"], alert["labels"]["alertname"]))
+        self.send_response(200)
+        self.end_headers()
 
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
 
 
 AGENT = 'workspace_id="%s",agent_id="a1"'
@@ -216,9 +194,12 @@ def _series(name: str, *others: Mapping[str, float]) -> dict[str, float]:
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    served = Site()
-    yield served
-    served.stop()
+    with Site() as served:
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        yield served
+        served.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -236,7 +217,7 @@ def alertmanager(tmp_path: Path, site: Site) -> Iterator[str]:
     file.write_text(yaml.safe_dump(config))
     address = f"127.0.0.1:{free_port()}"
     argv = [
-        str(parts.require("prometheus-alertmanager", hint=DEBIAN)),
+        str(parts.require("prometheus-alertmanager", hint=parts.DEBIAN)),
         f"--config.file={file}",
         f"--storage.path={tmp_path / 'alertmanager'}",
         f"--web.listen-address={address}",
@@ -305,21 +286,6 @@ def _woken(told: Mapping[str, Collection[tuple[str, str]]]) -> set[tuple[str, st
     return {(job, name) for job, heard in told.items() for who, name in heard if who == "on-call"}
 
 
-def test_another_address_continues_the_series(
-    site: Site, start_prometheus: Callable[..., Prometheus]
-) -> None:
-    """Counters of a ledger are one series wherever its process runs: its place is no label."""
-    site.series["here"] = {"conduit_exporter_ready": 1}
-    place = {"pod": "exporter-5f7", "container": "c", "__metrics_path__": "/metrics/here"}
-    job = load(FOLDER / "prometheus.yml")["scrape_configs"][0]
-    static = job["static_configs"][0]
-    static |= {"targets": [site.address], "labels": static["labels"] | place}
-    prometheus = start_prometheus(targets=[], scrape_options=job)
-    (sample,) = prometheus.wait_for("conduit_exporter_ready")
-    identity = {"job": "conduit-exporter", "instance": "conduit-exporter"}
-    assert sample.labels == {"__name__": "conduit_exporter_ready", **identity}
-
-
 def _inhibited(alertmanager: str) -> dict[str, set[str]]:
     """The names of inhibited alerts by job."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -347,15 +313,3 @@ def _scaled_rules(folder: Path) -> list[Path]:
 def _alerts(alertmanager: str) -> list[Mapping[str, Any]]:
     with loopback_client(f"http://{alertmanager}") as client:
         return list(client.get("/api/v2/alerts").json())
-
-
-def _amtool(*args: str | Path) -> str:
-    result = subprocess.run(
-        [parts.require("amtool", hint=DEBIAN), *args],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.alert_rules import load
 from tests.real.jaeger import Jaeger
 from tests.real.processes import Process, free_port
 from tests.real.prometheus import Prometheus
@@ -18,18 +18,14 @@ ROOT = Path(__file__).parent.parent.parent
 PROMETHEUS = ROOT / "deploy/prometheus"
 
 
-def documents(path: Path) -> Any:
-    return yaml.safe_load(path.read_text())
-
-
 def test_demo_shows_something_everywhere(
     start_jaeger: Callable[[], Jaeger],
     start_prometheus: Callable[..., Prometheus],
     tmp_path: Path,
 ) -> None:
     """Without a token: the target is up, rules load, an alert begins, an exemplar is in Jaeger."""
-    services = documents(ROOT / "deploy/compose.yaml")["services"]
-    scrape = documents(PROMETHEUS / "prometheus.yml")
+    services = load(ROOT / "deploy/compose.yaml")["services"]
+    scrape = load(PROMETHEUS / "prometheus.yml")
     [job] = [one for one in scrape["scrape_configs"] if one["job_name"] == "conduit-exporter"]
     jaeger = start_jaeger()
     conduit, exporter = (f"127.0.0.1:{free_port()}" for _ in range(2))
@@ -40,12 +36,12 @@ def test_demo_shows_something_everywhere(
         "OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_http,
     }
     _, *module = services["demo-conduit"]["entrypoint"]
+    [static] = job["static_configs"]
+    static |= {"targets": [exporter], "labels": static["labels"] | {"pod": "p", "container": "c"}}
     prometheus = start_prometheus(
-        targets=[exporter],
+        targets=[],
         rule_files=[PROMETHEUS / name for name in scrape["rule_files"]],
-        scrape_options={
-            name: job[name] for name in ("job_name", "scrape_protocols", "relabel_configs")
-        },
+        scrape_options=job,
     )
     with (
         Process(
@@ -61,6 +57,10 @@ def test_demo_shows_something_everywhere(
         simulated.wait_http(f"http://{conduit}/v1/workspaces")
         daemon.wait_http(f"http://{exporter}/-/ready", ready=lambda got: got.is_success)
         prometheus.wait_for('up{job="conduit-exporter"} == 1')
+        # Counters of a ledger are one series wherever its process runs: its place is no label.
+        [ready] = prometheus.query("conduit_exporter_ready")
+        place = {"job": "conduit-exporter", "instance": "conduit-exporter"}
+        assert ready.labels == {"__name__": "conduit_exporter_ready"} | place
         prometheus.wait_for("sum(conduit_runs_total) > 100")
         rules = [rule for group in prometheus.api("rules")["groups"] for rule in group["rules"]]
         assert rules

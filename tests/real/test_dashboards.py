@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from docs.pictures.panels import Panels
 from exporter.simulator.data import Scenario
 from exporter.simulator.hotel import hospitality
 from tests.alert_rules import ROOT, RULE_FILES, rules
@@ -123,7 +124,7 @@ class Load:
             f"timestamp(conduit_exporter_ready{job}) and on (job) conduit_exporter_ready{job} == 1"
             f" and on (job) sum by (job) (conduit_runs_total{job}) == {runs}"
             f" and on (job) conduit_exporter_traces_delivered_total{job} == {runs}",
-            timeout_s=60.0,
+            timeout_s=120.0,
         )
         return sample.value
 
@@ -175,7 +176,7 @@ def prometheus(
         for name, load in loads.items():
             wanted = load.runs_before + RUNS[name]
             started.wait_for(
-                f'sum(conduit_runs_total{{job="{load.job}"}}) >= {wanted}', timeout_s=60.0
+                f'sum(conduit_runs_total{{job="{load.job}"}}) >= {wanted}', timeout_s=120.0
             )
         for load in loads.values():
             load.conduit.freeze()
@@ -227,6 +228,17 @@ def test_totals_equal_the_ledger(
         # A bar is read from five scrapes, where it is from hundreds in a real hour.
         bars = sum(shown("agent", "Cost (bars of at least 10m)"))
         assert bars == pytest.approx(cost - load.cost_before, rel=0.15)
+
+
+def test_the_panels_of_the_picture_can_be_drawn(
+    prometheus: Prometheus, loads: Mapping[str, Load]
+) -> None:
+    """What draws README's dashboard finds in it, and in the answers, all that it looks for."""
+    drawn = Panels(BOARDS["overview"], ask=prometheus.api, now_s=loads["busy"].until_s)
+    shown = {panel["title"]: panel for panel in drawn.upper()}
+    assert shown["Conduit API (now)"]["text"] == "readable"
+    assert shown["Cost per day and agent (UTC)"]["bars"]
+    assert shown["Agents (range)"]["rows"]
 
 
 def test_rules_and_runbooks_answer(prometheus: Prometheus, loads: Mapping[str, Load]) -> None:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.real
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.slow
 def test_documented_installation_gives_a_command_and_a_unit(tmp_path: Path) -> None:
     """The commands for systemd, with /opt and /etc elsewhere, install what the unit starts.
 

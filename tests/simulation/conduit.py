@@ -11,7 +11,7 @@ from typing import Any
 from exporter.simulator.conduit import SimRequest, SimResponse, SimulatedConduit
 from exporter.simulator.data import AgentRuns, Scenario, SimAgent, SimulatedData, place_of
 from exporter.simulator.generator import GeneratedRuns
-from exporter.simulator.runs import SECOND_NS, TERMINAL, RunContent, SimRun
+from exporter.simulator.runs import MS_NS, SECOND_NS, TERMINAL, RunContent, SimRun
 from tests.simulation.faults import FaultPlan
 from tests.simulation.requests import Requests
 
@@ -75,11 +75,16 @@ class Disorder:
 
 
 class DisorderlyRuns(GeneratedRuns):
-    """Generated runs of which some do not behave; `late` and `deleted` say when, by id."""
+    """Generated runs of which some do not behave.
 
-    def __init__(self, *, disorder: Disorder, **parts: Any) -> None:
+    A step of creation times above a millisecond makes runs with equal ones. When a run is shown,
+    and when it is deleted, is told by its id.
+    """
+
+    def __init__(self, *, disorder: Disorder, created_step_ms: int, **parts: Any) -> None:
         super().__init__(**parts)
         self._disorder = disorder
+        self._created_step_ns = created_step_ms * MS_NS
         self.visible_ns: dict[str, int] = {}
         self.deleted_ns: dict[str, int] = {}
 
@@ -92,7 +97,8 @@ class DisorderlyRuns(GeneratedRuns):
             deleted_ns = visible_ns + round(rng.uniform(*disorder.deleted_after_s) * SECOND_NS)
         if rng.random() < disorder.ahead_ratio:
             ahead_ns = round(rng.uniform(*disorder.ahead_s)) * SECOND_NS
-        run = super().new_run(at_ns)._replace(ahead_ns=ahead_ns)
+        created_ns = at_ns // self._created_step_ns * self._created_step_ns
+        run = super().new_run(created_ns)._replace(ahead_ns=ahead_ns)
         self.visible_ns[run.id] = visible_ns
         if deleted_ns is not None:
             self.deleted_ns[run.id] = deleted_ns
@@ -104,7 +110,7 @@ class DisorderlyRuns(GeneratedRuns):
         if fate < disorder.stuck_ratio:
             return None
         if fate < disorder.stuck_ratio + disorder.long_ratio:
-            return round(self.rng.uniform(*disorder.long_s) * 1000) * SECOND_NS // 1000
+            return round(self.rng.uniform(*disorder.long_s) * 1000) * MS_NS
         return length_ns
 
 

@@ -142,7 +142,7 @@ def idle_share(*, idle: int, minutes: int = 60) -> float:
         return spent - len(busy)
 
     async def script(_: World) -> float:
-        await world.sleep(HOUR_S)
+        await world.sleep(20 * MINUTE_S)
         before = heads_of_idle()
         await world.sleep(minutes * MINUTE_S)
         return (heads_of_idle() - before) / minutes / 90

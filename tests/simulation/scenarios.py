@@ -50,13 +50,13 @@ def agents(
         if rate:
             runs = DisorderlyRuns(
                 disorder=disorder,
+                created_step_ms=created_step_ms,
                 agent_id=agent_id(number),
                 seed=number,
                 start_ns=start_ns - round(history_s * 1e9),
                 profile=RunProfile(
                     runs_per_hour=rate,
                     duration_s=duration_s,
-                    created_step_ms=created_step_ms,
                     write_content=content,
                     dispositions={"resolved": 8, "escalated": 1, None: 1},
                 ),

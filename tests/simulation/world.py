@@ -239,7 +239,7 @@ class World:
             finally:
                 self.samples()
                 self.exporter = None
-                await exporter.close()
+                await self._close(exporter)
 
         return self._run(live())
 
@@ -266,6 +266,9 @@ class World:
         stop.set()
         stages[-1].cancel()  # retention
         await asyncio.gather(*stages, return_exceptions=True)
+        await self._close(exporter)
+
+    async def _close(self, exporter: Exporter) -> None:
         self.disk.is_honest = True
         await exporter.close()
         self.disk.is_honest = False
