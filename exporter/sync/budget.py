@@ -15,7 +15,6 @@ _SLACK_S: Final = 0.1
 _BACKOFF_MIN_S: Final = 1.0
 _BACKOFF_MAX_S: Final = 60.0
 
-
 # Lists of agents are rare and go first, a backfill takes what nobody else wants. Heads weigh most:
 # they feed all metrics, and idle agents are polled so rarely that they cannot use it up.
 WEIGHTS: Final = {

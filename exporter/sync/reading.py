@@ -24,7 +24,6 @@ from exporter.sync.state import AgentState, Reread, Sweep
 
 logger = logging.getLogger("exporter.sync")
 
-
 # A second reading begins so long after the last one and goes back so far before it: rows may become
 # visible late. Once a day it goes back to the floor.
 REREAD_INTERVAL_S: Final = 3600.0
