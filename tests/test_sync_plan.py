@@ -10,6 +10,7 @@ from exporter.ledger.records import (
     AgentRecord,
     AwaitedRun,
     Gap,
+    GapPurpose,
     InFlightRun,
     Priority,
 )
@@ -17,7 +18,7 @@ from exporter.sync.budget import RequestBudget
 from exporter.sync.coverage import cover_head
 from exporter.sync.health import Retry
 from exporter.sync.plan import Present, plan
-from exporter.sync.requests import Purpose, Request, Wait
+from exporter.sync.requests import Purpose, ReadPage, Request, Wait
 from exporter.sync.state import AgentState, WorkspaceState
 from tests.factories import make_run
 from tests.fakes import START_NS
@@ -86,6 +87,17 @@ def test_second_readings_begin_with_the_one_that_waits_longest() -> None:
         one.reread_due_s = NOW.s + due_s
     (first,) = asked(workspace(*agents), 1)
     assert (first.purpose, getattr(first, "agent", None)) == (Purpose.SECOND_READING, "ag1")
+
+
+def test_a_look_back_keeps_its_turn_beside_a_gap() -> None:
+    """Cursors may not live long: what is read of another agent meanwhile does not end a turn."""
+    fresh = agent(1, gaps=(Gap(1, GapPurpose.FRESH, 0, 9, "c"),))
+    old = [
+        agent(number, gaps=(Gap(number, GapPurpose.LOOKBACK, 0, 9, "c"),)) for number in (2, 3, 4)
+    ]
+    requests = asked(workspace(fresh, *old), 20)
+    read = {one.agent for one in requests if isinstance(one, ReadPage) and one.target != 1}
+    assert len(requests) > len(read) == 1
 
 
 def test_a_fresh_detail_that_failed_once_does_not_wait_for_the_whole_look_back() -> None:

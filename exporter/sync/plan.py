@@ -163,12 +163,11 @@ class _Wanted:
         ]
         if not waiting:
             return None
-        workspace = self._workspace
-        has_turn = workspace.gap_pages < _GAP_TURN
+        last, pages = self._workspace.gap_turns.get(purpose, ("", 0))
         agent, gap, number = min(
             waiting,
             key=lambda one: (
-                not (has_turn and one[0].id == workspace.gap_agent),
+                not (one[0].id == last and pages < _GAP_TURN),
                 one[0].served_s,
                 -one[1].upper_ns,
             ),

@@ -285,9 +285,8 @@ class WorkspaceState:
     agents_busy: bool = False
     discovered: bool = False
 
-    # Whose gap is being read, and how many pages of it in a row: cursors may not live long.
-    gap_agent: str | None = None
-    gap_pages: int = 0
+    # Whose gap is being read for a purpose, and how many pages in a row: cursors may not live long.
+    gap_turns: dict[Purpose, tuple[str, int]] = field(default_factory=dict)
 
     contacted: bool = False
     # The token is refused (401, 403): so many times in a row, and until when nothing is asked.
@@ -317,8 +316,8 @@ class WorkspaceState:
         if request.purpose is Purpose.IN_FLIGHT:
             agent.in_flight_s = now_s
         if isinstance(request, ReadPage) and request.gap is not None:
-            self.gap_pages = self.gap_pages + 1 if self.gap_agent == agent.id else 1
-            self.gap_agent = agent.id
+            last, pages = self.gap_turns.get(request.purpose, ("", 0))
+            self.gap_turns[request.purpose] = agent.id, pages + 1 if last == agent.id else 1
         return agent
 
     def end(self, request: Request, agent: AgentState | None) -> None:
