@@ -1,5 +1,6 @@
 """What Conduit says of one thing is never taken for evidence against another."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,7 +9,10 @@ from itertools import pairwise
 
 import pytest
 
+from exporter.app.assembly import Exporter
+from exporter.app.single import reconcile
 from exporter.delivery.outcome import Unavailable
+from exporter.errors import ExporterError
 from exporter.simulator.conduit import (
     Endpoint,
     SimRequest,
@@ -423,6 +427,21 @@ def test_reconcile_rests_as_long_as_a_429_asks() -> None:
     assert world.run_reconcile(since_s=HOUR_S, repair=False) == (0, set())
     asked = [one.request for one in world.requests.seen[before:] if agents_list(one.request)]
     assert asked[1].now_ns - asked[0].now_ns >= 60 * 10**9
+
+
+def test_a_reconcile_that_is_told_to_stop_says_that_it_is_not_complete() -> None:
+    """It does not wait for the end of a rest, and is no success."""
+    world = World(scenario=agents(1, per_hour=30, history_s=HOUR_S))
+    world.run(lambda _: settle(world))
+    world.conduit.faults.place(faults.rate_limited("600"), when=faults.to(Endpoint.RUNS))
+
+    async def command(exporter: Exporter) -> None:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(MINUTE_S, stop.set)
+        with pytest.raises(ExporterError, match="broken off"):
+            await reconcile(exporter, since_ns=0, repair=True, stop=stop)
+
+    world._run_command(command, within_s=2 * MINUTE_S)
 
 
 def test_an_agent_that_has_moved_is_not_retired_by_one_answer() -> None:

@@ -5,7 +5,6 @@ counted once. A replay that is broken off is simply made again, for its bytes ar
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +14,11 @@ from functools import partial
 
 from exporter.app.adapters import open_backend, open_ledger
 from exporter.app.outbox import ReplayOutbox
-from exporter.app.single import PassProgress, Show, drain_while_moving, shown
+from exporter.app.single import PassProgress, Show, drain_while_moving, shown, unless_stopped
 from exporter.clock import Clock, SystemClock, system_rng
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
-from exporter.errors import ConfigError, ExporterError
+from exporter.errors import ConfigError
 from exporter.ledger.gate import LedgerGate
 from exporter.settings.model import Settings
 
@@ -55,20 +54,12 @@ async def run_replay(
             clock=clock,
             rng=system_rng(),
         )
-        work = asyncio.create_task(
-            replay(gate, sender=sender, clock=clock, rng=system_rng(), since_ns=since_ns, show=show)
+        work = replay(
+            gate, sender=sender, clock=clock, rng=system_rng(), since_ns=since_ns, show=show
         )
-        told = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait((work, told), return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
-            raise ExporterError("The replay was broken off", hint="made again, it sends all of it")
+            return await unless_stopped(work, stop, name="The replay")
         finally:
-            told.cancel()
             await sender.aclose()
             await gate.close()
 

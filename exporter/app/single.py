@@ -7,10 +7,10 @@ next pass, or the daemon, goes on with it.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from exporter.app.assembly import Exporter
 from exporter.app.daemon import opened
@@ -23,6 +23,8 @@ from exporter.sync.discovery import BackfillRange, Scope
 from exporter.sync.reconcile import Difference
 
 logger = logging.getLogger("exporter.app")
+
+R = TypeVar("R")
 
 # Without any progress for so long the trace backend is taken for unreachable.
 _PATIENCE_S: Final = 60.0
@@ -80,23 +82,49 @@ async def run_reconcile(
         opened(settings, scope=scope, once=True) as exporter,
         stopped_by(stop, exporter),
     ):
-        return await reconcile(exporter, since_ns=since_ns, repair=repair, show=show)
+        return await reconcile(exporter, since_ns=since_ns, repair=repair, show=show, stop=stop)
 
 
 async def reconcile(
-    exporter: Exporter, *, since_ns: int, repair: bool, show: Show = _show_nothing
+    exporter: Exporter,
+    *,
+    since_ns: int,
+    repair: bool,
+    show: Show = _show_nothing,
+    stop: asyncio.Event,
 ) -> tuple[int, list[Difference]]:
-    """Compare every agent, then fetch and deliver what that brought up."""
-    troubles = await exporter.sync.discover()
-    differences = [
-        await exporter.reconciler.compare(workspace, agent, since_ns=since_ns, repair=repair)
-        for workspace in exporter.workspaces().values()
-        for agent in workspace.agents.values()
-        if agent.listed
-    ]
-    incomplete = bool(troubles) or any(one.trouble is not None for one in differences)
+    """Compare every agent, then fetch and deliver what that brought up.
+
+    Raises ExporterError where `stop` breaks the comparison off.
+    """
+
+    async def compare() -> tuple[bool, list[Difference]]:
+        troubles = await exporter.sync.discover()
+        found = [
+            await exporter.reconciler.compare(workspace, agent, since_ns=since_ns, repair=repair)
+            for workspace in exporter.workspaces().values()
+            for agent in workspace.agents.values()
+            if agent.listed
+        ]
+        return not troubles and all(one.trouble is None for one in found), found
+
+    complete, differences = await unless_stopped(compare(), stop, name="The comparison")
     code = await complete_pass(exporter, show=show) if repair else 0
-    return (1 if incomplete else code), differences
+    return (code if complete else 1), differences
+
+
+async def unless_stopped(work: Coroutine[Any, Any, R], stop: asyncio.Event, *, name: str) -> R:
+    """What `work` brings; raises ExporterError where `stop` breaks it off."""
+    working, told = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((working, told), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ExporterError(f"{name} was broken off", hint="made again, it does all of it")
+        return working.result()
+    finally:
+        told.cancel()
+        working.cancel()
+        await asyncio.wait((working,))
 
 
 @contextlib.asynccontextmanager

@@ -143,7 +143,9 @@ class World:
         """What `reconcile` does; its exit code, and the runs that the ledger lacked."""
         since_ns = self.clock.now_ns() - round(since_s * 1e9)
         code, differences = self._run_command(
-            lambda exporter: reconcile(exporter, since_ns=since_ns, repair=repair),
+            lambda exporter: reconcile(
+                exporter, since_ns=since_ns, repair=repair, stop=asyncio.Event()
+            ),
             scope=self._scope(),
         )
         return code, {run_id for one in differences for run_id in (*one.missing, *one.late)}
