@@ -12,7 +12,8 @@ import pytest
 from exporter.app.assembly import Exporter
 from exporter.app.single import reconcile
 from exporter.delivery.outcome import Unavailable
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, LedgerRefused
+from exporter.ledger.traces import TraceTables
 from exporter.simulator.conduit import (
     Endpoint,
     SimRequest,
@@ -403,6 +404,18 @@ def test_once_waits_for_room_in_the_outbox() -> None:
     )
     assert world.run_once() == 0
     assert_exact(world)
+
+
+def test_once_ends_where_delivery_finds_the_ledger_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait for a disk that nothing will mend."""
+
+    def damaged(*_: object, **__: object) -> None:
+        raise LedgerRefused("The ledger is damaged")
+
+    world = World(scenario=agents(1, per_hour=60, history_s=HOUR_S))
+    monkeypatch.setattr(TraceTables, "due", damaged)
+    with pytest.raises(LedgerRefused):
+        world.run_once(within_s=10 * MINUTE_S)
 
 
 def test_a_backfill_that_cannot_read_a_list_says_so() -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from exporter.clock import Clock
 from exporter.errors import (
+    LedgerRefused,
     SourceError,
     SourceForbidden,
     SourceNotFound,
@@ -100,6 +101,9 @@ class WorkspaceSync:
         try:
             while not self._stopping and not self.settled:
                 await self.run_once()
+                if isinstance(self._parts.gate.fault, LedgerRefused):
+                    # Met by whoever; waiting would never mend it.
+                    raise self._parts.gate.fault
             self._raise_faults()
         finally:
             await self._finish()
