@@ -18,7 +18,7 @@ from exporter.app.assembly import Exporter
 from exporter.app.website import start_website
 from exporter.clock import SystemClock, system_rng
 from exporter.delivery.senders import Sender
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, LedgerError
 from exporter.ledger.totals import Family
 from exporter.settings.model import Settings
 from exporter.sync.discovery import Scope
@@ -117,7 +117,9 @@ async def _drain(exporter: Exporter, stages: dict[str, asyncio.Task[None]]) -> N
     stages["retention"].cancel()
     stages["ledger"].cancel()
     if exporter.delivery is not None and exporter.gate.fault is None:
-        await exporter.delivery.drain(deadline_s=_DRAIN_S)
+        # A ledger that turned out to be damaged is told of by the stage that met it.
+        with contextlib.suppress(LedgerError):
+            await exporter.delivery.drain(deadline_s=_DRAIN_S)
     waiting = [task for name, task in stages.items() if name != "web"]
     _, late = await asyncio.wait(waiting, timeout=_CLOSE_S)
     for task in late:

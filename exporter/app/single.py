@@ -148,6 +148,8 @@ async def complete_pass(exporter: Exporter, *, show: Show = _show_nothing) -> in
     delivering = None
     if exporter.delivery is not None:
         delivering = asyncio.create_task(exporter.delivery.run(stop), name="delivery")
+        # It ends by itself only where the ledger turns out to be damaged.
+        delivering.add_done_callback(lambda _task: exporter.sync.stop())
     watching = asyncio.create_task(_give_up_when_full(exporter), name="full outbox")
     async with shown(show, partial(_progress, exporter), clock=exporter.clock):
         try:

@@ -116,7 +116,7 @@ def once(env_file: Path | None) -> int:
     from exporter.app.single import run_pass
 
     with progress_bar("Traces") as show:
-        return SIGNALS.run(lambda stop: run_pass(settings, show=show, stop=stop))
+        return SIGNALS.run(lambda stop: run_pass(settings, show=show, stop=stop), code_if_late=1)
 
 
 cli.add_command(backfill)

@@ -26,6 +26,7 @@ class Signals:
     def __init__(self) -> None:
         self._stop: Callable[[], object] = _end_now
         self._arrived = False
+        self._code_if_late = 0
 
     def install(self) -> None:
         """Until `run`, and outside of it, SIGTERM and SIGHUP end the process at once, with 0.
@@ -36,13 +37,17 @@ class Signals:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, self._handle)
 
-    def run(self, work: "Callable[[asyncio.Event], Coroutine[Any, Any, T]]") -> T:
+    def run(
+        self, work: "Callable[[asyncio.Event], Coroutine[Any, Any, T]]", *, code_if_late: int = 0
+    ) -> T:
         """Run `work` in an event loop; a signal, Ctrl-C among them, sets the event it is given.
 
-        What has not ended ten seconds after the signal is ended with the process, with code 0.
+        What has not ended ten seconds after the signal is ended with the process, with
+        `code_if_late`.
         """
         import asyncio  # noqa: PLC0415 - heavy: the handlers stand first
 
+        self._code_if_late = code_if_late
         stop = asyncio.Event()
         with asyncio.Runner() as runner:
             loop = runner.get_loop()
@@ -59,7 +64,7 @@ class Signals:
         if self._arrived:
             return
         self._arrived = True
-        deadline = threading.Timer(_DEADLINE_S, os._exit, args=(0,))
+        deadline = threading.Timer(_DEADLINE_S, os._exit, args=(self._code_if_late,))
         deadline.daemon = True
         deadline.start()
         self._stop()

@@ -113,12 +113,6 @@ class ConduitClient:
             proxy=proxy,
             transport=transport,
         )
-        self._date_ns: int | None = None
-
-    @property
-    def date_ns(self) -> int | None:
-        """The `Date` of the last answer that had one, nanoseconds since the epoch."""
-        return self._date_ns
 
     async def workspaces_page(self, cursor: str | None = None) -> Page[Workspace]:
         """A page of the workspaces that the token may see."""
@@ -199,7 +193,6 @@ class ConduitClient:
         secret = self._token.current()
         answer = await self._send(endpoint, path, secret, query)
         date_ns = http_date_to_ns(answer.headers.get("date", ""))
-        self._date_ns = date_ns or self._date_ns
         if answer.status != HTTPStatus.OK:
             if answer.status == HTTPStatus.UNAUTHORIZED:
                 self._token.invalidate()

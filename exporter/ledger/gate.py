@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from exporter.clock import Clock
-from exporter.errors import LedgerError, LedgerRefused, LedgerUnavailable
+from exporter.errors import LedgerError, LedgerUnavailable
 from exporter.ledger.ledger import Ledger, Work
 
 logger = logging.getLogger("exporter.ledger")
@@ -37,7 +37,7 @@ class LedgerGate:
         self, ledger: Ledger, *, executor: Executor, clock: Clock, rng: random.Random
     ) -> None:
         self.ledger = ledger
-        self.fault: LedgerError | None = None
+        self.fault: LedgerUnavailable | None = None
         self._executor = executor
         self._clock = clock
         self._rng = rng
@@ -90,7 +90,7 @@ class LedgerGate:
                 failures += 1
                 await self._rest(exc, failures)
                 continue
-            if self.fault is not None and not isinstance(self.fault, LedgerRefused):
+            if self.fault is not None:
                 logger.info("the ledger takes writes again")
                 self.fault = None
             failures = 0
@@ -104,8 +104,6 @@ class LedgerGate:
         except LedgerUnavailable:
             raise
         except Exception as exc:  # noqa: BLE001 - handed to the caller whose work raised it
-            if isinstance(exc, LedgerRefused):
-                self.fault = exc
             if len(batch) > 1 and not isinstance(exc, LedgerError):
                 # One work is at fault: alone each either commits or raises to its own caller.
                 for one in batch:

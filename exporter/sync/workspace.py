@@ -12,7 +12,6 @@ from typing import Final
 
 from exporter.clock import Clock
 from exporter.errors import (
-    LedgerRefused,
     SourceError,
     SourceForbidden,
     SourceNotFound,
@@ -101,9 +100,6 @@ class WorkspaceSync:
         try:
             while not self._stopping and not self.settled:
                 await self.run_once()
-                if isinstance(self._parts.gate.fault, LedgerRefused):
-                    # Met by whoever; waiting would never mend it.
-                    raise self._parts.gate.fault
             self._raise_faults()
         finally:
             await self._finish()

@@ -53,11 +53,6 @@ class Sticking:
     from_share: float
     for_good: bool
 
-    @property
-    def spoils_agent(self) -> bool:
-        """Whether an agent's runs may never be read."""
-        return self.for_good and self.target in ("pages", "list", "agent")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -307,7 +302,7 @@ class _Story:
         world.conduit.data.stop_arrivals()
         await world.sleep(4 * HOUR_S)
         self._check_traces()
-        without = {agent_id(one.number) for one in drawn.sticking if one.spoils_agent}
+        without = {agent_id(one.number) for one in drawn.sticking if self._spoils_agent(one)}
         if drawn.disorder.deleted_ratio or self._untraceable():
             untraced = self._untraceable() | self.untraced
             for _hour in range(26):
@@ -336,6 +331,13 @@ class _Story:
         if not drawn.dies and not drawn.once:
             for run_id in self.untraced:
                 assert_asked_seldom(world, faults.of_run(run_id))
+
+    def _spoils_agent(self, one: Sticking) -> bool:
+        """Whether an agent's runs may never be read."""
+        # A steady cursor that counts rows is the same text at every reading.
+        is_same = self.drawn.cursors == "offset" and self.drawn.steady_cursors
+        targets = ("pages", "list", "agent", *(("cursor",) if is_same else ()))
+        return one.for_good and one.target in targets
 
     def _untraceable(self) -> set[str]:
         """The runs that sampling leaves out."""
