@@ -161,6 +161,28 @@ def test_pages_of_one_status_that_cannot_be_had_hold_up_no_head(status: int) -> 
     assert max(after - before for before, after in pairwise(heads)) < 25 * 10**9
 
 
+def test_runs_in_flight_at_the_very_moment_that_a_page_ends_with_are_settled() -> None:
+    """A hundred and twenty runs share it, two are in flight, and the list stands still."""
+    world = World(scenario=agents(1, per_hour=60))
+    data = world.conduit.data
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        data.stop_arrivals()
+        moment_ns = world.clock.true_ns()
+        like = data.run(data.run_ids(agent_id())[0])._replace(trace_id=None, created_ns=moment_ns)
+        for number in range(120):
+            run_id = f"ar77same{number:024d}"
+            data.add_run(like._replace(id=run_id, completed_ns=moment_ns + 10**9))
+        for run_id in ("ar770first", "ar77zlast"):
+            ends_ns = moment_ns + round(HOUR_S * 1e9)
+            data.add_run(like._replace(id=run_id, completed_ns=ends_ns))
+        await world.sleep(HOUR_S)
+        await settle(world, within_s=20 * MINUTE_S)
+
+    world.run(script)
+
+
 def test_once_does_not_fail_for_a_run_that_goes_on() -> None:
     """A run in flight below the first page is no trouble."""
     world = World(scenario=agents(1, per_hour=60, history_s=4 * HOUR_S))

@@ -27,7 +27,7 @@ logger = logging.getLogger("exporter.sync")
 # A second reading begins so long after the last one and goes back so far before it: rows may become
 # visible late. Once a day it goes back to the floor.
 REREAD_INTERVAL_S: Final = 3600.0
-_REREAD_OVERLAP_NS: Final = 3600 * 1_000_000_000
+REREAD_OVERLAP_NS: Final = 3600 * 1_000_000_000
 _FULL_REREAD_NS: Final = 86_400 * 1_000_000_000
 _PRIORITY_OF: Final = {
     GapPurpose.FRESH: Priority.FRESH,
@@ -233,7 +233,7 @@ class AgentReader:
         if not full and record.reread_ns is not None:
             # A run whose get-run does not tell that it ended is told by its row alone.
             unclear = [run.created_ns for run in agent.progress.in_flight if run.attempts]
-            back_ns = min(record.reread_ns, now_ns) - _REREAD_OVERLAP_NS
+            back_ns = min(record.reread_ns, now_ns) - REREAD_OVERLAP_NS
             lower_ns = max(lower_ns, min([back_ns, *unclear]))
         return Reread(now_ns, lower_ns, full)
 

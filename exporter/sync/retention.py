@@ -11,6 +11,7 @@ from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import AgentProgress
 from exporter.sync.conduit_time import ConduitTime
+from exporter.sync.reading import REREAD_OVERLAP_NS
 from exporter.sync.state import AgentState
 
 _WINDOW: Final = 2000
@@ -44,8 +45,13 @@ class Retention:
         now_ns = min(self._time.now_ns(), self._clock.now_ns())
         floor_ns = now_ns - round(self._keep_runs_s * 1e9)
         for agent in agents:
-            if agent.scans and agent.progress.agent.floor_ns < floor_ns:
-                await self._raise_floor(agent, floor_ns)
+            record = agent.progress.agent
+            if not agent.scans or record.reread_ns is None:
+                continue
+            # What the next second reading finds late must not be too old to be counted by then.
+            to_ns = min(floor_ns, record.reread_ns - REREAD_OVERLAP_NS)
+            if record.floor_ns < to_ns:
+                await self._raise_floor(agent, to_ns)
         before_ns = now_ns - round(self._retention_s * 1e9)
         while await self._gate.transact(
             lambda ledger: ledger.traces.prune(settled_before_ns=before_ns, max_traces=_WINDOW)

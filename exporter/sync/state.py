@@ -92,6 +92,8 @@ class AgentState:
     head_read: bool = False
     # The oldest run that the last head page of full length showed; None where it showed all.
     head_oldest_ns: int | None = None
+    # Those of its runs that are as old: others of that moment may be on the next page.
+    head_oldest: frozenset[str] = frozenset()
     active_s: float = _NEVER
     last_poll_ns: int | None = None
     missed: dict[str, int] = field(default_factory=dict)
@@ -149,10 +151,11 @@ class AgentState:
         oldest = self.head_oldest_ns
         if oldest is None:
             return []
+        known = self.head_oldest | self.lost.keys()
         return [
             run
             for run in self.progress.in_flight
-            if run.created_ns < oldest and run.id not in self.lost
+            if run.created_ns <= oldest and run.id not in known
         ]
 
     def awaits_detail(self, run_id: str) -> bool:
@@ -229,6 +232,7 @@ class AgentState:
                     self.lost[run.id] = run.created_ns
         if limit == PAGE_MAX or not hidden:
             self.head_oldest_ns = oldest
+            self.head_oldest = frozenset(one.id for one in page.rows if one.created_ns == oldest)
         # Once the longest page does not show them, no longer page will.
         longer = news > _SHORT_PAGE // 2 or (hidden and limit < PAGE_MAX)
         self.head_limit = PAGE_MAX if longer else _SHORT_PAGE
