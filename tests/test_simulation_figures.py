@@ -4,6 +4,8 @@ import pytest
 
 from tests.simulation import measures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("once", [False, True], ids=["daemon", "once"])
 def test_a_history_costs_two_hundredths_more_requests_than_runs(*, once: bool) -> None:

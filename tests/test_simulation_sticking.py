@@ -347,7 +347,9 @@ def test_one_answer_without_agents_blinds_nobody() -> None:
 # Many agents
 
 
-@pytest.mark.parametrize("idle", [100, 990], ids=["110", "1,000"])
+@pytest.mark.parametrize(
+    "idle", [pytest.param(100, id="110"), pytest.param(990, id="1,000", marks=pytest.mark.slow)]
+)
 def test_many_idle_agents_starve_neither_look_back_nor_details(idle: int) -> None:
     """Ten busy agents and a look-back of hours are counted and traced beside them."""
     world = World(scenario=agents(10, per_hour=60, idle=idle, idle_per_hour=0.2, history_s=HOUR_S))
