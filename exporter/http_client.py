@@ -16,7 +16,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, Final, cast
@@ -50,12 +50,13 @@ class HttpAnswer:
     """The answer to a request, its body decoded.
 
     `problem` says why the body is not all that was sent, where it is not: it is too large, cannot
-    be decoded, or broke off under a status that is no success.
+    be decoded, or broke off under a status that is no success. Whoever shows an answer shows
+    nothing of its body: guests' words stand in it.
     """
 
     status: int
     headers: httpx.Headers
-    body: bytes
+    body: bytes = field(repr=False)
     problem: str | None = None
 
     @property
@@ -258,12 +259,12 @@ def parse_retry_after(headers: httpx.Headers, *, now_ns: int) -> tuple[float | N
     """
     sent_ns = http_date_to_ns(headers.get("date", "")) or now_ns
     asked: list[float] = []
-    for field in headers.get_list("retry-after"):
-        until_ns = http_date_to_ns(field)
+    for line in headers.get_list("retry-after"):
+        until_ns = http_date_to_ns(line)
         if until_ns is not None:
             asked.append((until_ns - sent_ns) / 1e9)
             continue
-        for part in field.replace("_", "?").split(","):
+        for part in line.replace("_", "?").split(","):
             with suppress(ValueError):
                 asked.append(float(part))
     seconds = max((one for one in asked if not math.isnan(one)), default=-1.0)
@@ -332,7 +333,9 @@ async def _read_body(response: httpx.Response, max_bytes: int) -> tuple[bytes, s
     if "gzip" in encoding:
         body, damage = _gunzip(body, max_bytes)
         problem = problem or damage
-    return bytes(body[:max_bytes]), problem
+    # In place: a copy of a large body is as large.
+    del body[max_bytes:]
+    return bytes(body), problem
 
 
 def _gunzip(received: bytearray, max_bytes: int) -> tuple[bytearray, str | None]:

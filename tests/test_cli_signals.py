@@ -41,7 +41,7 @@ async def work(stop):
     {then}
 
 signals.SIGNALS.install()
-signals.SIGNALS.run(work)
+signals.SIGNALS.run(work{code})
 print("worked", flush=True)
 """
 ENDS_WELL = """
@@ -127,13 +127,15 @@ def test_a_second_signal_changes_nothing(first: signal.Signals, second: signal.S
     ],
     ids=["a thread hangs", "a task hangs", "the loop hangs"],
 )
-def test_whatever_hangs_is_ended_with_the_process(then: str, said: str) -> None:
-    """A lock that is never released, in a thread, a task or the loop itself."""
-    with started(HUNG.format(then=then)) as process:
+@pytest.mark.parametrize("code", [0, 1], ids=["daemon", "pass"])
+def test_whatever_hangs_is_ended_with_the_process(then: str, said: str, code: int) -> None:
+    """A lock that is never released; a pass that is cut off has not done what it was asked."""
+    given = f", code_if_late={code}" if code else ""
+    with started(HUNG.format(then=then, code=given)) as process:
         assert line_of(process) == "working"
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, out, err) == (0, said, "")
+    assert (process.returncode, out, err) == (code, said, "")
 
 
 def test_a_hangup_that_is_ignored_stays_ignored() -> None:

@@ -163,7 +163,7 @@ def test_a_gzip_bomb_is_stopped_at_the_limit() -> None:
     finally:
         tracemalloc.stop()
     assert "larger than" in (found.problem or "")
-    assert peak < 16 * MIB
+    assert peak < 8 * MIB
 
 
 Write = Callable[[asyncio.StreamWriter, int], None]

@@ -4,7 +4,6 @@ Every request passes the same middleware: size, password, compression.
 """
 
 import asyncio
-import gc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -139,19 +138,7 @@ class _Scrapes:
         async with self._turn:
             # From here on a request is too late: it must see what happened before it came.
             del self._coming[content_type]
-            return await asyncio.to_thread(_write, encode, self._metrics.snapshot())
-
-
-def _write(encode: Callable[[Collector], bytes], snapshot: Collector) -> bytes:
-    """The text of a scrape, without a search for garbage on the way.
-
-    There is none in it, and with a thousand agents one search stops every thread for 0.2 s.
-    """
-    gc.disable()
-    try:
-        return encode(snapshot)
-    finally:
-        gc.enable()
+            return await asyncio.to_thread(encode, self._metrics.snapshot())
 
 
 class _Pages:
