@@ -135,13 +135,24 @@ class Daemon(_Server):
             timeout_s=WAIT_S,
         )
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric's series."""
+    def wait_settled_readings(self) -> None:
+        """Until the second readings that follow a start are over."""
+        seen: list[float] = []
+
+        def is_over() -> bool | None:
+            seen.append(self.metric("conduit_exporter_budget_requests_total", "second_reading"))
+            time.sleep(15)
+            return True if seen[-2:] == 2 * seen[-1:] else None
+
+        eventually(is_over, what="the end of second readings", timeout_s=WAIT_S)
+
+    def metric(self, name: str, label: str = "") -> float:
+        """The sum of a metric's series, or of those with a label of this value."""
         lines = get(self.url, "/metrics")[1].decode().splitlines()
         return sum(
             float(line.rpartition(" ")[2])
             for line in lines
-            if line.startswith((f"{name} ", f"{name}{{"))
+            if line.startswith((f"{name} ", f"{name}{{")) and label in line
         )
 
     def milliseconds(self, path: str, *, times: int) -> float:

@@ -167,7 +167,7 @@ def measure_packages() -> Iterator[Figure]:
 
 def _at_the_limit(exporter: Daemon, ledger: str, *, bound: float) -> Iterator[Figure]:
     exporter.wait_ready()
-    time.sleep(15)  # until what a start brings is over
+    exporter.wait_settled_readings()
     spent = "conduit_exporter_budget_requests_total"
     before = exporter.metric(spent)
     yield Figure(

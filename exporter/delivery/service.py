@@ -25,7 +25,7 @@ _MAX_TRACES: Final = 512
 # Receivers take 4 MiB over gRPC by default; the rest is for framing.
 MAX_BYTES: Final = 3_500_000
 # What ends within this time travels in one request: a request costs more than a trace.
-_LINGER_S: Final = 2.0
+_LINGER_S: Final = 5.0
 # A parked trace comes due without anybody telling.
 _LOOK_AGAIN_S: Final = 30.0
 _LEDGER_RETRY_S: Final = 5.0
