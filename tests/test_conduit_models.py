@@ -208,9 +208,7 @@ def test_a_hostile_field_quarantines_its_run(field: str, written: str, reason: s
     ],
 )
 def test_an_impossible_duration_is_unknown(
-    written: str,
-    duration_ns: int | None,
-    adjusted: bool,  # noqa: FBT001 - a table
+    written: str, duration_ns: int | None, *, adjusted: bool
 ) -> None:
     """Times of the run may still tell it; the run is marked."""
     detail = _written("duration_ms", written)
@@ -303,9 +301,7 @@ def test_a_page_goes_on_past_an_unreadable_row() -> None:
     ],
 )
 def test_has_more_without_a_usable_cursor_is_told(
-    paging: dict[str, Any],
-    cursor: str | None,
-    has_more: bool,  # noqa: FBT001 - a table
+    paging: dict[str, Any], cursor: str | None, *, has_more: bool
 ) -> None:
     """The page's rows are good all the same; only `has_more: false` and silence end a list."""
     page = parse_page({"data": [{"id": "ws1"}]} | paging, parse_workspace)

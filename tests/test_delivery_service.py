@@ -8,41 +8,31 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from exporter.delivery.outcome import Accepted, Invalid, Outcome, Refused, Unavailable
-from exporter.delivery.service import MAX_BYTES, DeliveryService
+from exporter.delivery.service import DeliveryService
 from exporter.errors import LedgerUnavailable
 from exporter.ledger.records import Settlement, StoredTrace, TraceState
 from tests.fakes import START_NS
 from tests.simulation.loop import VirtualClock, VirtualLoop, run_virtually
 
 
-def delivered(*numbers: int) -> tuple[Settlement, ...]:
-    return tuple(Settlement(no, TraceState.DELIVERED) for no in numbers)
-
-
 class MemoryOutbox:
     """An outbox in memory; `settled` holds what each call of `settle` was told."""
 
-    def __init__(self, count: int = 0, *, size: int = 10) -> None:
+    def __init__(self, count: int = 0) -> None:
         self.waiting: dict[int, StoredTrace] = {}
         self.settled: list[tuple[Sequence[Settlement], int, int]] = []
         self.unparked = 0
         # So many of the next calls of `settle` fail, having recorded nothing.
         self.failures = 0
         for _ in range(count):
-            self.add(size=size)
+            self.add()
 
-    def add(self, *, size: int = 10) -> None:
+    def add(self) -> None:
         seq = len(self.waiting) + sum(len(call[0]) for call in self.settled) + 1
-        payload = seq.to_bytes(4) * (size // 4 + 1)
-        self.waiting[seq] = StoredTrace(seq, seq.to_bytes(16), payload[:size], 2, START_NS)
+        self.waiting[seq] = StoredTrace(seq, seq.to_bytes(16), b"payload", 2, START_NS)
 
     async def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> list[StoredTrace]:
-        chosen: list[StoredTrace] = []
-        for one in list(self.waiting.values())[:max_traces]:
-            if chosen and sum(len(two.payload) for two in [*chosen, one]) > max_bytes:
-                break
-            chosen.append(one)
-        return chosen
+        return list(self.waiting.values())[:max_traces]
 
     async def settle(
         self,
@@ -73,20 +63,11 @@ class ScriptedSender:
         self.clock = clock
         self.outcomes = list(outcomes)
         self.latency_s = latency_s
-        self.bodies: list[bytes] = []
-        self.times: list[float] = []
-        self.under_way = 0
-        self.max_under_way = 0
+        self.requests = 0
 
     async def send(self, payload: bytes) -> Outcome:
-        self.bodies.append(payload)
-        self.times.append(self.clock.monotonic_s())
-        self.under_way += 1
-        self.max_under_way = max(self.under_way, self.max_under_way)
-        try:
-            await self.clock.sleep(self.latency_s)
-        finally:
-            self.under_way -= 1
+        self.requests += 1
+        await self.clock.sleep(self.latency_s)
         return self.outcomes.pop(0) if self.outcomes else Accepted()
 
     async def aclose(self) -> None:
@@ -108,6 +89,9 @@ class Stage:
     def run(self, script: Callable[["Stage"], Awaitable[None]]) -> None:
         run_virtually(self.loop, self._main(script))
 
+    def run_for(self, seconds: float) -> None:
+        self.run(lambda stage: stage.clock.sleep(seconds))
+
     async def _main(self, script: Callable[["Stage"], Awaitable[None]]) -> None:
         self.service = DeliveryService(
             outbox=self.outbox,
@@ -126,7 +110,7 @@ class Stage:
             self.task.result()
 
 
-def test_news_within_two_seconds_travel_together() -> None:
+def test_news_of_the_same_seconds_travel_together() -> None:
     """A request costs more than a trace."""
     stage = Stage(MemoryOutbox())
 
@@ -138,39 +122,8 @@ def test_news_within_two_seconds_travel_together() -> None:
         await stage.clock.sleep(5)
 
     stage.run(script)
-    assert len(stage.sender.bodies) == 1
+    assert stage.sender.requests == 1
     assert len(stage.acknowledged) == 10
-
-
-def test_a_request_stays_below_the_receivers_limit() -> None:
-    """Receivers take 4 MiB by default; a single larger trace still goes, alone."""
-    stage = Stage(MemoryOutbox(9, size=1_000_000))
-    stage.outbox.add(size=5_000_000)
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(10)
-
-    stage.run(script)
-    assert len(stage.acknowledged) == 10
-    assert all(len(body) <= MAX_BYTES for body in stage.sender.bodies[:-1])
-    assert len(stage.sender.bodies[-1]) == 5_000_000
-
-
-def test_a_batch_without_an_answer_is_sent_again_byte_for_byte() -> None:
-    """Also when more has come meanwhile."""
-    stage = Stage(MemoryOutbox(4), Unavailable("timeout"), Unavailable("503", 3.0))
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(0.2)
-        stage.outbox.add()
-        stage.service.notify()
-        await stage.clock.sleep(30)
-
-    stage.run(script)
-    first, second, third, fourth = stage.sender.bodies
-    assert first == second == third != fourth
-    assert stage.sender.times[2] - stage.sender.times[1] >= 3.0, "Retry-After"
-    assert stage.acknowledged == [1, 2, 3, 4, 5]
 
 
 def test_a_state_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -196,10 +149,7 @@ def test_a_mended_destination_makes_parked_traces_due() -> None:
     """A fixed token does not wait an hour."""
     stage = Stage(MemoryOutbox(2), Refused("401"), Refused("401"), Refused("401"))
 
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(120)
-
-    stage.run(script)
+    stage.run_for(120)
     assert stage.outbox.unparked == 1
     assert sorted(stage.acknowledged) == [1, 2]
 
@@ -248,9 +198,9 @@ def test_a_drain_tries_a_failing_destination_once_more() -> None:
         await stage.clock.sleep(30)
         stage.stop.set()
         await stage.task
-        before = len(stage.sender.bodies)
+        before = stage.sender.requests
         assert not await stage.service.drain(deadline_s=6.0)
-        assert len(stage.sender.bodies) == before + 1
+        assert stage.sender.requests == before + 1
 
     stage.run(script)
     assert len(stage.outbox.waiting) == 1
@@ -261,12 +211,10 @@ def test_an_answer_is_recorded_once_the_disk_takes_it() -> None:
     stage = Stage(MemoryOutbox(3))
     stage.outbox.failures = 5
 
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(60)
-
-    stage.run(script)
-    assert len(stage.sender.bodies) == 1
-    assert stage.outbox.settled == [(delivered(1, 2, 3), 6, 0)]
+    stage.run_for(60)
+    assert stage.sender.requests == 1
+    ((_, delivered, rejected),) = stage.outbox.settled
+    assert (delivered, rejected) == (6, 0)
     assert stage.acknowledged == [1, 2, 3]
 
 
@@ -305,12 +253,9 @@ def test_spans_that_were_rejected_are_said_and_counted(caplog: pytest.LogCapture
 
     with caplog.at_level(logging.WARNING):
         stage.run(script)
-    assert stage.outbox.settled[0] == (
-        (Settlement(1, TraceState.REJECTED, reason="too old"),),
-        0,
-        2,
-    )
-    assert len(stage.sender.bodies) == 4
+    rejected = Settlement(1, TraceState.REJECTED, reason="too old")
+    assert stage.outbox.settled[0] == ((rejected,), 0, 2)
+    assert stage.sender.requests == 4
     lines = [record.getMessage() for record in caplog.records]
     assert sum("rejected 2 of its spans: too old" in line for line in lines) == 1
     assert sum("please update" in line for line in lines) == 1

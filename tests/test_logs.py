@@ -188,7 +188,7 @@ if sys.stdin.readline() == "read\\n":
 
 
 @pytest.mark.parametrize("reads", [False, True], ids=["for ever", "for a while"])
-def test_a_full_pipe_as_standard_error_blocks_nothing(reads: bool) -> None:  # noqa: FBT001 - a table
+def test_a_full_pipe_as_standard_error_blocks_nothing(*, reads: bool) -> None:
     """The process goes on and ends; what did not fit is counted, and told once it is read."""
     process = subprocess.Popen(
         [sys.executable, "-c", _BLOCKED],
