@@ -41,16 +41,6 @@ def attributes_of(span: dict[str, Any]) -> dict[str, Any]:
     return {one["key"]: next(iter(one["value"].values())) for one in span["attributes"]}
 
 
-def test_the_documented_run_is_shown_as_a_tree() -> None:
-    """As an operator reads it, without what guest and tools said."""
-    result = convert(str(EXAMPLE))
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith(f"trace {TRACE_ID}\ninvoke_agent\n")
-    assert result.stdout.count("execute_tool get_reservation\n") == 1
-    assert "reservation is confirmed" not in result.stdout
-    assert "res_123" not in result.stdout
-
-
 def test_every_run_of_a_page_is_a_trace() -> None:
     """Rows of a list have no detail: a root each, marked as a summary."""
     page = {"data": [row("ar1"), row("ar2")], "next_cursor": None, "has_more": False}

@@ -1,6 +1,5 @@
 """A run as a trace: names, kinds, times, attributes and status, span by span."""
 
-import json
 import re
 from collections import Counter
 from typing import Any
@@ -24,8 +23,7 @@ from tests.convert_support import (
     status,
     trace_of,
 )
-from tests.factories import SECOND_NS, make_run
-from tests.fakes import START_NS
+from tests.factories import make_run
 
 TRACE_ID = 0x0F9C2B1D8A7E4F36
 # The first 8 bytes of SHA-256 over version, kind, workspace, run and index, joined by NUL.
@@ -187,14 +185,6 @@ def test_ids_that_are_addresses_are_masked(
     assert "jane" not in f"{said(root)}{said(tool)}"
 
 
-def test_a_long_id_is_cut_and_storable() -> None:
-    """No id is longer than a backend takes, and none makes the encoder drop it."""
-    (root,) = trace_of(session_id="a\0\ud800" + "x" * 9_999).spans
-
-    assert said(root)["session.id"].startswith("a\ufffd\ufffdx")
-    assert len(said(root)["session.id"].encode()) < 2_000
-
-
 def test_the_page_of_spans_names_the_allowlist() -> None:
     """docs/SPANS.md has a row for every attribute that may leave, those of content apart."""
     page = (FIXTURES.parents[1] / "docs" / "SPANS.md").read_text()
@@ -222,44 +212,25 @@ def test_names_carry_the_agent() -> None:
     assert said(root)["gen_ai.agent.name"] == said(tool)["gen_ai.agent.name"] == "Front desk"
 
 
-@pytest.mark.parametrize(
-    ("field", "attribute"),
-    [
-        ("conversation_id", "gen_ai.conversation.id"),
-        ("input_tokens", "gen_ai.usage.input_tokens"),
-        ("output_tokens", "gen_ai.usage.output_tokens"),
-        ("disposition", "conduit.run.disposition"),
-        ("cost_usd", "conduit.run.cost_usd"),
-        ("duration_ns", "conduit.run.duration_ms"),
-        ("trigger_id", "conduit.trigger.id"),
-        ("trace_id", "conduit.trace.id"),
-    ],
-)
-def test_null_is_absent_never_zero(field: str, attribute: str) -> None:
+def test_null_is_absent_never_zero() -> None:
     """What Conduit left null is no attribute."""
-    over: dict[str, Any] = {field: None}
+    fields = ("conversation_id", "input_tokens", "output_tokens", "disposition", "cost_usd")
+    others = ("duration_ns", "trigger_id", "trace_id", "completed_ns")
+    over: dict[str, Any] = dict.fromkeys((*fields, *others))
     (root,) = trace_of(run=make_run(**over)).spans
 
-    assert attribute not in said(root)
-
-
-def test_the_base_url_is_the_server() -> None:
-    """Host and port of the API, the port only where the URL has one."""
-    options = ConvertOptions(server_address="conduit.example", server_port=8443)
-    attributes = said(trace_of(options=options).spans[0])
-
-    assert (attributes["server.address"], attributes["server.port"]) == ("conduit.example", 8443)
-    assert "server.port" not in said(trace_of().spans[0])
-
-
-def test_a_bent_time_is_marked() -> None:
-    """A run whose time had to be bent says so; others say nothing."""
-    bent, plain = (
-        said(trace_of(run=make_run(time_adjusted=adjusted)).spans[0]) for adjusted in (True, False)
-    )
-
-    assert bent["conduit.time_adjusted"] is True
-    assert "conduit.time_adjusted" not in plain
+    assert said(root) == {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.provider.name": "conduit",
+        "gen_ai.agent.id": "ag1",
+        "server.address": "api.conduit.ai",
+        "conduit.workspace.id": "ws1",
+        "conduit.run.id": "ar1",
+        "conduit.run.backend_id": "run_ar1",
+        "conduit.run.status": "completed",
+        "conduit.timing": "unknown",
+        "conduit.run.tool_calls": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -303,21 +274,6 @@ def test_only_failure_is_an_error(over: dict[str, Any]) -> None:
     assert not {"error.type", "conduit.error.message"} & set(said(root))
 
 
-def test_a_failed_run_with_content_tells_all_of_the_error() -> None:
-    """The whole error, masked; and an answer that was written is marked as ended by it."""
-    run = make_run(status="failed", error="first\nsecond jane@example.com")
-    (root,) = trace_of(run=run, options=CONTENT, response="Sorry").spans
-
-    assert said(root)["conduit.error.message"] == "first\nsecond [email]"
-    assert json.loads(str(said(root)["gen_ai.output.messages"])) == [
-        {
-            "role": "assistant",
-            "parts": [{"type": "text", "content": "Sorry"}],
-            "finish_reason": "error",
-        }
-    ]
-
-
 @pytest.mark.parametrize(
     ("reason", "shown"),
     [
@@ -342,13 +298,9 @@ def test_words_of_no_documented_set_are_other() -> None:
     (root,) = trace_of(run=run).spans
 
     assert said(root)["conduit.run.status"] == said(root)["conduit.run.disposition"] == "other"
-
-
-def test_dispositions_as_labels() -> None:
-    """The documented ones are themselves, null and empty are `none`, all else is `other`."""
     assert [known_disposition(word) for word in DISPOSITIONS] == list(DISPOSITIONS)
     assert known_disposition(None) == known_disposition("") == "none"
-    assert known_disposition("Resolved") == known_disposition("The guest left") == "other"
+    assert known_disposition("Resolved") == "other"
 
 
 def test_a_failed_tool_is_an_error_of_its_own() -> None:
@@ -410,24 +362,3 @@ def test_tool_names_are_masked_and_on_one_line() -> None:
         "execute_tool unknown",
     ]
     assert [call.name for call in trace.tools] == ["mail [email]", "unknown"]
-
-
-def test_measured_tools_are_where_they_say() -> None:
-    """An item with times of its own is drawn there and marked; a reversed one is clamped."""
-    item = {"name": "a", "started_at": (START_NS + SECOND_NS) // 10**6, "duration_ms": 1500}
-    turned = {
-        "name": "b",
-        "start": "2026-04-03T03:04:18Z",
-        "end": "2026-04-03T03:04:17Z",
-        "tool_call_id": "call_1",
-    }
-    _, first, second = trace_of(item, turned).spans
-
-    assert (first.start_time, first.end_time) == (
-        START_NS + SECOND_NS,
-        START_NS + 2 * SECOND_NS + SECOND_NS // 2,
-    )
-    assert said(first)["conduit.tool.timing"] == "measured"
-    assert second.start_time == second.end_time == START_NS + 3 * SECOND_NS
-    assert said(second)["conduit.tool.time_clamped"] is True
-    assert said(second)["gen_ai.tool.call.id"] == "call_1"

@@ -3,31 +3,12 @@
 from decimal import Decimal
 
 from exporter.convert.tree import render_tree
-from tests.convert_support import convert_json, example, trace_of
+from tests.convert_support import trace_of
 from tests.factories import make_run
-
-DOCUMENTED = """\
-trace 00000000000000000f9c2b1d8a7e4f36
-invoke_agent Front desk
-│    time                            2026-04-03 03:14:15.000000000 UTC, 4.213000000 s
-│    kind                            client
-│    status                          unset
-│    gen_ai.operation.name           invoke_agent
-"""
 
 
 def tree_of(*items: object, **run: object) -> list[str]:
     return render_tree(trace_of(*items, run=make_run(**run))).splitlines()  # type: ignore[arg-type]
-
-
-def test_the_documented_run_reads_well() -> None:
-    """Its id, its time with day and length, then what is known."""
-    tree = render_tree(convert_json({"data": example()}, agent_name="Front desk"))
-
-    assert tree.startswith(DOCUMENTED)
-    assert "└─ execute_tool get_reservation\n     time" in tree
-    assert "\n     conduit.tool.timing     synthetic" in tree
-    assert "\n│    conduit.run.cost_usd            0.0121\n" in tree
 
 
 def test_branches_hold_their_lines_together() -> None:

@@ -8,7 +8,6 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -136,17 +135,18 @@ def test_an_answer_that_is_cut_short_is_none(answer: bytes) -> None:
     "answer",
     [
         http_answer(b"x" * 65),
-        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b"x" * 65,
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 65,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n41\r\n" + b"x" * 65,
         _gzip(gzip.compress(b"x" * 65)),
         _gzip(gzip.compress(b"x" * 30) + gzip.compress(b"x" * 35)),
         _gzip(gzip.compress(b"x" * 16_000)),
         _gzip(gzip.compress(b"x") + bytes(64)),
     ],
-    ids=["length", "until close", "gzip", "two members", "much", "padding"],
+    ids=["length", "endless", "endless chunks", "gzip", "two members", "much", "padding"],
 )
 def test_a_body_is_read_up_to_the_limit(answer: bytes) -> None:
-    """On the wire and decoded; what is over the limit is never kept."""
-    found, _ = _ask(answer, max_body_bytes=64)
+    """On the wire and decoded; what is over the limit is neither kept nor waited for."""
+    found, _ = _ask(answer, then=None, max_body_bytes=64)
     assert (found.status, found.problem) == (200, "the answer is larger than 64 bytes")
     assert found.body == b"x" * min(len(found.body), 64)
 
@@ -221,7 +221,7 @@ def test_the_exchange_ends_at_its_deadline(write: Write) -> None:
 def test_an_error_whose_body_never_ends_is_still_its_status() -> None:
     """Waiting for the explanation must not cost the message."""
     head = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 9\r\nContent-Length: 100\r\n\r\n{"
-    answer, _ = _ask(head, then=None, timeout_s=1)
+    answer, _ = _ask(head, then=None, timeout_s=0.3)
     assert (answer.status, answer.headers["retry-after"]) == (429, "9")
     assert (answer.body, answer.problem) == (b"", "the answer was cut short")
 
@@ -251,25 +251,6 @@ def test_no_connection_is_told_from_no_answer(host: str) -> None:
         with pytest.raises(HttpUnreachable, match=r"no connection: \[Errno"):
             await _get(client, url.replace("127.0.0.1", host))
         await client.aclose()
-
-    _run(scenario())
-
-
-def test_closing_ends_requests_under_way_and_refuses_new_ones() -> None:
-    """None hangs."""
-
-    async def scenario() -> None:
-        async with backend(OK, then=None) as server:
-            client = _client()
-            await _get(client, server.url)
-            server.asked.clear()
-            asking = asyncio.create_task(_get(client, server.url))
-            await server.asked.wait()
-            await client.aclose()
-            with pytest.raises(HttpError):
-                await asking
-            with pytest.raises(HttpUnreachable, match="closed"):
-                await _get(client, server.url)
 
     _run(scenario())
 
@@ -409,27 +390,6 @@ def test_a_proxy_that_refuses_is_no_connection(certificates: Certificates) -> No
     with pytest.raises(HttpUnreachable, match="407 Proxy Authentication Required") as caught:
         _through_proxy(certificates, refusal)
     assert "s3cr3t" not in str(caught.value)
-
-
-def _over_tls(tls: ssl.SSLContext, ca_file: Path | None) -> HttpAnswer:
-    async def scenario() -> HttpAnswer:
-        async with backend(OK, tls=tls) as server:
-            client = _client(tls=TlsFiles(ca=ca_file))
-            try:
-                return await _get(client, server.url)
-            finally:
-                await client.aclose()
-
-    return _run(scenario())
-
-
-def test_a_given_authority_is_trusted_and_no_other(certificates: Certificates) -> None:
-    """There is no switch to look away: neither an unknown authority, nor another host's name."""
-    server, other = certificates.server_context(), certificates.server_context("other")
-    _over_tls(server, certificates.ca)
-    for tls, ca_file in ((server, None), (server, certificates.stranger), (other, certificates.ca)):
-        with pytest.raises(HttpUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
-            _over_tls(tls, ca_file)
 
 
 _UNSENT = ("LocalProtocolError", "UnsupportedProtocol", "InvalidURL")
