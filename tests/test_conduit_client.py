@@ -174,21 +174,13 @@ def test_a_status_means_one_error(status: int, kind: type[SourceError]) -> None:
     assert len(str(error)) < 340
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        *((status, SourceUnavailable) for status in (400, 404, 410, 502)),
-        (401, SourceUnauthorized),
-        (403, SourceForbidden),
-        (429, SourceRateLimited),
-    ],
-)
-def test_a_web_page_is_not_conduits_word(status: int, kind: type[SourceError]) -> None:
+@pytest.mark.parametrize("status", [400, 404, 410, 502])
+def test_a_web_page_is_not_conduits_word(status: int) -> None:
     """A proxy's 404 does not say that a run is gone."""
     error = _fail(httpx.Response(status, html="<h1>Not here</h1>"))
-    assert type(error) is kind
+    assert type(error) is SourceUnavailable
     assert "Not here" not in str(error)
-    assert "CONDUIT_BASE_URL" in str(error) or status in (401, 403, 429, 502)
+    assert "CONDUIT_BASE_URL" in str(error) or status == 502
 
 
 def test_a_redirect_is_not_followed_and_says_where_to_but_not_with_what() -> None:
@@ -239,7 +231,6 @@ def test_retry_after_is_honoured_within_reason(
     ("foreign", "kind", "said"),
     [
         (httpx.ConnectError("[Errno 111] refused"), SourceUnreachable, "cannot be reached"),
-        (httpx.ConnectTimeout(""), SourceUnreachable, "in time"),
         (httpx.ProxyError("407 Proxy Authentication Required"), SourceUnreachable, "407"),
         (
             httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"),
@@ -248,7 +239,6 @@ def test_retry_after_is_honoured_within_reason(
         ),
         (httpx.ReadTimeout(""), SourceUnavailable, "within 30 s"),
         (httpx.ReadError("reset"), SourceUnavailable, "broke: reset"),
-        (OSError(5, "Input/output error"), SourceUnavailable, "Input/output error"),
         (httpx.LocalProtocolError("illegal"), SourceRejected, "cannot be sent"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
@@ -322,8 +312,6 @@ def test_the_token_appears_nowhere(
         (httpx.Response(503), "503"),
         (httpx.Response(200, text="<html>"), "200"),
         (httpx.ConnectError("refused"), "error"),
-        (httpx.ReadTimeout("late"), "error"),
-        (httpx.RemoteProtocolError("closed"), "error"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

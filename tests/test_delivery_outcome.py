@@ -302,18 +302,3 @@ def test_any_other_grpc_code_blames_the_destination(code: str) -> None:
     outcome = outcome_of_grpc_error(code, f"no {SECRET}", secrets=(SECRET,))
     assert isinstance(outcome, Refused)
     assert outcome.reason.startswith(f"{code}: no [hidden]")
-
-
-@pytest.mark.parametrize(
-    "details",
-    [
-        "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed",
-        "Hostname Verification Check failed",
-        f"{'failed to connect; ' * 30}OPENSSL_internal:CERTIFICATE_VERIFY_FAILED",
-    ],
-)
-def test_a_certificate_that_does_not_fit_does_not_mend_itself(details: str) -> None:
-    """It is asked seldom, and the message says what to check."""
-    outcome = outcome_of_grpc_error("UNAVAILABLE", details)
-    assert isinstance(outcome, Refused)
-    assert "OTEL_EXPORTER_OTLP_CERTIFICATE" in outcome.reason

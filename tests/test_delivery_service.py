@@ -9,7 +9,6 @@ import pytest
 
 from exporter.delivery.outcome import Accepted, Invalid, Outcome, Refused, Unavailable
 from exporter.delivery.service import DeliveryService
-from exporter.errors import LedgerUnavailable
 from exporter.ledger.records import Settlement, StoredTrace, TraceState
 from tests.fakes import START_NS
 from tests.simulation.loop import VirtualClock, VirtualLoop, run_virtually
@@ -22,8 +21,6 @@ class MemoryOutbox:
         self.waiting: dict[int, StoredTrace] = {}
         self.settled: list[tuple[Sequence[Settlement], int, int]] = []
         self.unparked = 0
-        # So many of the next calls of `settle` fail, having recorded nothing.
-        self.failures = 0
         for _ in range(count):
             self.add()
 
@@ -42,9 +39,6 @@ class MemoryOutbox:
         spans_delivered: int,
         spans_rejected: int,
     ) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise LedgerUnavailable
         self.settled.append((results, spans_delivered, spans_rejected))
         for result in results:
             if result.state is not TraceState.PENDING:
@@ -204,18 +198,6 @@ def test_a_drain_tries_a_failing_destination_once_more() -> None:
 
     stage.run(script)
     assert len(stage.outbox.waiting) == 1
-
-
-def test_an_answer_is_recorded_once_the_disk_takes_it() -> None:
-    """Nothing is sent in between, and the spans are counted once."""
-    stage = Stage(MemoryOutbox(3))
-    stage.outbox.failures = 5
-
-    stage.run_for(60)
-    assert stage.sender.requests == 1
-    ((_, delivered, rejected),) = stage.outbox.settled
-    assert (delivered, rejected) == (6, 0)
-    assert stage.acknowledged == [1, 2, 3]
 
 
 def test_attempts_and_the_last_error_are_told() -> None:
