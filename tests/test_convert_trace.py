@@ -1,7 +1,8 @@
-"""A run as a trace: names, kinds, times, attributes and status, span by span."""
+"""A run as a trace: names, kinds, times, attributes and status; and as a tree of text."""
 
 import re
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from exporter.conduit.models import DISPOSITIONS
 from exporter.convert.spans import ATTRIBUTES, CONTENT_ATTRIBUTES, ToolCall
 from exporter.convert.trace import ConvertOptions, known_disposition, summary_to_trace
+from exporter.convert.tree import render_tree
 from tests.convert_support import (
     ANY_JSON,
     CONTENT,
@@ -362,3 +364,43 @@ def test_tool_names_are_masked_and_on_one_line() -> None:
         "execute_tool unknown",
     ]
     assert [call.name for call in trace.tools] == ["mail [email]", "unknown"]
+
+
+def tree_of(*items: object, **run: object) -> list[str]:
+    return render_tree(trace_of(*items, run=make_run(**run))).splitlines()  # type: ignore[arg-type]
+
+
+def test_branches_hold_their_lines_together() -> None:
+    """All but the last child are followed by the trunk."""
+    lines = tree_of({"name": "first"}, {"name": "second"})
+
+    assert "├─ execute_tool first" in lines
+    assert "└─ execute_tool second" in lines
+    first, second = lines.index("├─ execute_tool first"), lines.index("└─ execute_tool second")
+    assert all(line.startswith("│    ") for line in lines[first + 1 : second])
+    assert all(line.startswith("     ") for line in lines[second + 1 :])
+    assert all(line.startswith("     ") for line in tree_of()[2:])
+
+
+def test_a_failure_says_why() -> None:
+    """The description stands behind the status."""
+    lines = tree_of(status="failed", error="No answer\nfrom the model")
+    assert any(line.strip().startswith("status") and "error: No answer" in line for line in lines)
+    lines = tree_of({"name": "pay", "status": "failed"})
+    assert any(line.strip().split() == ["status", "error"] for line in lines)
+
+
+def test_numbers_and_truths_are_written_for_people() -> None:
+    """A cost is never 1e-07, a truth is true."""
+    lines = tree_of(cost_usd=Decimal("1e-7"), time_adjusted=True)
+
+    assert any(line.endswith("  0.0000001") for line in lines)
+    assert any("conduit.time_adjusted" in line and line.endswith("  true") for line in lines)
+
+
+def test_what_a_terminal_would_obey_is_shown() -> None:
+    """An id with an escape in it neither colours nor turns the line."""
+    tree = render_tree(trace_of(run=make_run(conversation_id="a\x1b[31m\u202eb\nc")))
+
+    assert "\x1b" not in tree
+    assert r"a\x1b[31m\u202eb\nc" in tree

@@ -1,10 +1,10 @@
 """Counters and histograms of the process's life, as a scrape shows them."""
 
-from exporter.conduit.client import Endpoint
 from exporter.delivery.outcome import Unavailable
 from exporter.metrics.catalogue import CODES, ENDPOINTS, OUTCOMES, PURPOSES
 from exporter.metrics.collector import Metrics
 from exporter.metrics.instruments import Instruments
+from exporter.simulator.conduit import Endpoint
 from exporter.simulator.hotel import DEMO_TOKEN, hospitality
 from tests.metrics_support import parse_text, scrape
 from tests.simulation import faults

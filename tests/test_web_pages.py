@@ -547,25 +547,6 @@ def test_a_run_that_is_not_kept_is_not_found(tmp_path: Path, serve: Serve) -> No
 # --- words and numbers ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("form", "value", "text"),
-    [
-        (pages.span, -5 * SECOND_NS, "0 s"),
-        (pages.span, 90_000 * SECOND_NS, "1 d 1 h"),
-        (pages.took, 850_000_000, "850 ms"),
-        (pages.count, 1234567, "1,234,567"),
-        (pages.usd, "0.00001", "< $0.0001"),
-        (pages.usd, Decimal("1234.567"), "$1,234.57"),
-        (pages.brief, "x" * 1000, "x" * 299 + "…"),
-    ],
-)
-def test_numbers_and_times_are_for_people(
-    form: Callable[[Any], str], value: object, text: str
-) -> None:
-    """Grouped digits, two units, cents; none of it negative."""
-    assert form(value) == text
-
-
 def test_a_page_of_any_text_can_be_written(tmp_path: Path, serve: Serve) -> None:
     """Half a character becomes a question mark, in the page and in its links."""
     deployment = Deployment(tmp_path)
