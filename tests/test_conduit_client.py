@@ -34,11 +34,11 @@ from tests.conduit_support import (
     Call,
     as_json,
     converse,
-    documented_run,
     json_answer,
     page_of,
     run_call,
 )
+from tests.convert_support import example
 from tests.factories import SECOND_NS
 from tests.fakes import START_NS, FakeClock
 
@@ -100,7 +100,7 @@ hostile_ids = st.text(min_size=1, max_size=40) | st.sampled_from(
 @given(hostile_ids, hostile_ids, hostile_ids)
 def test_no_id_alters_the_path(workspace_id: str, agent_id: str, run_id: str) -> None:
     """Whatever it holds, it stays one segment of the path or one value of the query."""
-    talk = converse(json_answer({"data": documented_run() | {"id": run_id}}))
+    talk = converse(json_answer({"data": example() | {"id": run_id}}))
     call = talk.client.run(workspace_id=workspace_id, agent_id=agent_id, run_id=run_id)
     try:
         asyncio.run(call)
@@ -118,9 +118,9 @@ def test_no_id_alters_the_path(workspace_id: str, agent_id: str, run_id: str) ->
 def test_a_run_is_known_by_either_of_its_ids_and_another_run_is_refused() -> None:
     """A cache in between must not put one run's trace under another's name."""
     talk = converse(
-        json_answer({"data": documented_run() | {"run_id": RUN, "id": "ar_other"}}),
-        json_answer({"data": documented_run() | {"id": "ar_other"}}),
-        json_answer({"data": documented_run() | {"id": "ar_other", "total_cost": -1}}),
+        json_answer({"data": example() | {"run_id": RUN, "id": "ar_other"}}),
+        json_answer({"data": example() | {"id": "ar_other"}}),
+        json_answer({"data": example() | {"id": "ar_other", "total_cost": -1}}),
     )
     assert isinstance(asyncio.run(run_call(talk.client)), RunDetail)
     for _ in range(2):

@@ -4,7 +4,6 @@ import json
 import traceback
 import tracemalloc
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,21 +26,21 @@ from exporter.conduit.models import (
     parse_workspace,
 )
 from exporter.errors import SourceMalformed
-from tests.conduit_support import AGENT, ANY_JSON, RUN, WORKSPACE, as_json, documented_run
+from tests.conduit_support import AGENT, ANY_JSON, RUN, WORKSPACE, as_json
+from tests.convert_support import FIXTURES, example
 
 CREATED_NS = 1_775_186_055_000_000_000
 MIB = 1024 * 1024
-FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def _run(**over: Any) -> Run | Unreadable:
-    row = decode_json(as_json(documented_run() | over))
+    row = decode_json(as_json(example() | over))
     return parse_run(row, workspace_id="ws_asked", agent_id="ag_asked")
 
 
 def _written(field: str, json_text: str) -> RunDetail | Unreadable:
     """The run with a value as it stands in the JSON text, which Python could not write."""
-    text = json.dumps(documented_run() | {field: "@"}).replace('"@"', json_text)
+    text = json.dumps(example() | {field: "@"}).replace('"@"', json_text)
     return parse_run_detail(decode_json(text.encode()), workspace_id="ws", agent_id="ag")
 
 
@@ -234,7 +233,7 @@ def test_an_id_is_usable_or_none(value: Any, identity: str | None) -> None:
 
 def test_a_row_without_an_id_is_unreadable() -> None:
     """Unless the request has named the run already."""
-    row = decode_json(as_json(documented_run() | {"id": None}))
+    row = decode_json(as_json(example() | {"id": None}))
     nameless = parse_run(row, workspace_id="ws", agent_id="ag")
     assert isinstance(nameless, Unreadable)
     assert (nameless.run_id, nameless.reason) == (None, Reason.ID)
@@ -383,10 +382,10 @@ def test_the_error_carries_nothing_of_the_body() -> None:
     assert "4111" not in "".join(traceback.format_exception(caught.value, limit=0))
 
 
-@given(st.dictionaries(st.sampled_from(sorted(documented_run())), ANY_JSON))
+@given(st.dictionaries(st.sampled_from(sorted(example())), ANY_JSON))
 def test_any_mutation_of_a_run_is_a_run_or_unreadable(changes: dict[str, Any]) -> None:
     """And what is read can be stored: whole numbers in 64 bits, no surrogates, no NUL."""
-    row = decode_json(as_json(documented_run() | changes))
+    row = decode_json(as_json(example() | changes))
     detail = parse_run_detail({"data": row}, workspace_id="ws", agent_id="ag")
     if isinstance(detail, Unreadable):
         assert detail.reason in list(Reason)

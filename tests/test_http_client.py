@@ -7,7 +7,7 @@ import ssl
 import tracemalloc
 import zlib
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
 
 import httpx
@@ -255,73 +255,30 @@ def test_no_connection_is_told_from_no_answer(host: str) -> None:
     _run(scenario())
 
 
-class _Closing:
-    """A server that closes a connection when the second request on it comes in."""
-
-    def __init__(self, *, answers_on: int = 1, says: bytes = b"") -> None:
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self._answers_on = answers_on
-        self._says = says
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        for _ in range(self._answers_on):
-            self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(OK)
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(self._says)
-
-
-def _ask_closing(server: _Closing, times: int, **over: Any) -> list[HttpAnswer]:
-    async def scenario() -> list[HttpAnswer]:
-        async with serving(server) as url:
-            client = _client()
-            try:
-                return [await _get(client, url, **over) for _ in range(times)]
-            finally:
-                await client.aclose()
-
-    return _run(scenario())
-
-
-def test_a_server_that_closes_idle_connections_costs_no_request() -> None:
-    """The request that met the closed connection is sent once more, at once, on a new one."""
-    server = _Closing()
-    answers = _ask_closing(server, 4)
-    assert [one.body for one in answers] == [BODY] * 4
-    assert server.connections == 4
-
-
-def test_only_one_more_attempt_is_made() -> None:
-    """A server that answers nobody any more is told as it is."""
-    closing = _Closing()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if closing.connections == 0:
-            await closing(reader, writer)
-        else:
-            closing.connections += 1
-            await reader.readuntil(b"\r\n\r\n")
+@pytest.mark.parametrize(
+    ("answers", "said", "connections"),
+    [
+        ([OK, DROP, OK], "", 2),
+        ([OK, DROP, DROP, OK], "the connection broke", 2),
+        ([OK, http_answer(b"12345", "Connection: close")[:-1], OK], "cut short", 1),
+    ],
+    ids=["while it was idle", "and again at once", "in the middle of its answer"],
+)
+def test_a_connection_that_the_server_closes_is_replaced_once(
+    answers: list[bytes], said: str, connections: int
+) -> None:
+    """A request that met a closed one goes once more, at once; one that was answered does not."""
 
     async def scenario() -> None:
-        async with serving(serve) as url:
+        async with backend(*answers) as server:
             client = _client()
-            await _get(client, url)
-            with pytest.raises(HttpNoAnswer):
-                await _get(client, url)
+            await _get(client, server.url)
+            with pytest.raises(HttpNoAnswer, match=said) if said else nullcontext():
+                await _get(client, server.url)
             await client.aclose()
+            assert server.connections == connections
 
     _run(scenario())
-    assert closing.connections == 2
-
-
-def test_an_answer_that_broke_off_is_not_asked_for_again() -> None:
-    """The server had the request: it did begin to answer."""
-    server = _Closing(says=http_answer(b"12345")[:-1])
-    with pytest.raises(HttpNoAnswer, match="cut short"):
-        _ask_closing(server, 2)
-    assert server.connections == 1
 
 
 def test_a_redirect_is_not_followed() -> None:
