@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from exporter.delivery import service
 from exporter.delivery.outcome import Accepted, Refused, Unavailable
 from exporter.delivery.service import DeliveryService
 from tests.simulation.promises import total
@@ -25,10 +26,12 @@ def requests_of(world: World) -> float:
 
 
 def test_news_of_the_same_seconds_travel_together() -> None:
-    """A request costs more than a trace."""
+    """A request costs more than a trace; each is acknowledged once."""
     world = World(scenario=agents(1, per_hour=3600))
     world.run_for(5 * MINUTE_S)
-    assert len(world.backend.traced) > 5 * requests_of(world)
+    traced = len(world.backend.traced)
+    assert traced > 5 * requests_of(world)
+    assert total(world, "conduit_exporter_trace_delay_seconds_count") == traced
 
 
 def test_a_state_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -86,8 +89,28 @@ def test_spans_that_were_rejected_are_said_and_counted(caplog: pytest.LogCapture
     assert max(world.backend.received.values()) == 1
 
 
-def test_a_drain_empties_the_outbox() -> None:
-    """What is fetched is delivered before the end, as far as there is time."""
+def test_an_answer_is_recorded_once_the_disk_takes_it() -> None:
+    """Nothing is sent in between, and nothing again."""
+    world = World(scenario=agents(1, per_hour=60))
+    disk_is_full: list[bool] = []
+    world.disk.before.append(lambda _: bool(disk_is_full))
+    # From the first answer on.
+    world.backend.after.append(lambda _: disk_is_full.append(True))
+
+    async def script(_: World) -> None:
+        await world.sleep(10 * MINUTE_S)
+        assert requests_of(world) == 1
+        world.backend.after.clear()
+        disk_is_full.clear()
+        await world.sleep(10 * MINUTE_S)
+
+    world.run(script)
+    assert set(world.backend.received.values()) == {1}
+
+
+def test_a_drain_empties_the_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is fetched is delivered before the end, in requests that receivers take."""
+    monkeypatch.setattr(service, "MAX_BYTES", 20_000)
     world = World(scenario=agents(1, per_hour=600))
     outage = [AWAY]
     world.backend.before.append(lambda _: outage[0] if outage else None)
@@ -95,8 +118,10 @@ def test_a_drain_empties_the_outbox() -> None:
     async def script(_: World) -> None:
         await world.sleep(20 * MINUTE_S)
         outage.clear()
+        before = requests_of(world)
         assert await delivery_of(world).drain(deadline_s=6.0)
         assert total(world, "conduit_exporter_traces_pending") == 0
+        assert requests_of(world) > before + 5
 
     world.run(script)
     assert len(world.backend.traced) > 100
@@ -126,8 +151,9 @@ def test_a_drain_tries_a_failing_destination_once_more() -> None:
 
     async def script(_: World) -> None:
         await world.sleep(10 * MINUTE_S)
-        before = requests_of(world)
+        before, began_s = requests_of(world), world.clock.monotonic_s()
         assert not await delivery_of(world).drain(deadline_s=6.0)
         assert requests_of(world) == before + 1
+        assert world.clock.monotonic_s() - began_s < 1.0
 
     world.run(script)
