@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 
 import pytest
 
-from exporter.app import checks
+from exporter.app import checks, daemon
 from exporter.app import demo as app_demo
 from exporter.app.demo import DemoOptions
 from exporter.errors import ConfigError, LedgerLocked, SourceUnauthorized
@@ -136,3 +137,19 @@ def test_the_demo_sends_to_the_backend_that_is_named(
 ) -> None:
     """An option goes before the environment, and without an endpoint nothing is sent."""
     assert options_of(monkeypatch, *arguments, **environ).otlp == otlp
+
+
+def test_run_serves_with_the_settings_and_logs_as_they_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """JSON, at the level asked for, masked; the daemon's code is the command's."""
+
+    async def serve(_: Settings, *, stop: asyncio.Event) -> int:
+        logging.getLogger("exporter.app").debug("token %s", TOKEN)
+        return 3
+
+    monkeypatch.setattr(daemon, "serve", serve)
+    settings = {"EXPORTER_LOG_LEVEL": "debug", "EXPORTER_LOG_FORMAT": "json"}
+    result = invoke("run", CONDUIT_API_TOKEN=TOKEN, **settings)
+    assert result.exit_code == 3
+    assert '"message": "token [secret]"' in result.stderr

@@ -130,13 +130,6 @@ def test_times_far_from_the_run_belong_to_something_else(
     assert (placed.timing == "measured") is measured
 
 
-def test_an_item_that_ended_before_it_began_is_clamped() -> None:
-    """It keeps its start, has no length and says so."""
-    (placed,) = tool_intervals(RUN, [(T_NS + 5, T_NS + 2)], draw="instants")
-
-    assert placed == Interval(T_NS + 5, T_NS + 5, "measured", clamped=True)
-
-
 MAYBE_NS = st.none() | st.integers(T_NS - 2 * HOUR_NS, T_NS + 30 * HOUR_NS)
 
 

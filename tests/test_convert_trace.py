@@ -25,7 +25,8 @@ from tests.convert_support import (
     status,
     trace_of,
 )
-from tests.factories import make_run
+from tests.factories import SECOND_NS, make_run
+from tests.fakes import START_NS
 
 TRACE_ID = 0x0F9C2B1D8A7E4F36
 # The first 8 bytes of SHA-256 over version, kind, workspace, run and index, joined by NUL.
@@ -185,6 +186,14 @@ def test_ids_that_are_addresses_are_masked(
 
     assert said(root)[attribute] == "[email]"
     assert "jane" not in f"{said(root)}{said(tool)}"
+
+
+def test_a_long_id_is_cut_and_storable() -> None:
+    """No id is longer than a backend takes, and none makes the encoder drop it."""
+    (root,) = trace_of(session_id="a\0\ud800" + "x" * 9_999).spans
+
+    assert said(root)["session.id"].startswith("a\ufffd\ufffdx")
+    assert len(said(root)["session.id"].encode()) < 2_000
 
 
 def test_the_page_of_spans_names_the_allowlist() -> None:
@@ -353,6 +362,16 @@ def test_a_null_item_is_no_span_and_keeps_its_index() -> None:
     assert [said(span)["conduit.tool.index"] for span in with_null.spans[1:]] == [0, 2]
     assert with_null.spans[2].context == without.spans[3].context
     assert said(with_null.spans[0])["conduit.run.tool_calls"] == 2
+
+
+def test_a_tool_that_ended_before_it_began_is_clamped() -> None:
+    """It keeps its start, has no length and says so."""
+    item = {"name": "a", "start": "2026-04-03T03:04:18Z", "end": "2026-04-03T03:04:17Z"}
+    _, tool = trace_of(item).spans
+
+    assert tool.start_time == tool.end_time == START_NS + 3 * SECOND_NS
+    assert said(tool)["conduit.tool.timing"] == "measured"
+    assert said(tool)["conduit.tool.time_clamped"] is True
 
 
 def test_tool_names_are_masked_and_on_one_line() -> None:

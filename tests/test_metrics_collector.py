@@ -54,15 +54,15 @@ def test_openmetrics_is_parsed_back_whole() -> None:
 
 def test_a_histogram_is_cumulative_and_adds_up() -> None:
     """Count and sum are those of the sample; a bound of an older version joins the next higher."""
-    value = HistogramValue({"0.5": 2, "45.0": 3, "+Inf": 1}, 9000.5)
+    value = HistogramValue({"0.5": 2, "45.0": 3, "60.0": 1, "+Inf": 1}, 9000.5)
     shown = samples_of(shown_by(lambda: [Sample(RUN_DURATION, (*AGENT, "completed"), value)]))
     labels = {("workspace_id", "ws_1"), ("agent_id", "ag_1"), ("status", "completed")}
     name = RUN_DURATION.name
     assert {
         bound: shown[f"{name}_bucket", frozenset({*labels, ("le", bound)})]
         for bound in ("0.5", "30.0", "60.0", "7200.0", "+Inf")
-    } == {"0.5": 2, "30.0": 2, "60.0": 5, "7200.0": 5, "+Inf": 6}
-    assert shown[f"{name}_count", frozenset(labels)] == 6
+    } == {"0.5": 2, "30.0": 2, "60.0": 6, "7200.0": 6, "+Inf": 7}
+    assert shown[f"{name}_count", frozenset(labels)] == 7
     assert shown[f"{name}_sum", frozenset(labels)] == 9000.5
 
 
