@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.conduit.client import Endpoint
-from exporter.conduit.models import Page, RunDetail, parse_id
+from exporter.conduit.models import RunDetail, parse_id
 from exporter.conduit.token import TokenSource
 from exporter.errors import (
     SourceError,
@@ -31,7 +31,6 @@ from tests.conduit_support import (
     CALLS,
     RUN,
     TOKEN,
-    Call,
     as_json,
     converse,
     json_answer,
@@ -51,24 +50,6 @@ def _fail(*answers: httpx.Response | Exception, **over: Any) -> SourceError:
     with pytest.raises(SourceError) as caught:
         asyncio.run(talk.client.workspaces_page())
     return caught.value
-
-
-@pytest.mark.parametrize(
-    ("call", "target"),
-    [
-        (lambda c: c.workspaces_page(cursor="a+b/="), "workspaces?limit=100&cursor=a%2Bb%2F%3D"),
-        (lambda c: c.agents_page("ws1"), "agents?limit=100&workspace_id=ws1"),
-        (
-            lambda c: c.runs_page(workspace_id="w&x", agent_id="ag1", cursor="c", status="running"),
-            "agents/ag1/runs?limit=100&workspace_id=w%26x&status=running&cursor=c",
-        ),
-    ],
-)
-def test_a_page_is_asked_for_by_its_documented_path(call: Call, target: str) -> None:
-    """One request, with the largest pages the API gives."""
-    talk = converse(json_answer(page_of()))
-    assert asyncio.run(call(talk.client)) == Page((), (), None)
-    assert [one.url.raw_path.decode() for one in talk.requests] == [f"/v1/{target}"]
 
 
 def test_the_request_says_who_asks_and_what_is_understood() -> None:
@@ -301,29 +282,6 @@ def test_the_token_appears_nowhere(
         shown += ["".join(traceback.format_exception(exc)), repr(exc), repr(exc.args)]
     shown += [repr(talk.requests), caplog.text]
     assert TOKEN not in "".join(shown)
-
-
-@pytest.mark.parametrize("endpoint", Endpoint)
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        (json_answer({"error": "Unknown"}, 404), "404"),
-        (json_answer({"error": "Slow down"}, 429, **{"retry-after": "7"}), "429"),
-        (httpx.Response(503), "503"),
-        (httpx.Response(200, text="<html>"), "200"),
-        (httpx.ConnectError("refused"), "error"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
-)
-def test_a_failed_call_is_one_request_and_one_observation(
-    endpoint: Endpoint, answer: httpx.Response | Exception, code: str
-) -> None:
-    """Nothing is tried again behind the caller's back."""
-    talk = converse(answer)
-    with pytest.raises(SourceError):
-        asyncio.run(CALLS[endpoint](talk.client))
-    assert len(talk.requests) == 1
-    assert [(what, status) for what, status, _ in talk.observed] == [(endpoint, code)]
 
 
 @given(

@@ -44,17 +44,6 @@ def test_any_other_trace_id_is_derived(raw: str | None) -> None:
     assert trace_id_of(raw=raw, workspace_id="ws", run_id="ar1") == DERIVED
 
 
-def test_span_ids_are_the_documented_digest() -> None:
-    """SHA-256 over version, kind, workspace, run and index, with delimiters."""
-    root = root_span_id_of(workspace_id="ws", run_id="ar1")
-    tool = tool_span_id_of(workspace_id="ws", run_id="ar1", index=12)
-    second = tool_span_id_of(workspace_id="ws", run_id="ar1", index=12, part=1)
-
-    assert root == hashlib.sha256(b"1\0root\0ws\0ar1").digest()[:8]
-    assert tool == hashlib.sha256(b"1\0tool\0ws\0ar1\x0012").digest()[:8]
-    assert second == hashlib.sha256(b"1\0tool\0ws\0ar1\x0012.1").digest()[:8]
-
-
 def test_ids_of_neighbours_never_read_alike() -> None:
     """No shift of characters between workspace, run and index gives the same id, NUL included."""
     keys = [
