@@ -235,3 +235,7 @@ def test_check_reads_the_web_config_file(environ: dict[str, str], tmp_path: Path
     assert "FAILED  web config:" in result.stdout
     assert "is not a bcrypt hash" in result.stdout
     assert "secret" not in result.stdout
+
+    web.write_text("{}\n")
+    result = invoke({**environ, "EXPORTER_WEB_CONFIG_FILE": str(web)}, "check")
+    assert f"ok      web config: {web} can be used" in result.stdout

@@ -217,11 +217,8 @@ def test_every_secret_is_known_to_whoever_masks() -> None:
     "broken",
     [
         {"CONDUIT_API_TOKEN": "Bearer hunter2"},
-        {"CONDUIT_API_TOKEN": "hunter2 hunter2"},
         {"CONDUIT_BASE_URL": "https://me:hunter2@api"},
         {"CONDUIT_BASE_URL": "https://me:hunter2@a b"},
-        {"CONDUIT_BASE_URL": "https://api?key=hunter2"},
-        {"CONDUIT_PROXY": "socks5://me:hunter2@proxy"},
         {"CONDUIT_PROXY": "http://me:hunter2@pro xy"},
         {"EXPORTER_LEDGER": "postgresql://me:hunter2@db/ledger"},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://me:hunter2@collector"},
