@@ -127,9 +127,20 @@ def measure_limit() -> Iterator[Figure]:
 
 
 def measure_idle() -> Iterator[Figure]:
-    """A thousand idle agents in fifty workspaces."""
+    """One agent that does nothing, and a thousand in fifty workspaces."""
     with tempfile.TemporaryDirectory() as name, Sink(Path(name)) as sink:
         folder = Path(name)
+        with (
+            Conduit(folder, "--agents=1") as conduit,
+            Daemon(conduit, sink, folder / "quiet.db") as exporter,
+        ):
+            exporter.wait_ready()
+            time.sleep(60)
+            yield Figure(
+                what="share of a core, one idle agent",
+                measured=exporter.core_percent(seconds=60),
+                unit="%",
+            )
         with (
             Conduit(folder, "--agents=1000", "--workspaces=50") as conduit,
             Daemon(conduit, sink, folder / "ledger.db") as exporter,
