@@ -5,9 +5,8 @@ from decimal import Decimal
 
 from exporter.metrics.catalogue import CATALOGUE
 from exporter.simulator.hotel import DEMO_TOKEN, hospitality
-from tests.simulation import faults
 from tests.simulation.promises import counted, settle, total
-from tests.simulation.scenarios import HOUR_S, MINUTE_S, agents, workspace_id
+from tests.simulation.scenarios import HOUR_S, MINUTE_S, agents
 from tests.simulation.world import World
 
 NAMES = {metric.name for metric in CATALOGUE}
@@ -80,24 +79,6 @@ def test_series_of_an_agent_appear_once_its_first_scan_is_complete() -> None:
     world.run(script)
 
 
-def test_an_outage_shows_in_up_and_leaves_the_exporter_ready() -> None:
-    """What was scanned stays scanned: readiness is about this process, `up` about Conduit."""
-    world = World(scenario=agents(2, per_hour=120))
-
-    async def script(_: World) -> None:
-        await world.sleep(2 * MINUTE_S)
-        assert counted(world, "conduit_up", "workspace_id") == {(workspace_id(),): 1}
-        world.conduit.faults.place(faults.refused(503), when=faults.always)
-        await world.sleep(2 * MINUTE_S)
-        assert total(world, "conduit_up") == 0
-        assert world.ready()
-        world.conduit.faults.clear()
-        await world.sleep(5 * MINUTE_S)
-        assert total(world, "conduit_up") == 1
-
-    world.run(script)
-
-
 def test_live_gauges_tell_what_is_going_on() -> None:
     """What is in flight and since when, the last poll, the last run, the budget."""
     world = World(scenario=agents(1, per_hour=240, duration_s=(60.0, 120.0, 300.0)))
@@ -109,8 +90,8 @@ def test_live_gauges_tell_what_is_going_on() -> None:
         oldest = total(world, "conduit_oldest_in_flight_run_timestamp_seconds")
         assert now_s - 330 < oldest < now_s
         polled = total(world, "conduit_exporter_last_poll_success_timestamp_seconds")
-        assert now_s - 20 < polled <= now_s
-        assert now_s - 90 < total(world, "conduit_last_run_timestamp_seconds") <= now_s
+        assert now_s - 65 < polled <= now_s
+        assert now_s - 135 < total(world, "conduit_last_run_timestamp_seconds") <= now_s
         assert total(world, "conduit_exporter_api_budget_requests_per_minute") == 90
 
     world.run(script)

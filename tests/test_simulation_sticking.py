@@ -27,6 +27,7 @@ from tests.simulation.world import World
 BROKEN = {
     "500": faults.refused(500),
     "400": faults.refused(400),
+    "403, which is no word on the token": faults.refused(403),
     "404": faults.refused(404),
     "hang": faults.hanging(),
     "malformed": faults.malformed(),
