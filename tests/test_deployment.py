@@ -63,6 +63,21 @@ def test_compose_service_is_confined(name: str) -> None:
         assert re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port)
 
 
+def test_compose_names_resolve() -> None:
+    """Services depend on services that start with them, volumes are declared, files are there."""
+    for name, service in SERVICES.items():
+        for needed in service.get("depends_on", []):
+            assert set(SERVICES[needed].get("profiles", [])) <= set(service.get("profiles", []))
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            if source.startswith("."):
+                assert (DEPLOY / source).exists(), (name, source)
+            else:
+                assert source in document("compose.yaml")["volumes"]
+        if build := service.get("build"):
+            assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
+
+
 def test_compose_runs_the_tested_versions() -> None:
     """Jaeger and Prometheus are the releases that tests/real runs against."""
     built = (ROOT / ".ci/real-parts").read_text()
