@@ -21,7 +21,6 @@ from exporter.simulator.conduit import (
     error_response,
 )
 from exporter.simulator.runs import json_time
-from exporter.sync.requests import Purpose, Reading, ReadPage
 from tests.simulation import faults
 from tests.simulation.faults import Truthful
 from tests.simulation.promises import (
@@ -175,24 +174,6 @@ def test_once_does_not_fail_for_a_run_that_goes_on() -> None:
     data.stop_arrivals()
     data.revise_run(data.run_ids(agent_id())[150], completed_ns=None)
     assert world.run_once() == 0
-
-
-def test_an_agent_that_moves_away_as_a_request_begins_ends_nothing() -> None:
-    """The request is made for it all the same."""
-    world = World(scenario=agents(2, per_hour=60))
-
-    async def script(_: World) -> None:
-        await world.sleep(MINUTE_S)
-        assert world.exporter is not None
-        (sync,) = world.exporter.sync._syncs.values()
-        head = ReadPage(
-            agent=agent_id(), target=Reading.HEAD, purpose=Purpose.HEAD, reason="it is due"
-        )
-        sync._start(head, world.clock.monotonic_s())
-        del sync.state.agents[agent_id()]
-        await world.sleep(MINUTE_S)
-
-    world.run(script)
 
 
 def test_two_runs_that_stay_broken_in_a_quiet_account_are_asked_for_seldom() -> None:

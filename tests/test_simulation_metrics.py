@@ -3,13 +3,10 @@
 import math
 from decimal import Decimal
 
-from exporter.metrics.catalogue import CATALOGUE
 from exporter.simulator.hotel import DEMO_TOKEN, hospitality
 from tests.simulation.promises import counted, settle, total
 from tests.simulation.scenarios import HOUR_S, MINUTE_S, agents
 from tests.simulation.world import World
-
-NAMES = {metric.name for metric in CATALOGUE}
 
 
 def test_the_counters_are_the_sums_over_the_api() -> None:
@@ -37,22 +34,6 @@ def test_the_counters_are_the_sums_over_the_api() -> None:
         }
     measured = total(world, "conduit_run_duration_seconds_count")
     assert measured == len([run for run in world.conduit.data.ended_runs() if run.duration_ns])
-
-
-def test_every_metric_that_is_served_is_in_the_catalogue() -> None:
-    """And no other name begins as ours do."""
-    world = World(scenario=agents(2, per_hour=240))
-    world.run_for(HOUR_S / 4)
-    served = {_family(name) for name, _ in world.samples()}
-
-    assert {name for name in served if name.startswith("conduit_")} <= NAMES
-
-
-def _family(sample: str) -> str:
-    for suffix in ("_bucket", "_count", "_sum"):
-        if sample.removesuffix(suffix) in NAMES:
-            return sample.removesuffix(suffix)
-    return sample
 
 
 def test_series_of_an_agent_appear_once_its_first_scan_is_complete() -> None:
