@@ -57,16 +57,6 @@ def test_a_run_is_counted_once_however_often_it_is_shown(ledger: Ledger) -> None
     assert ledger.totals.get(Family.TOKENS, 1, "input") == 100
 
 
-def test_a_run_in_flight_is_counted_when_it_ends(ledger: Ledger) -> None:
-    """Nothing is counted before the end, and then everything."""
-    recorded = record(ledger, make_record(RUNNING))
-    assert [run.id for run in recorded.progress.in_flight] == ["ar1"]
-    assert recorded.counted == ()
-    recorded = record(ledger, make_record())
-    assert recorded.progress.in_flight == ()
-    assert runs(ledger) == 1
-
-
 def test_a_run_below_the_floor_is_not_counted_unless_it_was_in_flight(ledger: Ledger) -> None:
     """Runs from before the look-back are none of ours; what was seen going on is."""
     old = make_record(make_run(created_ns=5))

@@ -66,33 +66,6 @@ def test_commits_of_unknown_outcome_are_repeated_and_count_once() -> None:
     assert world.disk.struck > 20
 
 
-def test_a_disk_that_fails_now_and_then_changes_no_figure() -> None:
-    """One call in ten fails, before or after it is written, for an hour."""
-    world = world_of()
-    world.disk.before.append(lambda _: world.rng.random() < 0.05)
-    world.disk.after.append(lambda _: world.rng.random() < 0.05)
-
-    async def script(_: World) -> None:
-        await world.sleep(HOUR_S)
-        world.disk.before.clear()
-        world.disk.after.clear()
-        await settle(world, within_s=30 * MINUTE_S)
-
-    world.run(script)
-
-
-def test_a_disk_that_never_works_is_an_error_not_a_hang() -> None:
-    """Closing the exporter ends those who wait for a commit that never comes."""
-    world = world_of()
-    world.disk.before.append(lambda call: call < 40)
-
-    async def script(_: World) -> None:
-        await world.sleep(MINUTE_S)
-        assert not world.ready()
-
-    world.run(script)
-
-
 def test_retention_changes_no_figure() -> None:
     """A short retention over hours and a restart: every sum is that of all, nothing comes twice.
 

@@ -31,35 +31,24 @@ def since(world: World, seconds: float) -> set[str]:
     return world.conduit.data.truth(created_from_ns=from_ns).run_ids
 
 
-def test_a_backfill_traces_what_is_older_and_counts_none_of_it() -> None:
-    """Everything since then is visible, the counters stand still, and no detail comes twice."""
+def test_a_backfill_that_is_killed_goes_on_where_it_was() -> None:
+    """The same call asks for no detail twice but what was under way; none of it is counted."""
     world = world_of()
     counted, wanted = total(world, "conduit_runs_total"), since(world, 12 * HOUR_S)
-
-    assert world.run_backfill(since_s=12 * HOUR_S) == 0
-
-    assert world.backend.traced == wanted
-    assert total(world, "conduit_runs_total") == counted
-    assert total(world, "conduit_exporter_traces_delivered_total") == len(wanted)
-    assert_no_detail_twice(world)
-
-
-def test_a_backfill_that_is_killed_goes_on_where_it_was() -> None:
-    """The same call asks for no detail twice but what was under way."""
-    world = world_of()
-    wanted = since(world, 12 * HOUR_S)
 
     for _ in range(3):
         with pytest.raises(TimeoutError):
             world.run_backfill(since_s=12 * HOUR_S, within_s=MINUTE_S)
     assert world.run_backfill(since_s=12 * HOUR_S) == 0
 
-    assert wanted <= world.backend.traced
+    assert world.backend.traced == wanted
+    assert total(world, "conduit_runs_total") == counted
+    assert total(world, "conduit_exporter_traces_delivered_total") == len(wanted)
     assert len(world.conduit.asked.fetched_twice) <= 3 * 24
 
 
 def test_a_backfill_ends_where_it_is_told() -> None:
-    """A range of its own, older than what the daemon reads."""
+    """A range of its own, older than what the daemon reads, each detail once."""
     world = world_of()
     before = set(world.backend.traced)
     wanted = since(world, 15 * HOUR_S) - since(world, 10 * HOUR_S)
@@ -67,6 +56,7 @@ def test_a_backfill_ends_where_it_is_told() -> None:
     assert world.run_backfill(since_s=15 * HOUR_S, until_s=10 * HOUR_S) == 0
 
     assert world.backend.traced - before == wanted
+    assert_no_detail_twice(world)
 
 
 def test_reconcile_finds_and_repairs_what_the_ledger_lacks() -> None:
