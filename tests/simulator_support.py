@@ -4,7 +4,6 @@ The schema is the published one of get-run, so what it says is not our reading o
 """
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -41,7 +40,7 @@ def sim_run(run_id: str = "ar77a", **over: Any) -> SimRun:
     return run._replace(**over)
 
 
-def small_scenario(_start_ns: int = START_NS) -> Scenario:
+def small_scenario(_start_ns: int) -> Scenario:
     """Two agents in the first workspace, one in the second; all runs are placed by hand."""
     return Scenario(
         workspaces=[SimWorkspace(WS1, "Harbor Hotels"), SimWorkspace(WS2, "Alpine Lodges")],
@@ -54,12 +53,9 @@ def small_scenario(_start_ns: int = START_NS) -> Scenario:
     )
 
 
-def small_conduit(clock: FakeClock, *runs: SimRun, **over: Any) -> ScriptedConduit:
-    """A Conduit of the small scenario with these runs."""
-    conduit = ScriptedConduit(now_ns=clock.now_ns, scenario=small_scenario(), **over)
-    for run in runs:
-        conduit.data.add_run(run)
-    return conduit
+def small_conduit(clock: FakeClock, **over: Any) -> ScriptedConduit:
+    """A Conduit of the small scenario."""
+    return ScriptedConduit(now_ns=clock.now_ns, scenario=small_scenario(START_NS), **over)
 
 
 def ask(conduit: ScriptedConduit, path: str, query: str = "", *, token: str = BOTH) -> SimResponse:
@@ -74,26 +70,6 @@ def parsed(response: SimResponse) -> Any:
 
 def runs_path(agent_id: str = AG1) -> str:
     return f"/agents/{agent_id}/runs"
-
-
-def ids_of(response: SimResponse) -> list[str]:
-    """The ids of a page's rows, in order."""
-    return [row["id"] for row in parsed(response)["data"]]
-
-
-def walk(
-    conduit: ScriptedConduit, path: str, *, limit: int = 20, status: str | None = None
-) -> Iterator[list[str]]:
-    """The ids of all pages of a list; the data may change between two pages."""
-    fixed = f"limit={limit}" + (f"&status={status}" if status else "")
-    query = fixed
-    while True:
-        response = ask(conduit, path, query)
-        yield ids_of(response)
-        cursor = parsed(response)["next_cursor"]
-        if cursor is None:
-            return
-        query = f"{fixed}&cursor={cursor}"
 
 
 @cache

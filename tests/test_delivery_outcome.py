@@ -162,36 +162,23 @@ def test_a_redirect_tells_its_target() -> None:
     assert "abc" not in reason
 
 
-@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("status", [400, 413, 422])
 @pytest.mark.parametrize(
-    ("body", "kind", "certain"),
+    ("body", "kind"),
     [
-        (status_of("bad span id"), PROTOBUF, True),
-        (as_json({"code": 3, "message": "\ud800", "details": []}), JSON, True),
-        (as_json({"code": 3}), JSON, True),
-        (b"<h1>Bad Request</h1>", HTML, False),
-        (b"Bad Request", TEXT, False),
-        (status_of("bad span id"), "", False),
-        (b"Bad Request", PROTOBUF, False),
-        (as_json({"message": "Bad Request"}), JSON, False),
-        (as_json([]), JSON, False),
-        (b"", PROTOBUF, False),
+        (status_of("bad span id"), PROTOBUF),
+        (as_json({"code": 3, "message": "\ud800", "details": []}), JSON),
+        (b"<h1>Bad Request</h1>", HTML),
+        (b"Bad Request", PROTOBUF),
+        (as_json([]), JSON),
+        (b"", PROTOBUF),
     ],
 )
-def test_only_otlps_own_form_says_for_certain_that_the_content_is_at_fault(
-    status: int, body: bytes, kind: str, *, certain: bool
+def test_the_content_is_said_to_be_at_fault_in_whatever_form(
+    status: int, body: bytes, kind: str
 ) -> None:
-    """A proxy's 400 must not make dead letters of everything."""
-    outcome = http(status, body, kind)
-    assert isinstance(outcome, Invalid)
-    assert outcome.certain is certain
-
-
-def test_too_large_is_certain_whoever_says_it() -> None:
-    """The size is a fact of the request, also to a proxy; half of it may pass."""
-    outcome = http(413, b"<h1>Too Large</h1>", HTML)
-    assert isinstance(outcome, Invalid)
-    assert outcome.certain
+    """By OTLP's own form, a proxy's page or nothing but the status."""
+    assert isinstance(http(status, body, kind), Invalid)
 
 
 @pytest.mark.parametrize(

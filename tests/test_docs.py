@@ -179,17 +179,6 @@ def test_alerts_that_are_named_exist(document: str) -> None:
     assert set(re.findall(r"`(Conduit[A-Z]\w+)`", text_of(document))) <= alerts().keys()
 
 
-def test_labels_in_the_queries_exist() -> None:
-    """Every label that a query of README matches or groups by is one of the metrics it reads."""
-    queries = section("README.md", "Useful queries")
-    labels = {label for metric in CATALOGUE for label in metric.labels} | {"le"}
-    grouped = re.findall(r"(?:by|on|group_left) \(([^)]*)\)", queries)
-    matched = re.findall(r"(\w+)=~?\"", queries)
-    used = {name.strip() for names in grouped for name in names.split(",") if name.strip()}
-    assert used | set(matched) <= labels
-    assert {"agent_name", "status", "le"} <= used | set(matched)
-
-
 @cache
 def source_text() -> str:
     """All of the program's text, adjacent literals joined as Python joins them."""

@@ -24,10 +24,11 @@ from exporter.ledger.records import (
     Settlement,
     TraceState,
 )
-from exporter.ledger.totals import Family, Totals
+from exporter.ledger.totals import Family
 from tests.factories import make_record, make_run, make_trace
-from tests.fakes import START_NS, FakeClock, inline
+from tests.fakes import START_NS, FakeClock
 from tests.ledger_support import add_agent, do, fetch, open_ledger, record, settle
+from tests.simulation.disk import SimulatedDisk
 
 RUNNING = make_run(status="running", completed_ns=None, disposition=None)
 
@@ -56,16 +57,6 @@ def test_a_run_is_counted_once_however_often_it_is_shown(ledger: Ledger) -> None
     assert ledger.totals.get(Family.TOKENS, 1, "input") == 100
 
 
-def test_a_run_in_flight_is_counted_when_it_ends(ledger: Ledger) -> None:
-    """Nothing is counted before the end, and then everything."""
-    recorded = record(ledger, make_record(RUNNING))
-    assert [run.id for run in recorded.progress.in_flight] == ["ar1"]
-    assert recorded.counted == ()
-    recorded = record(ledger, make_record())
-    assert recorded.progress.in_flight == ()
-    assert runs(ledger) == 1
-
-
 def test_a_run_below_the_floor_is_not_counted_unless_it_was_in_flight(ledger: Ledger) -> None:
     """Runs from before the look-back are none of ours; what was seen going on is."""
     old = make_record(make_run(created_ns=5))
@@ -87,20 +78,6 @@ def test_money_is_summed_exactly(ledger: Ledger) -> None:
     assert ledger.totals.get(Family.UNPRICED, 1) == 1
 
 
-def test_what_is_in_memory_equals_what_a_restart_reads(tmp_path: Path) -> None:
-    """Totals, costs by day and the age of the outbox survive."""
-    first = open_ledger(tmp_path / "ledger.db")
-    add_agent(first)
-    record(first, make_record(), make_record(make_run("ar2", cost_usd=Decimal("1E-12"))))
-    fetch(first, make_record(), make_trace())
-    before = (dict(first.totals.items()), first.day_costs, first.oldest_pending_ns)
-    first.close()
-    second = open_ledger(tmp_path / "ledger.db")
-    assert (dict(second.totals.items()), second.day_costs, second.oldest_pending_ns) == before
-    assert second.created_ns == START_NS
-    second.close()
-
-
 def test_costs_of_former_days_are_kept_for_their_month_and_then_let_go(tmp_path: Path) -> None:
     """The month so far is in memory; days older than 400 are forgotten."""
     path = tmp_path / "ledger.db"
@@ -117,23 +94,6 @@ def test_costs_of_former_days_are_kept_for_their_month_and_then_let_go(tmp_path:
         days = [day for (day,) in connection.execute("SELECT day FROM day_cost ORDER BY day")]
     connection.close()
     assert days == ["2026-03-01", "2026-04-01"]
-
-
-def test_a_transaction_that_fails_leaves_nothing_of_itself(ledger: Ledger) -> None:
-    """Neither rows nor totals nor the outbox remember a transaction that raised."""
-
-    def fails(one: Ledger) -> None:
-        run = make_run()
-        one.runs.record_page(
-            1, [run], decide=lambda _: make_record(run), floor_ns=0, now_ns=START_NS
-        )
-        one.runs.record_detail(1, make_record(), trace=make_trace(), now_ns=START_NS)
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        ledger.transact([fails])
-    assert dict(ledger.totals.items()) == {}
-    assert len(record(ledger, make_record()).counted) == 1
 
 
 def test_an_unreadable_row_is_quarantined_once_and_may_be_counted_later(ledger: Ledger) -> None:
@@ -269,16 +229,8 @@ def test_a_row_that_is_readable_later_counts_by_its_own_time(ledger: Ledger) -> 
 # --- the outbox ----------------------------------------------------------------------------------
 
 
-def test_a_settlement_that_is_repeated_counts_its_spans_once(ledger: Ledger) -> None:
-    """A commit of unknown outcome is made again."""
-    fetch(ledger, make_record(), make_trace())
-    for _ in range(2):
-        settle(ledger, Settlement(1, TraceState.DELIVERED))
-    assert ledger.totals.get(Family.SPANS_DELIVERED) == 2
-
-
 def test_a_trace_goes_from_the_outbox_to_delivered(ledger: Ledger) -> None:
-    """Written, due, delivered once: rows, totals and ages agree at every step."""
+    """Written, due, delivered once though told twice: rows, totals and ages agree at every step."""
     trace = make_trace()
     fetch(ledger, make_record(), trace)
     oldest_ns = ledger.oldest_pending_ns
@@ -292,6 +244,7 @@ def test_a_trace_goes_from_the_outbox_to_delivered(ledger: Ledger) -> None:
         (Family.TRACES_PENDING, 0),
         (Family.OUTBOX_BYTES, 0),
         (Family.TRACES_DELIVERED, 1),
+        (Family.SPANS_DELIVERED, 2),
     ):
         assert ledger.totals.get(family) == expected
     assert do(ledger, lambda one: one.history.run("ag1", "ar1")).trace is TraceState.DELIVERED
@@ -445,42 +398,11 @@ def test_a_backfill_ends_where_counting_begins_and_goes_on_where_it_was(ledger: 
 # --- the gate ------------------------------------------------------------------------------------
 
 
-class FailingLedger(Ledger):
-    """A ledger whose disk refuses a given number of times, before or after it has committed."""
-
-    refusals = 0
-    after_commit = False
-    commits = 0
-    # Readings of the totals that fail.
-    unread = 0
-
-    def transact(self, works: Any) -> list[Any]:
-        if self.refusals and not self.after_commit:
-            self.refusals -= 1
-            raise LedgerUnavailable("disk I/O error")
-        before = Totals((key, str(value)) for key, value in self.totals.items())
-        results = super().transact(works)
-        self.commits += 1
-        if self.refusals:
-            self.refusals -= 1
-            self.totals = before
-            raise LedgerUnavailable("connection lost during COMMIT")
-        return results
-
-    def reload(self) -> None:
-        if self.unread:
-            self.unread -= 1
-            raise LedgerUnavailable("disk I/O error")
-        super().reload()
-
-
-def gated(ledger: Ledger, test: Callable[[LedgerGate, FailingLedger], Any]) -> None:
-    ledger.__class__ = FailingLedger
-    assert isinstance(ledger, FailingLedger)
+def gated(ledger: Ledger, test: Callable[[LedgerGate], Any], disk: SimulatedDisk) -> None:
+    """Run a test with a gate whose commits go to this disk."""
 
     async def main() -> None:
-        gate = LedgerGate(ledger, executor=inline, clock=FakeClock(), rng=random.Random(1))
-        await test(gate, ledger)
+        await test(LedgerGate(ledger, executor=disk, clock=FakeClock(), rng=random.Random(1)))
 
     asyncio.run(main())
 
@@ -493,41 +415,47 @@ def count(name: str) -> Callable[[Ledger], Any]:
 
 def test_works_that_wait_together_are_committed_together(ledger: Ledger) -> None:
     """Ten callers at once cost two commits at most, not ten."""
+    disk = SimulatedDisk()
 
-    async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
+    async def test(gate: LedgerGate) -> None:
         await asyncio.gather(*(gate.transact(count(f"ar{i}")) for i in range(10)))
-        assert ledger.commits <= 2
-        assert runs(ledger) == 10
 
-    gated(ledger, test)
+    gated(ledger, test, disk)
+    assert disk.calls <= 2
+    assert runs(ledger) == 10
 
 
-@pytest.mark.parametrize(
-    ("refusals", "unread"), [(3, 0), (1, 2)], ids=["commits fail", "reading the totals fails"]
-)
-@pytest.mark.parametrize("after_commit", [False, True], ids=["before", "after"])
-def test_a_refusing_disk_is_waited_out(
-    ledger: Ledger, *, after_commit: bool, refusals: int, unread: int
+def test_totals_that_cannot_be_read_after_a_failed_commit_are_waited_for(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether or not the failed commit reached the disk, each run is counted once."""
+    """The commit reached the disk and nobody knows: the run is counted once all the same."""
+    disk, reload, refusals = SimulatedDisk(), ledger.reload, ["disk I/O error"] * 2
+    disk.after.append(lambda call: call == 1)
 
-    async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
-        ledger.refusals, ledger.after_commit, ledger.unread = refusals, after_commit, unread
+    def refusing() -> None:
+        if refusals:
+            raise LedgerUnavailable(refusals.pop())
+        reload()
+
+    monkeypatch.setattr(ledger, "reload", refusing)
+
+    async def test(gate: LedgerGate) -> None:
         recorded = await gate.transact(count("ar1"))
         assert [run.id for run in recorded.progress.awaiting] == ["ar1"]
         assert gate.fault is None
-        assert runs(ledger) == 1
 
-    gated(ledger, test)
+    gated(ledger, test, disk)
+    assert runs(ledger) == 1
 
 
 def test_one_bad_work_does_not_take_the_others_down(ledger: Ledger) -> None:
-    """Its caller gets its error and nobody waits for it to mend; the rest is committed."""
+    """Its caller gets its error and nobody waits for it to mend; nothing of it stays."""
 
     def breaks_a_constraint(one: Ledger) -> None:
+        count("ar3")(one)
         one._db.execute("INSERT INTO meta (key, value) VALUES ('base_url', 'twice')")
 
-    async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
+    async def test(gate: LedgerGate) -> None:
         results = await asyncio.gather(
             gate.transact(count("ar1")),
             gate.transact(breaks_a_constraint),
@@ -535,25 +463,27 @@ def test_one_bad_work_does_not_take_the_others_down(ledger: Ledger) -> None:
             return_exceptions=True,
         )
         assert isinstance(results[1], sqlite3.IntegrityError)
-        assert runs(ledger) == 2
 
-    gated(ledger, test)
+    gated(ledger, test, SimulatedDisk())
+    assert runs(ledger) == 2
+    assert do(ledger, lambda one: one.runs.known(1, ["ar3"])) == {}
 
 
 def test_closing_while_the_disk_refuses_gives_up_clearly(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Callers that still wait are told; nothing hangs."""
-    ledger = open_ledger(tmp_path / "ledger.db")
+    disk = SimulatedDisk()
+    disk.before.append(lambda _: True)
 
-    async def test(gate: LedgerGate, ledger: FailingLedger) -> None:
-        ledger.refusals = 10**9
+    async def test(gate: LedgerGate) -> None:
         waiting = asyncio.create_task(gate.transact(count("ar1")))
         while gate.fault is None:  # noqa: ASYNC110 - the fault has no event; one turn suffices
             await asyncio.sleep(0)
+        disk.is_honest = True
         await gate.close()
         with pytest.raises(LedgerUnavailable):
             await waiting
 
-    gated(ledger, test)
+    gated(ledger, test, disk)
     assert "nothing new is fetched until it does" in caplog.text

@@ -3,14 +3,10 @@
 import math
 from decimal import Decimal
 
-from exporter.metrics.catalogue import CATALOGUE
 from exporter.simulator.hotel import DEMO_TOKEN, hospitality
-from tests.simulation import faults
 from tests.simulation.promises import counted, settle, total
-from tests.simulation.scenarios import HOUR_S, MINUTE_S, agents, workspace_id
+from tests.simulation.scenarios import HOUR_S, MINUTE_S, agents
 from tests.simulation.world import World
-
-NAMES = {metric.name for metric in CATALOGUE}
 
 
 def test_the_counters_are_the_sums_over_the_api() -> None:
@@ -40,22 +36,6 @@ def test_the_counters_are_the_sums_over_the_api() -> None:
     assert measured == len([run for run in world.conduit.data.ended_runs() if run.duration_ns])
 
 
-def test_every_metric_that_is_served_is_in_the_catalogue() -> None:
-    """And no other name begins as ours do."""
-    world = World(scenario=agents(2, per_hour=240))
-    world.run_for(HOUR_S / 4)
-    served = {_family(name) for name, _ in world.samples()}
-
-    assert {name for name in served if name.startswith("conduit_")} <= NAMES
-
-
-def _family(sample: str) -> str:
-    for suffix in ("_bucket", "_count", "_sum"):
-        if sample.removesuffix(suffix) in NAMES:
-            return sample.removesuffix(suffix)
-    return sample
-
-
 def test_series_of_an_agent_appear_once_its_first_scan_is_complete() -> None:
     """A first start does not look like a spike; readiness waits for it."""
     world = World(
@@ -80,24 +60,6 @@ def test_series_of_an_agent_appear_once_its_first_scan_is_complete() -> None:
     world.run(script)
 
 
-def test_an_outage_shows_in_up_and_leaves_the_exporter_ready() -> None:
-    """What was scanned stays scanned: readiness is about this process, `up` about Conduit."""
-    world = World(scenario=agents(2, per_hour=120))
-
-    async def script(_: World) -> None:
-        await world.sleep(2 * MINUTE_S)
-        assert counted(world, "conduit_up", "workspace_id") == {(workspace_id(),): 1}
-        world.conduit.faults.place(faults.refused(503), when=faults.always)
-        await world.sleep(2 * MINUTE_S)
-        assert total(world, "conduit_up") == 0
-        assert world.ready()
-        world.conduit.faults.clear()
-        await world.sleep(5 * MINUTE_S)
-        assert total(world, "conduit_up") == 1
-
-    world.run(script)
-
-
 def test_live_gauges_tell_what_is_going_on() -> None:
     """What is in flight and since when, the last poll, the last run, the budget."""
     world = World(scenario=agents(1, per_hour=240, duration_s=(60.0, 120.0, 300.0)))
@@ -109,8 +71,8 @@ def test_live_gauges_tell_what_is_going_on() -> None:
         oldest = total(world, "conduit_oldest_in_flight_run_timestamp_seconds")
         assert now_s - 330 < oldest < now_s
         polled = total(world, "conduit_exporter_last_poll_success_timestamp_seconds")
-        assert now_s - 20 < polled <= now_s
-        assert now_s - 90 < total(world, "conduit_last_run_timestamp_seconds") <= now_s
+        assert now_s - 65 < polled <= now_s
+        assert now_s - 135 < total(world, "conduit_last_run_timestamp_seconds") <= now_s
         assert total(world, "conduit_exporter_api_budget_requests_per_minute") == 90
 
     world.run(script)

@@ -12,7 +12,7 @@ from itertools import count
 from tests.simulation.swarm import draw, live
 
 _SECONDS_IN_CI = 150
-_WORLDS_ELSEWHERE = 2
+_WORLDS_ELSEWHERE = 1
 
 
 def test_worlds_of_the_day_lose_nothing() -> None:
@@ -32,4 +32,4 @@ def test_worlds_of_the_day_lose_nothing() -> None:
 def test_a_seed_draws_and_lives_the_same_world_again() -> None:
     """What went wrong once can be looked at."""
     assert draw(1) == draw(1) != draw(2)
-    assert live(8) == live(8)
+    assert live(7) == live(7)

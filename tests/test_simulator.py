@@ -1,13 +1,8 @@
 """The simulated Conduit answers as Conduit's documentation says, and no other way."""
 
-import asyncio
-
-import httpx
 import pytest
 
 from exporter.simulator.hotel import DEMO_TOKEN, PRIVATE_MARKS, hospitality
-from exporter.simulator.runs import SECOND_NS
-from exporter.simulator.server import serve
 from tests.fakes import START_NS, FakeClock
 from tests.simulation.conduit import ScriptedConduit
 from tests.simulator_support import (
@@ -21,19 +16,9 @@ from tests.simulator_support import (
     documented_row,
     parsed,
     runs_path,
-    sim_run,
     small_conduit,
     violations,
-    walk,
 )
-
-
-def placed(conduit: ScriptedConduit, count: int) -> list[str]:
-    """So many runs, a second apart; their ids, newest first."""
-    ids = [f"ar77n{number:04d}" for number in range(count)]
-    for number, run_id in enumerate(ids):
-        conduit.data.add_run(sim_run(run_id, created_ns=START_NS - (number + 9) * SECOND_NS))
-    return ids
 
 
 def test_every_run_of_the_hotel_group_is_of_the_published_schema() -> None:
@@ -55,19 +40,6 @@ def test_every_run_of_the_hotel_group_is_of_the_published_schema() -> None:
             marked += any(mark in said for mark in PRIVATE_MARKS)
     assert seen > 100
     assert marked > seen / 2
-
-
-@pytest.mark.parametrize("kind", ["offset", "keyset"])
-def test_pages_lead_through_the_whole_list(kind: str) -> None:
-    """Newest first, with and without a status; the documented limits."""
-    conduit = small_conduit(FakeClock(), cursors=kind)
-    ids = placed(conduit, 45)
-    conduit.data.add_run(sim_run("ar77run", created_ns=START_NS, completed_ns=None))
-
-    assert [len(page) for page in walk(conduit, runs_path())] == [20, 20, 6]
-    for status, expected in (("completed", ids), ("running", ["ar77run"])):
-        pages = walk(conduit, runs_path(), status=status)
-        assert [run_id for page in pages for run_id in page] == expected
 
 
 @pytest.mark.parametrize(
@@ -103,18 +75,3 @@ def test_a_workspace_is_limited_to_its_requests_a_minute() -> None:
     assert ask(conduit, runs_path(AG3)).status == 200
     clock.advance(60)
     assert ask(conduit, runs_path()).status == 200
-
-
-def test_it_answers_behind_a_socket() -> None:
-    """With the status, the time and the body of the simulation."""
-    conduit = small_conduit(FakeClock(), sim_run("ar77a"))
-
-    async def meet() -> httpx.Response:
-        async with serve(conduit) as base_url, httpx.AsyncClient() as client:
-            headers = {"authorization": f"Bearer {ONE}"}
-            return await client.get(f"{base_url}/v1{runs_path()}?limit=1", headers=headers)
-
-    answer = asyncio.run(meet())
-    assert [row["id"] for row in answer.json()["data"]] == ["ar77a"]
-    assert answer.headers.get_list("date") == ["Fri, 03 Apr 2026 03:04:15 GMT"]
-    assert answer.headers["content-type"] == "application/json; charset=utf-8"

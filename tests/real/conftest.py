@@ -4,20 +4,15 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from tests.real import processes
-from tests.real.collector import Collector
 from tests.real.conduit import Conduit, quiet
 from tests.real.exporter import Exporter
 from tests.real.jaeger import Jaeger
 from tests.real.odd_runs import example_run
-from tests.real.processes import Server
-from tests.real.prometheus import Prometheus
-
-S = TypeVar("S", bound=Server)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -32,15 +27,11 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(scope="session")
-def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
-    """One Jaeger for all who do not mind what else it shows."""
-    backend = Jaeger(tmp_path_factory.mktemp("jaeger"))
-    try:
-        backend.start()
+@pytest.fixture
+def jaeger(tmp_path: Path) -> Iterator[Jaeger]:
+    """A Jaeger of the test's own: the same simulation gives the same trace ids."""
+    with Jaeger(tmp_path / "jaeger") as backend:
         yield backend
-    finally:
-        backend.stop()
 
 
 @pytest.fixture
@@ -56,37 +47,6 @@ def at_end() -> Iterator[ExitStack]:
     """Its callbacks are called when the test has ended, each whatever another one raises."""
     with ExitStack() as stack:
         yield stack
-
-
-def _starts(kind: Callable[..., S], folder: Path, at_end: ExitStack) -> Callable[..., S]:
-    """Starts one of a kind in a folder of its own, which is stopped with the test."""
-    numbers = count()
-
-    def start(**options: Any) -> S:
-        server = kind(folder / str(next(numbers)), **options)
-        at_end.callback(server.stop)
-        server.start()
-        return server
-
-    return start
-
-
-@pytest.fixture
-def start_jaeger(tmp_path: Path, at_end: ExitStack) -> Callable[[], Jaeger]:
-    """Starts a Jaeger of the test's own, to be stopped, started and filled at will."""
-    return _starts(Jaeger, tmp_path / "jaeger", at_end)
-
-
-@pytest.fixture
-def start_collector(tmp_path: Path, at_end: ExitStack) -> Callable[..., Collector]:
-    """Starts a Collector; takes what Collector takes beyond its folder."""
-    return _starts(Collector, tmp_path / "collector", at_end)
-
-
-@pytest.fixture
-def start_prometheus(tmp_path: Path, at_end: ExitStack) -> Callable[..., Prometheus]:
-    """Starts a Prometheus; takes what Prometheus takes beyond its folder."""
-    return _starts(Prometheus, tmp_path / "prometheus", at_end)
 
 
 @pytest.fixture

@@ -163,6 +163,17 @@ class Server(ABC):
         self.folder = folder
         self._process: Process | None = None
 
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     @property
     def process(self) -> Process:
         assert self._process is not None, "not started"

@@ -7,7 +7,8 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -232,7 +233,7 @@ def test_each_state_tells_whom_it_should_and_recovers(
     tmp_path: Path,
     site: Site,
     alertmanager: str,
-    start_prometheus: Callable[..., Prometheus],
+    at_end: ExitStack,
 ) -> None:
     """A cause is told to the right people, its consequences to nobody, and its end as well."""
     told = {JOBS[name]: set(state.told) for name, state in STATES.items() if state.told}
@@ -240,7 +241,8 @@ def test_each_state_tells_whom_it_should_and_recovers(
         JOBS[name]: set(state.inhibited) for name, state in STATES.items() if state.inhibited
     }
     site.series = {name: _series(name) for name in STATES}
-    prometheus = start_prometheus(
+    prometheus = Prometheus(
+        tmp_path / "prometheus",
         targets=[],
         rule_files=_scaled_rules(tmp_path),
         scrape_options={
@@ -254,6 +256,7 @@ def test_each_state_tells_whom_it_should_and_recovers(
         },
         alertmanagers=[alertmanager],
     )
+    at_end.enter_context(prometheus)
     # Increases are seen only by who has scraped before them.
     prometheus.wait_for(
         "count_over_time(conduit_exporter_ready[1m]) > 2",

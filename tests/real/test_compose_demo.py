@@ -1,7 +1,6 @@
 """Compose's demo without an engine: its commands and settings, between the real programs."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,13 @@ PROMETHEUS = ROOT / "deploy/prometheus"
 
 
 def test_demo_shows_something_everywhere(
-    start_jaeger: Callable[[], Jaeger],
-    start_prometheus: Callable[..., Prometheus],
+    jaeger: Jaeger,
     tmp_path: Path,
 ) -> None:
     """Without a token: the target is up, rules load, an alert begins, an exemplar is in Jaeger."""
     services = load(ROOT / "deploy/compose.yaml")["services"]
     scrape = load(PROMETHEUS / "prometheus.yml")
     [job] = [one for one in scrape["scrape_configs"] if one["job_name"] == "conduit-exporter"]
-    jaeger = start_jaeger()
     conduit, exporter = (f"127.0.0.1:{free_port()}" for _ in range(2))
     environment = services["demo"]["environment"] | {
         "CONDUIT_BASE_URL": f"http://{conduit}",
@@ -38,12 +35,14 @@ def test_demo_shows_something_everywhere(
     _, *module = services["demo-conduit"]["entrypoint"]
     [static] = job["static_configs"]
     static |= {"targets": [exporter], "labels": static["labels"] | {"pod": "p", "container": "c"}}
-    prometheus = start_prometheus(
+    prometheus = Prometheus(
+        tmp_path / "prometheus",
         targets=[],
         rule_files=[PROMETHEUS / name for name in scrape["rule_files"]],
         scrape_options=job,
     )
     with (
+        prometheus,
         Process(
             [sys.executable, *module, "--listen", conduit], log=tmp_path / "conduit.log", cwd=ROOT
         ) as simulated,

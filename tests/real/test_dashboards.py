@@ -130,10 +130,10 @@ class Load:
 
 
 @pytest.fixture(scope="module")
-def loads(tmp_path_factory: pytest.TempPathFactory, jaeger: Jaeger) -> Iterator[dict[str, Load]]:
+def loads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Load]]:
     """The three exporters, started on Conduits that stand still."""
     folder = tmp_path_factory.mktemp("loads")
-    with ExitStack() as stack:
+    with ExitStack() as stack, Jaeger(folder / "jaeger") as jaeger:
         started = {}
         for name, scenario in SCENARIOS.items():
             conduit = stack.enter_context(Conduit(scenario))
@@ -160,14 +160,12 @@ def prometheus(
         }
         for load in loads.values()
     ]
-    started = Prometheus(
+    with Prometheus(
         tmp_path_factory.mktemp("prometheus"),
         targets=[load.exporter.address for load in loads.values()],
         rule_files=RULE_FILES,
         scrape_options={"relabel_configs": jobs},
-    )
-    try:
-        started.start()
+    ) as started:
         for load in loads.values():
             load.from_s = load.settled(started)
             load.runs_before, load.cost_before = load.runs(), load.cost()
@@ -183,8 +181,6 @@ def prometheus(
         for load in loads.values():
             load.until_s = load.settled(started)
         yield started
-    finally:
-        started.stop()
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -257,11 +253,11 @@ def test_rules_and_runbooks_answer(prometheus: Prometheus, loads: Mapping[str, L
 
 
 def runbook_queries() -> list[str]:
-    """The queries that the runbooks ask."""
-    text = (ROOT / "docs/RUNBOOKS.md").read_text()
-    found = re.findall(r"```promql\n(.*?)```", text, re.DOTALL)
-    assert len(found) > 30
-    return list(found)
+    """The queries of the runbooks and of README."""
+    text = "".join((ROOT / name).read_text() for name in ("docs/RUNBOOKS.md", "README.md"))
+    blocks = re.findall(r"```promql\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) > 30
+    return [query for block in blocks for query in block.split("\n\n")]
 
 
 def _nodes(node: Any) -> Iterator[Mapping[str, Any]]:

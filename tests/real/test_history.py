@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import pytest
 
 from exporter.simulator.runs import SECOND_NS, RunContent, SimRun
-from tests.real.conduit import Conduit, hotel
+from tests.real.conduit import Conduit, EndedRun, hotel
 from tests.real.expectation import assert_traces, expected_series, expected_traces
 from tests.real.exporter import Exporter
 from tests.real.jaeger import Jaeger
@@ -47,16 +47,21 @@ def late_run(conduit: Conduit) -> tuple[SimRun, RunContent]:
     return run, content
 
 
+def read(exporter: Exporter, conduit: Conduit, runs: list[EndedRun], *, from_ns: int = 0) -> None:
+    """Let it count what was created from then on, and deliver these runs."""
+    exporter.start()
+    counted = expected_series(conduit, created_from_ns=from_ns)
+    exporter.wait_settled(counted, traces=len(runs))
+    assert exporter.stop() == 0
+
+
 def test_replay_brings_back_what_jaeger_lost(
-    start_jaeger: Callable[[], Jaeger], conduit: Conduit, new_exporter: Callable[..., Exporter]
+    jaeger: Jaeger, conduit: Conduit, new_exporter: Callable[..., Exporter]
 ) -> None:
     """Every trace that was delivered since then is there again, unchanged; Conduit is not asked."""
-    jaeger = start_jaeger()
     exporter = new_exporter(conduit, otlp_http=jaeger.otlp_http)
-    exporter.start()
-    expected = expected_traces(conduit.ended_runs(), exporter.options)
-    exporter.wait_settled(expected_series(conduit), traces=len(expected))
-    assert exporter.stop() == 0
+    runs = conduit.ended_runs()
+    read(exporter, conduit, runs)
     jaeger.stop()
     jaeger.start()
     assert jaeger.traces("conduit") == {}
@@ -65,26 +70,22 @@ def test_replay_brings_back_what_jaeger_lost(
     replayed = exporter.command("replay", "--since", "1h")
 
     assert replayed.returncode == 0, replayed.stderr
-    assert f"{len(expected)} of {len(expected)} traces were sent again" in replayed.stdout
-    assert_traces(jaeger, expected, service="conduit")
+    assert f"{len(runs)} of {len(runs)} traces were sent again" in replayed.stdout
+    assert_traces(jaeger, expected_traces(runs, exporter.options), service="conduit")
     assert conduit.requests() == asked
 
 
 def test_backfill_traces_older_runs_and_counts_none(
-    start_jaeger: Callable[[], Jaeger], conduit: Conduit, new_exporter: Callable[..., Exporter]
+    jaeger: Jaeger, conduit: Conduit, new_exporter: Callable[..., Exporter]
 ) -> None:
     """Runs from before the look-back become traces, and the daemon's counters do not know them."""
-    jaeger = start_jaeger()
     runs = conduit.ended_runs()
     first_ns = quiet_moment_ns(run.detail.run.created_ns for run in runs)
     lookback_s = (time.time_ns() - first_ns) // SECOND_NS
     exporter = new_exporter(conduit, otlp_http=jaeger.otlp_http, EXPORTER_LOOKBACK=f"{lookback_s}s")
-    exporter.start()
     recent = [run for run in runs if run.detail.run.created_ns >= first_ns]
     assert 0 < len(recent) < len(runs)
-    counted = expected_series(conduit, created_from_ns=first_ns)
-    exporter.wait_settled(counted, traces=len(recent))
-    assert exporter.stop() == 0
+    read(exporter, conduit, recent, from_ns=first_ns)
     assert_traces(jaeger, expected_traces(recent, exporter.options), service="conduit")
 
     backfilled = exporter.command("backfill", "--since", "4h")
@@ -92,20 +93,15 @@ def test_backfill_traces_older_runs_and_counts_none(
     assert backfilled.returncode == 0, backfilled.stderr
     assert_traces(jaeger, expected_traces(runs, exporter.options), service="conduit")
     assert conduit.fetched_twice() == {}
-    exporter.start()
-    exporter.wait_settled(counted, traces=len(runs))
+    read(exporter, conduit, runs, from_ns=first_ns)
 
 
 def test_reconcile_finds_and_repairs_what_came_late(
-    start_jaeger: Callable[[], Jaeger], conduit: Conduit, new_exporter: Callable[..., Exporter]
+    jaeger: Jaeger, conduit: Conduit, new_exporter: Callable[..., Exporter]
 ) -> None:
     """A run that appears among old ones is named, counted once and traced."""
-    jaeger = start_jaeger()
     exporter = new_exporter(conduit, otlp_http=jaeger.otlp_http)
-    exporter.start()
-    before = expected_series(conduit)
-    exporter.wait_settled(before, traces=len(conduit.ended_runs()))
-    assert exporter.stop() == 0
+    read(exporter, conduit, conduit.ended_runs())
     run, content = late_run(conduit)
     conduit.add_run(run, content)
 
@@ -115,6 +111,5 @@ def test_reconcile_finds_and_repairs_what_came_late(
     runs = conduit.ended_runs()
     assert_traces(jaeger, expected_traces(runs, exporter.options), service="conduit")
 
-    exporter.start()
-    exporter.wait_settled(expected_series(conduit), traces=len(runs))
+    read(exporter, conduit, runs)
     assert conduit.fetched_twice() == {}

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +137,11 @@ def test_image_runs_the_demo(image: Image) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_image_runs_the_daemon(
-    image: Image, start_jaeger: Callable[[], Jaeger], tmp_path: Path
-) -> None:
+def test_image_runs_the_daemon(image: Image, jaeger: Jaeger, tmp_path: Path) -> None:
     """As user 1234567 with group 0, on a read-only root: healthy, all delivered, ends on SIGTERM.
 
     The image's health check says so while it runs, and fails when nothing listens.
     """
-    jaeger = start_jaeger()
     folder = tmp_path / "ledger"
     folder.mkdir()
     # As the image has it, so as a new volume has it.

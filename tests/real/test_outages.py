@@ -26,10 +26,9 @@ def add_runs(conduit: Conduit, count: int) -> None:
 
 
 def test_daemon_stays_well_while_the_backend_is_away(
-    start_jaeger: Callable[[], Jaeger], conduit: Conduit, new_exporter: Callable[..., Exporter]
+    jaeger: Jaeger, conduit: Conduit, new_exporter: Callable[..., Exporter]
 ) -> None:
     """What happens during an outage of Jaeger arrives after it, and only that is sent again."""
-    jaeger = start_jaeger()
     exporter = new_exporter(conduit, otlp_http=jaeger.otlp_http)
     process = exporter.start()
     (before,) = expected_traces(conduit.ended_runs(), exporter.options)
@@ -56,10 +55,9 @@ def test_daemon_stays_well_while_the_backend_is_away(
 
 
 def test_a_run_that_an_outage_pushed_off_the_first_page_is_settled(
-    start_jaeger: Callable[[], Jaeger], conduit: Conduit, new_exporter: Callable[..., Exporter]
+    jaeger: Jaeger, conduit: Conduit, new_exporter: Callable[..., Exporter]
 ) -> None:
     """It ended while Conduit was away, behind 250 newer runs: minutes later all are told, once."""
-    jaeger = start_jaeger()
     run, content = example_run()
     in_flight = run._replace(
         id="ar77flight", created_ns=run.created_ns - 1, completed_ns=None, trace_id="f" * 32

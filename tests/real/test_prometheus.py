@@ -3,6 +3,8 @@
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,19 +60,20 @@ def follow(link: str) -> str:
 
 
 def test_prometheus_answers_with_the_exact_sums(
-    start_jaeger: Callable[[], Jaeger],
-    start_prometheus: Callable[..., Prometheus],
+    jaeger: Jaeger,
+    tmp_path: Path,
+    at_end: ExitStack,
     conduit: Conduit,
     new_exporter: Callable[..., Exporter],
 ) -> None:
     """PromQL gives every sum of the API to the digit; an exemplar leads to its trace and run."""
-    jaeger = start_jaeger()
     exporter = new_exporter(
         conduit,
         otlp_http=jaeger.otlp_http,
         EXPORTER_TRACE_LINK=f"{jaeger.query_url}/api/v3/traces/{{trace_id}}",
     )
-    prometheus = start_prometheus(targets=[exporter.address])
+    prometheus = Prometheus(tmp_path / "prometheus", targets=[exporter.address])
+    at_end.enter_context(prometheus)
     exporter.start()
     prometheus.wait_for("sum(conduit_runs_total) > 100")
     conduit.freeze()

@@ -48,7 +48,8 @@ def hanging_clients(address: str) -> Iterator[None]:
 
 
 def test_a_daemon_ends_though_its_backend_and_its_clients_hang(
-    start_jaeger: Callable[[], Jaeger],
+    tmp_path: Path,
+    at_end: contextlib.ExitStack,
     conduit: Conduit,
     new_exporter: Callable[..., Exporter],
     silent_backend: str,
@@ -78,8 +79,8 @@ def test_a_daemon_ends_though_its_backend_and_its_clients_hang(
         assert "ERROR" not in log
         # Its own end, not the last resort, which leaves the ledger as it is.
         assert not (exporter.folder / "ledger.db-wal").exists()
-        jaeger = start_jaeger()
         grpc = protocol == "grpc"
+        jaeger = at_end.enter_context(Jaeger(tmp_path / f"jaeger-{grpc}"))
         endpoint = f"http://{jaeger.otlp_grpc}" if grpc else jaeger.otlp_http
         exporter.start(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
         exporter.wait_value("conduit_exporter_traces_delivered_total", 1)

@@ -5,6 +5,7 @@ agent or workspace it is one that sticks. A fault that never asks for the true a
 proxy's error page, uses up no rate limit.
 """
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -240,6 +241,21 @@ def cursor_circle() -> Fault:
             return page if page.own_cursor == first else page._replace(next_cursor=first)
 
         return _repaged(truthful(request), change)
+
+    return fault
+
+
+def ever_new_cursors() -> Fault:
+    """A list's second page comes again and again, its cursor another text each time."""
+    pages = itertools.count(2)
+    second_pages: dict[str, str] = {}
+
+    def fault(request: SimRequest, truthful: Truthful) -> SimResponse:
+        second = second_pages.setdefault(request.path, request.cursor or "")
+        repeated = replace(request, query={**request.query, "cursor": second})
+        return _repaged(
+            truthful(repeated), lambda page: page._replace(next_cursor=f"page {next(pages)}")
+        )
 
     return fault
 

@@ -7,7 +7,6 @@ different interleavings and the same seed replays the same one, event for event.
 import asyncio
 import heapq
 import random
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -32,45 +31,12 @@ class LivelockError(RuntimeError):
 _MAX_STEPS_AT_ONE_MOMENT = 200_000
 
 
-class _JumpingSelector(selectors.BaseSelector):
-    """Selects nothing ever; holds the loop's clock, which jumps instead of being waited for."""
-
-    def __init__(self) -> None:
-        self._files: dict[int, selectors.SelectorKey] = {}
-        self.now_s = 0.0
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        key = selectors.SelectorKey(fileobj, fd, events, data)
-        self._files[fd] = key
-        return key
-
-    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
-        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
-        return self._files.pop(fd)
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        return []
-
-    def jump(self, to_s: float | None) -> None:
-        """Let it be so late; None: nothing will ever be due."""
-        if to_s is None:
-            raise DeadlockError("nothing is ready and no timer is set")
-        self.now_s = max(self.now_s, to_s)
-
-    def get_map(self) -> Any:
-        return self._files
-
-    def close(self) -> None:
-        self._files.clear()
-
-
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop on a virtual clock with seeded scheduling."""
+    """A loop on a virtual clock with seeded scheduling; no socket is ever looked at."""
 
     def __init__(self, seed: int) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
+        super().__init__()
+        self._now_s = 0.0
         self._shuffle = random.Random(seed)
         self.steps = 0
         self._steps_at_this_moment = 0
@@ -83,7 +49,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._is_killed = True
 
     def time(self) -> float:
-        return self._jumping.now_s
+        return self._now_s
 
     def _run_once(self) -> None:
         """One turn: what was ready in a shuffled order, then the timers that are due.
@@ -107,10 +73,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         while timers and timers[0]._cancelled:
             heapq.heappop(timers)._scheduled = False
         if not ready:
-            self._jumping.jump(timers[0].when() if timers else None)
-            self._steps_at_this_moment = 0
-        now_s = self._jumping.now_s
-        while timers and timers[0].when() <= now_s:
+            self._jump(timers)
+        while timers and timers[0].when() <= self._now_s:
             timer = heapq.heappop(timers)
             timer._scheduled = False
             ready.append(timer)
@@ -121,6 +85,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             if self._is_killed:
                 self._is_killed = False
                 raise Killed
+
+    def _jump(self, timers: list[asyncio.TimerHandle]) -> None:
+        """Let it be as late as the next timer."""
+        if not timers:
+            raise DeadlockError("nothing is ready and no timer is set")
+        self._now_s = max(self._now_s, timers[0].when())
+        self._steps_at_this_moment = 0
 
 
 class VirtualClock:

@@ -168,7 +168,11 @@ def _world(
     return World(
         scenario=scenario,
         limit=LIMIT,
-        settings={"CONDUIT_REQUESTS_PER_MINUTE": str(budget), **(settings or {})},
+        settings={
+            "CONDUIT_REQUESTS_PER_MINUTE": str(budget),
+            "EXPORTER_POLL_INTERVAL": "15s",
+            **(settings or {}),
+        },
     )
 
 

@@ -13,6 +13,11 @@ HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 TOKEN = "token"
 ORDINARY = Disorder()
+# Settings under which a hundred traces fill the outbox.
+LARGE_TRACES = {
+    "EXPORTER_OUTBOX_LIMIT": "1MiB",
+    "OTEL_RESOURCE_ATTRIBUTES": f"padding={Random(1).randbytes(12_000).hex()}",
+}
 
 
 def workspace_id(number: int = 0) -> str:
@@ -36,13 +41,11 @@ def agents(
     disorder: Disorder = ORDINARY,
     duration_s: tuple[float, float, float] = (2.0, 6.0, 60.0),
     created_step_ms: int = 1,
-    response_chars: int = 0,
 ) -> Callable[[int], Scenario]:
     """`count` agents that get so many runs an hour each, then `idle` ones, over workspaces."""
 
-    def content(_run: SimRun, rng: Random) -> RunContent:
-        response = f"{rng.getrandbits(4 * response_chars):x}" if response_chars else None
-        return RunContent(response=response)
+    def content(_run: SimRun, _rng: Random) -> RunContent:
+        return RunContent()
 
     def agent(number: int, start_ns: int) -> SimAgent:
         rate = per_hour if number < count else idle_per_hour

@@ -85,6 +85,8 @@ class World:
             "CONDUIT_API_TOKEN": token,
             "CONDUIT_BASE_URL": "https://api.conduit.ai",
             "EXPORTER_LEDGER": f"sqlite:///{self.folder / 'ledger.db'}",
+            # A quarter of the work that the default is, and as long.
+            "EXPORTER_POLL_INTERVAL": "60s",
             **(settings or {}),
         }
         self.exporter: Exporter | None = None
@@ -112,6 +114,10 @@ class World:
         """From when on runs are counted: the look-back before the first start."""
         settings = load(self.environ)
         return START_NS - round(settings.lookback_s * 1e9)
+
+    def ns_in(self, seconds: float) -> int:
+        """The true time so many seconds from now; less than 0: before now."""
+        return self.clock.true_ns() + round(seconds * 1e9)
 
     # Lives
 
