@@ -4,6 +4,7 @@ Everything real (clock, randomness, transports, threads) comes in as an argument
 assembly runs as a daemon, as one pass, and in a simulation.
 """
 
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -35,9 +36,11 @@ from exporter.sync.reading import AgentReader
 from exporter.sync.reconcile import Reconciler
 from exporter.sync.recording import Recorder
 from exporter.sync.retention import Retention
-from exporter.sync.service import SyncService
+from exporter.sync.service import SyncService, shard_of
 from exporter.sync.state import WorkspaceState
 from exporter.sync.workspace import SyncParts
+
+logger = logging.getLogger("exporter.app")
 
 
 class Exporter:
@@ -67,6 +70,8 @@ class Exporter:
         self.traces_acknowledged = 0
         self.exemplars = ExemplarBook()
         self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
+        if sender is None:
+            self._want_no_traces()
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
         self.metrics = Metrics()
         self.instruments = Instruments(registry=self.metrics.registry)
@@ -165,12 +170,30 @@ class Exporter:
         budgets = self.settings.monthly_budget_usd
         return budgets.get(workspace_id, budgets.get(""))
 
+    def unknown_budgets(self) -> list[str]:
+        """The workspaces that the settings give a budget and this instance does not find."""
+        settings = self.settings
+        if not self.sync.discovered:
+            return []
+        return sorted(
+            one
+            for one in settings.monthly_budget_usd.keys() - {"", *self.workspaces()}
+            if shard_of(one, settings.total_shards) == settings.shard
+        )
+
     async def close(self) -> None:
         """Close connections and the ledger."""
         await self.client.aclose()
         if self.delivery is not None:
             await self.delivery.aclose()
         await self.gate.close()
+
+    def _want_no_traces(self) -> None:
+        """Ask for no detail that was awaited while traces were wanted; say what is left of them."""
+        self.ledger.transact([lambda ledger: ledger.runs.forget_awaiting()])
+        pending = self.ledger.totals.get(Family.TRACES_PENDING)
+        if pending:
+            logger.warning("%d traces wait in the outbox until traces are sent again", pending)
 
     def _traced(self, agent_no: int, run: Run, trace_id: bytes) -> None:
         """The trace of a run was written into the outbox."""
@@ -189,7 +212,7 @@ class Exporter:
 
     def _delivery(self, sender: Sender, rng: random.Random) -> DeliveryService:
         return DeliveryService(
-            outbox=LedgerOutbox(self.gate),
+            outbox=LedgerOutbox(self.gate, content=self.settings.capture_content),
             sender=sender,
             clock=self.clock,
             rng=rng,
@@ -221,8 +244,8 @@ class Exporter:
     def _reasons(self) -> Iterator[str]:
         if self.gate.fault is not None:
             yield f"The ledger cannot be written: {self.gate.fault}"
-        if not self.sync.discovered and not self.workspaces():
-            yield f"The workspaces are not known yet{_because(self.sync.trouble)}"
+        if not self.workspaces() and not (self.sync.discovered and self.sync.trouble is None):
+            yield f"No workspace is known yet{_because(self.sync.trouble)}"
         for workspace in self.workspaces().values():
             because = _because(workspace.last_error if workspace.up is False else None)
             if not workspace.discovered and not workspace.agents:

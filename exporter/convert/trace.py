@@ -131,7 +131,7 @@ class _Conversion:
             "conduit.trace.id": _id(run.trace_id),
             "conduit.timing": self._interval.timing,
             "conduit.time_adjusted": run.time_adjusted or None,
-            "conduit.contact.id": self._text(run.contact_id or None),
+            "conduit.contact.id": self._text(_id(run.contact_id)),
             "conduit.error.message": self._text(run.error or None) if failed else None,
             **more,
             "error.type": OTHER_ERROR if failed else None,

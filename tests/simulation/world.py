@@ -166,6 +166,7 @@ class World:
                 clock=self.clock,
                 rng=self.rng,
                 since_ns=since_ns,
+                content=exporter.settings.capture_content,
                 show=lambda _: None,
             )
         )
