@@ -15,6 +15,7 @@ BENCHMARKS: Final = (
     Benchmark("delays", "how soon runs are counted (simulated)", simulated.measure_delays),
     Benchmark("run", "processor time and disk of a run", real.measure_run),
     Benchmark("limit", "one workspace at its limit: memory, core, pages", real.measure_limit),
+    Benchmark("many", "many workspaces at their limit: core", real.measure_many),
     Benchmark("idle", "1,000 idle agents: memory, core, /metrics", real.measure_idle),
     Benchmark("packages", "packages installed at run time", real.measure_packages),
 )
@@ -31,6 +32,8 @@ def main(names: tuple[str, ...], *, only_list: bool) -> None:
         return
     # What the simulated exporters say would bury the figures.
     logging.disable(logging.CRITICAL)
+    # Processor time hangs on how the interpreter was built.
+    print(f"{sys.executable}: Python {sys.version}", file=sys.stderr)
     rows = []
     for benchmark in BENCHMARKS:
         if names and benchmark.name not in names:

@@ -28,6 +28,7 @@ _PACED: Final = {"CONDUIT_REQUESTS_PER_MINUTE": str(_PACE)}
 _METRICS_ALONE: Final = {"OTEL_TRACES_EXPORTER": "none"}
 _PAGES: Final = ("/", "/runs", "/runs?status=failed", "/runs?disposition=proactive")  # none has it
 _TIMES: Final = 15
+_MANY: Final = 20
 
 
 def measure_run() -> Iterator[Figure]:
@@ -126,10 +127,37 @@ def measure_limit() -> Iterator[Figure]:
                 )
 
 
+def measure_many() -> Iterator[Figure]:
+    """Many workspaces, each at the documented limit."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Sink(Path(name)) as sink,
+        Conduit(
+            Path(name), f"--workspaces={_MANY}", f"--agents={6 * _MANY}", "--per-hour=1000"
+        ) as conduit,
+        Daemon(conduit, sink, Path(name) / "ledger.db", **_LIMIT) as exporter,
+    ):
+        exporter.wait_ready()
+        time.sleep(60)
+        what = f"share of a core, {_MANY} workspaces at 120 requests a minute each"
+        yield from _core_share(exporter, what)
+
+
 def measure_idle() -> Iterator[Figure]:
-    """A thousand idle agents in fifty workspaces."""
+    """One agent that does nothing, and a thousand in fifty workspaces."""
     with tempfile.TemporaryDirectory() as name, Sink(Path(name)) as sink:
         folder = Path(name)
+        with (
+            Conduit(folder, "--agents=1") as conduit,
+            Daemon(conduit, sink, folder / "quiet.db") as exporter,
+        ):
+            exporter.wait_ready()
+            time.sleep(60)
+            yield Figure(
+                what="share of a core, one idle agent",
+                measured=exporter.core_percent(seconds=60),
+                unit="%",
+            )
         with (
             Conduit(folder, "--agents=1000", "--workspaces=50") as conduit,
             Daemon(conduit, sink, folder / "ledger.db") as exporter,
@@ -168,18 +196,18 @@ def measure_packages() -> Iterator[Figure]:
 def _at_the_limit(exporter: Daemon, ledger: str, *, bound: float) -> Iterator[Figure]:
     exporter.wait_ready()
     exporter.wait_settled_readings()
-    spent = "conduit_exporter_budget_requests_total"
-    before = exporter.metric(spent)
-    yield Figure(
-        what=f"share of a core, one workspace at 120 requests a minute, {ledger}",
-        measured=exporter.core_percent(seconds=60),
-        unit="%",
-        bound=1,
-    )
-    yield Figure(what="... requests in that minute", measured=exporter.metric(spent) - before)
+    what = f"share of a core, one workspace at 120 requests a minute, {ledger}"
+    yield from _core_share(exporter, what, bound=1)
     yield Figure(
         what=f"RSS, one workspace, {ledger}", measured=exporter.rss_mib(), unit="MiB", bound=bound
     )
+
+
+def _core_share(exporter: Daemon, what: str, *, bound: float | None = None) -> Iterator[Figure]:
+    spent = "conduit_exporter_budget_requests_total"
+    before = exporter.metric(spent)
+    yield Figure(what=what, measured=exporter.core_percent(seconds=60), unit="%", bound=bound)
+    yield Figure(what="... requests in that minute", measured=exporter.metric(spent) - before)
 
 
 def _export(conduit: Conduit, sink: Sink, ledger: Path, runs: int) -> float:

@@ -6,7 +6,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,14 +20,6 @@ TOKEN = "tok_s3cr3t_9f81"
 WORKSPACE = "j57demo8f8x7c9v0n2q4r6t8y1u3i5o"
 AGENT = "ag77c0dy0mgdpzmqz6tesry8w184002s"
 RUN = "ar77c0dy0mgdpzmqz6tesry8w184002s"
-
-_EXAMPLE = Path(__file__).parent / "fixtures" / "run_example.json"
-
-
-def documented_run() -> dict[str, Any]:
-    """The example run of the published get-run page."""
-    run: dict[str, Any] = json.loads(_EXAMPLE.read_text("utf-8"))["data"]
-    return run
 
 
 def page_of(*rows: Any, next_cursor: str | None = None) -> dict[str, Any]:

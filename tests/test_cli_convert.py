@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli.commands import cli
+from tests.convert_support import EXAMPLE, example
 
-EXAMPLE = Path(__file__).parent / "fixtures" / "run_example.json"
 TRACE_ID = "00000000000000000f9c2b1d8a7e4f36"
 START_NS, END_NS = "1775186055000000000", "1775186059213000000"
 DETAIL = ("session_id", "disposition_reason", "trigger_event_id")
@@ -21,12 +21,6 @@ DETAIL_ONLY = (*DETAIL, "response", "reflection", "tool_trace")
 
 def convert(*arguments: str, stdin: str | bytes | None = None) -> Result:
     return CliRunner().invoke(cli, ["convert", *arguments], input=stdin)
-
-
-def example() -> dict[str, Any]:
-    """The documented run, bare."""
-    run: dict[str, Any] = json.loads(EXAMPLE.read_text())["data"]
-    return run
 
 
 def row(run_id: str) -> dict[str, Any]:
@@ -47,36 +41,14 @@ def attributes_of(span: dict[str, Any]) -> dict[str, Any]:
     return {one["key"]: next(iter(one["value"].values())) for one in span["attributes"]}
 
 
-def test_the_documented_run_is_shown_as_a_tree() -> None:
-    """Id, times, tokens, cost and the one tool call, as an operator reads them."""
-    result = convert(str(EXAMPLE))
-    assert result.exit_code == 0
-    assert result.stderr == ""
-    lines = [
-        " ".join(line.strip("\u2502\u2514\u2500 ").split()) for line in result.stdout.splitlines()
-    ]
-    assert lines[:2] == [f"trace {TRACE_ID}", "invoke_agent"]
-    assert "time 2026-04-03 03:14:15.000000000 UTC, 4.213000000 s" in lines
-    assert "gen_ai.usage.input_tokens 1820" in lines
-    assert "gen_ai.usage.output_tokens 342" in lines
-    assert "conduit.run.cost_usd 0.0121" in lines
-    assert [line for line in lines if line.startswith("execute_tool")] == [
-        "execute_tool get_reservation"
-    ]
-    assert "reservation is confirmed" not in result.stdout
-    assert "res_123" not in result.stdout
-
-
 def test_every_run_of_a_page_is_a_trace() -> None:
     """Rows of a list have no detail: a root each, marked as a summary."""
     page = {"data": [row("ar1"), row("ar2")], "next_cursor": None, "has_more": False}
     result = convert("--format", "otlp-json", "-", stdin=json.dumps(page))
     assert result.exit_code == 0
-    traces = spans_of(result)
-    assert [len(spans) for spans in traces] == [1, 1]
-    assert len({spans[0]["traceId"] for spans in traces}) == 2
-    for (root,) in traces:
-        assert attributes_of(root)["conduit.trace.detail"] == "summary"
+    (first,), (second,) = spans_of(result)
+    assert first["traceId"] != second["traceId"]
+    assert attributes_of(first)["conduit.trace.detail"] == "summary"
 
 
 def test_json_lines_are_a_trace_each() -> None:
@@ -103,26 +75,16 @@ def test_the_options_change_the_trace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "error: "),
-        ("not json", "error: "),
-        ("<html>", "error: "),
-        ("\x00\xff", "error: "),
-        ("[" * 100_000, "error: "),
-        ("12", "error: The input holds something that is no run: not an object"),
-        ('{"data": ["x"]}', "error: The input holds something that is no run: not an object"),
-        ('{"id": "ar1"}\nnot json', "error: "),
-    ],
+    "text",
+    ["", "<html>", "\x00\xff", "[" * 100_000, '{"data": ["x"]}', '{"id": "ar1"}\nnot json'],
+    ids=["nothing", "html", "binary", "deep", "no run", "a line"],
 )
-def test_garbage_is_an_error_in_words(text: str, said: str) -> None:
+def test_garbage_is_an_error_in_words(text: str) -> None:
     """Exit code 1, one sentence, no traceback, and nothing on standard output."""
     result = convert("-", stdin=text)
-    assert result.exit_code == 1
-    assert result.stdout == ""
-    assert result.stderr.startswith(said)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
-    assert "Traceback" not in result.stderr
 
 
 def test_one_unreadable_run_does_not_hide_the_others() -> None:
@@ -135,16 +97,7 @@ def test_one_unreadable_run_does_not_hide_the_others() -> None:
     assert result.stderr.startswith("error: run ar-bad: ")
 
 
-def test_what_a_terminal_would_obey_is_shown() -> None:
-    """A name from outside cannot draw on the operator's screen."""
-    run = {**example(), "tool_trace": [{"name": "\x1b[2Jevil\r\n", "input": {}}]}
-    result = convert("-", stdin=json.dumps(run))
-    assert "\x1b" not in result.stdout
-    assert "\r" not in result.stdout
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
-def test_no_terminal_has_too_few_characters(tmp_path: Path, encoding: str) -> None:
+def test_no_terminal_has_too_few_characters(tmp_path: Path) -> None:
     """As a process without settings, fed by a pipe: what cannot be shown is written out."""
     done = subprocess.run(
         [sys.executable, "-m", "exporter", "convert", "-"],
@@ -152,7 +105,7 @@ def test_no_terminal_has_too_few_characters(tmp_path: Path, encoding: str) -> No
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(EXAMPLE.parents[2]),
-            "PYTHONIOENCODING": encoding,
+            "PYTHONIOENCODING": "latin-1",
         },
         input=json.dumps({**example(), "tool_trace": [{"name": "caf\u00e9 \u6771"}]}).encode(),
         capture_output=True,
@@ -160,5 +113,5 @@ def test_no_terminal_has_too_few_characters(tmp_path: Path, encoding: str) -> No
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode(encoding, "replace").startswith(f"trace {TRACE_ID}\n")
+    assert done.stdout.decode("latin-1").startswith(f"trace {TRACE_ID}\n")
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,9 @@ from pathlib import Path
 import httpx
 
 from exporter.simulator.hotel import DEMO_TOKEN
+from tests.real.conduit import Conduit
 from tests.real.processes import Process
+from tests.simulator_support import BOTH, sim_run, small_scenario
 
 ROOT = Path(__file__).parent.parent
 DEADLINE_S = 60.0
@@ -66,57 +68,29 @@ def test_the_demo_shows_all_of_it(tmp_path: Path) -> None:
     assert list((tmp_path / "work").iterdir()) == []
 
 
-def test_the_demo_links_to_a_jaeger_on_this_machine(tmp_path: Path) -> None:
-    """A backend at a loopback address is taken for a Jaeger with its usual ports."""
-    command = ("exporter", "demo", "--listen", "127.0.0.1:0")
-    with started(*command, "--otlp-endpoint", "http://127.0.0.1:9", folder=tmp_path) as demo:
-        link = demo.wait_log(r"Traces +http://127\.0\.0\.1:9/v1/traces, .* to (\S+)")[1]
-        assert end(demo, signal.SIGINT) == 0
-    assert link == "http://localhost:16686"
-
-
 def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
-    """SIGTERM and SIGHUP end it with 0, and its ledger is free for the next start."""
-    conduit_command = ("exporter.simulator", "--listen", "127.0.0.1:0", "--history", "60")
-    with started(*conduit_command, folder=tmp_path) as conduit:
-        conduit_url = conduit.wait_log(r"Simulated Conduit at (\S+), token")[1]
+    """SIGTERM ends it with 0; a second one on its ledger says what to do, and ends with 1."""
+    with Conduit(small_scenario) as conduit:
+        conduit.add_run(sim_run("ar771"))
         environ = {
-            "CONDUIT_API_TOKEN": DEMO_TOKEN,
-            "CONDUIT_BASE_URL": conduit_url,
-            "CONDUIT_REQUESTS_PER_MINUTE": "60000",
+            "CONDUIT_API_TOKEN": BOTH,
+            "CONDUIT_BASE_URL": conduit.base_url,
             "EXPORTER_LISTEN": "127.0.0.1:0",
-            "EXPORTER_POLL_INTERVAL": "500ms",
+            "EXPORTER_LOOKBACK": "3650d",
             "OTEL_TRACES_EXPORTER": "console",
         }
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            with started("exporter", "run", folder=tmp_path, **environ) as daemon:
-                url = daemon.wait_log(r"INFO .* serving .* on (http://\S+)")[1]
-                daemon.wait_log(r'^\{("resourceSpans")')
-                assert get(f"{url}/-/healthy").status_code == 200
-                assert get(f"{url}/metrics").status_code == 200
-                assert end(daemon, number) == 0
-            log = daemon.log_text()
-            assert re.search(r"INFO .* stopping: what is fetched is delivered", log)
-            assert "Traceback" not in log
-            assert DEMO_TOKEN not in log
-    assert (tmp_path / "work" / "conduit-exporter.db").is_file()
-
-
-def test_a_second_daemon_on_one_ledger_is_refused(tmp_path: Path) -> None:
-    """It says what to do, ends with 1, and the first goes on."""
-    environ = {
-        "CONDUIT_API_TOKEN": DEMO_TOKEN,
-        "CONDUIT_BASE_URL": "http://127.0.0.1:9",
-        "EXPORTER_LISTEN": "127.0.0.1:0",
-        "OTEL_TRACES_EXPORTER": "none",
-    }
-    with started("exporter", "run", folder=tmp_path, **environ) as first:
-        url = first.wait_log(r"serving .* on (http://\S+)")[1]
-        with started("exporter", "run", folder=tmp_path, **environ) as second:
-            assert second.wait(timeout_s=DEADLINE_S) == 1
-        assert get(f"{url}/-/healthy").status_code == 200
-        assert get(f"{url}/-/ready").status_code == 503
-        assert end(first) == 0
+        with started("exporter", "run", folder=tmp_path, **environ) as daemon:
+            url = daemon.wait_log(r"INFO .* serving .* on (http://\S+)")[1]
+            daemon.wait_log(r'^\{("resourceSpans")')
+            with started("exporter", "run", folder=tmp_path, **environ) as second:
+                assert second.wait(timeout_s=DEADLINE_S) == 1
+            assert get(f"{url}/-/healthy").status_code == 200
+            assert get(f"{url}/metrics").status_code == 200
+            assert end(daemon) == 0
+    log = daemon.log_text()
+    assert re.search(r"INFO .* stopping: what is fetched is delivered", log)
+    assert "Traceback" not in log
+    assert BOTH not in log
     assert second.tail(1) == (
         "error: Another process holds the ledger (one exporter a file: stop the other one, "
         "or set EXPORTER_LEDGER to another file)"

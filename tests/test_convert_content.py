@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.convert.content import content_json, content_text, output_messages
-from exporter.convert.redaction import CUT_MARK, MAX_BYTES, cut, one_line, storable
+from exporter.convert.content import content_json, output_messages
+from exporter.convert.redaction import CUT_MARK, MAX_BYTES, cut
 from tests.convert_support import ANY_JSON
 
 
@@ -25,20 +25,6 @@ def test_a_cut_falls_between_characters(char: str, shift: int) -> None:
 
     assert text.removesuffix(CUT_MARK).strip("x") == char * text.count(char)
     assert MAX_BYTES - len(char.encode()) < len(text.encode()) <= MAX_BYTES
-
-
-def test_nul_and_lone_surrogates_are_replaced() -> None:
-    """Whatever a JSON text may spell becomes valid UTF-8 without NUL."""
-    assert storable("a\0b\ud800c\udfff") == "a\ufffdb\ufffdc\ufffd"
-    assert content_text("\ud800", patterns=()) == "\ufffd"
-
-
-def test_lines_and_names_are_printable() -> None:
-    """Line ends, controls and what turns the line around become single spaces."""
-    assert one_line("a\r\n\tb\x1b[0m \u202ec\u2028", max_chars=99) == "a b [0m c"
-    assert one_line("abcdef", max_chars=4) == "abc…"
-    assert one_line("x" * 200) == "x" * 127 + "…"
-    assert one_line("\u200b") == ""
 
 
 @pytest.mark.parametrize(

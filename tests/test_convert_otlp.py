@@ -35,7 +35,7 @@ from tests.convert_support import (
 )
 from tests.factories import make_run
 
-RESOURCE = (("deployment.environment.name", "production"), ("team", "night\u2011shift"))
+RESOURCE = (("service.name", "other"), ("team", "a\udcff"), ("zone", "eu"))
 
 
 def resource_of(options: ConvertOptions) -> dict[str, str]:
@@ -76,31 +76,13 @@ def test_no_machine_moment_or_hash_seed_is_in_the_bytes(tmp_path: Path) -> None:
 
 
 def test_the_resource_is_what_the_settings_say_and_nothing_else() -> None:
-    """In any order, without a name of the SDK, a host or a random id."""
+    """In any order, without a name of the SDK, a host or a random id, and all of it storable."""
     options = ConvertOptions(service_name="hotels", resource_attributes=RESOURCE)
     swapped = ConvertOptions(service_name="hotels", resource_attributes=RESOURCE[::-1])
 
     assert resource_of(OPTIONS) == {"service.name": "conduit"}
-    assert resource_of(options) == {**dict(RESOURCE), "service.name": "hotels"}
+    assert resource_of(options) == {"team": "a\ufffd", "zone": "eu", "service.name": "hotels"}
     assert encode_trace(trace_of(options=options)) == encode_trace(trace_of(options=swapped))
-
-
-def test_a_resource_attribute_cannot_take_the_services_name_or_be_lost() -> None:
-    """The name has a setting of its own; what an environment cannot spell is replaced."""
-    options = ConvertOptions(resource_attributes=(("service.name", "other"), ("team", "a\udcff")))
-
-    assert resource_of(options) == {"service.name": "conduit", "team": "a\ufffd"}
-
-
-def test_a_batch_is_its_traces_behind_one_another() -> None:
-    """Concatenated requests are one request, each trace with a resource of its own."""
-    payloads = [encode_trace(golden(name)) for name in GOLDEN]
-    merged = ExportTraceServiceRequest.FromString(b"".join(payloads))
-
-    expected = ExportTraceServiceRequest()
-    for payload in payloads:
-        expected.resource_spans.extend(ExportTraceServiceRequest.FromString(payload).resource_spans)
-    assert merged == expected
 
 
 def test_what_is_no_request_is_not_read() -> None:

@@ -163,15 +163,6 @@ def test_an_endpoint_that_is_no_url_is_named(text: str) -> None:
     assert problems(TRACES_ENDPOINT=text) == [f"{OTLP}TRACES_ENDPOINT: {NO_URL}"]
 
 
-@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-def test_credentials_in_the_url_are_refused_and_not_repeated(protocol: str) -> None:
-    """They would end in logs and on pages."""
-    found = problems(ENDPOINT=f"https://user:{SECRET}@a.example", PROTOCOL=protocol)
-    assert len(found) == 1
-    assert "holds a user or password" in found[0]
-    assert SECRET not in found[0]
-
-
 def test_a_client_certificate_needs_its_key(tmp_path: Path) -> None:
     """And the other way round."""
     file = tmp_path / "file"
@@ -208,11 +199,7 @@ def test_a_client_certificate_needs_its_key(tmp_path: Path) -> None:
     ],
 )
 def test_the_scheme_decides_and_insecure_only_where_there_is_none(
-    text: str,
-    insecure: str,
-    target: str,
-    secure: bool,  # noqa: FBT001 - a column of the table
-    destination: str,
+    text: str, insecure: str, target: str, destination: str, *, secure: bool
 ) -> None:
     """The specification's rule for gRPC; without either the connection is encrypted."""
     endpoint = resolve(PROTOCOL="grpc", ENDPOINT=text, INSECURE=insecure)

@@ -20,9 +20,7 @@ from exporter.delivery.outcome import (
     Accepted,
     Invalid,
     Outcome,
-    Refused,
     Unavailable,
-    outcome_of_grpc_error,
 )
 from exporter.delivery.service import MAX_BYTES
 from tests.delivery_support import LIMIT_S, encode_trace, partial_success
@@ -49,7 +47,6 @@ async def trace_service(
     handle: Handler,
     *,
     target: str = "127.0.0.1:0",
-    method: str = "Export",
     credentials: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[Service]:
     """Answer every call of Export with `handle`; the bytes of both sides are as on the wire."""
@@ -62,7 +59,7 @@ async def trace_service(
         return await handle(request, context)
 
     server = grpc.aio.server()
-    handlers = {method: grpc.unary_unary_rpc_method_handler(export)}
+    handlers = {"Export": grpc.unary_unary_rpc_method_handler(export)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     if credentials is None:
         port = server.add_insecure_port(target)
@@ -89,13 +86,11 @@ async def send_to(target: str, *payloads: bytes, **over: Any) -> list[Outcome]:
         await sender.aclose()
 
 
-def send(
-    handle: Handler, *payloads: bytes, method: str = "Export", **over: Any
-) -> tuple[Sequence[Outcome], Service]:
+def send(handle: Handler, *payloads: bytes, **over: Any) -> tuple[Sequence[Outcome], Service]:
     """Send to a service that answers so."""
 
     async def scenario() -> tuple[Sequence[Outcome], Service]:
-        async with asyncio.timeout(LIMIT_S), trace_service(handle, method=method) as service:
+        async with asyncio.timeout(LIMIT_S), trace_service(handle) as service:
             return await send_to(service.target, *payloads, **over), service
 
     return asyncio.run(scenario())
@@ -105,24 +100,20 @@ async def accept(request: bytes, context: Any) -> bytes:
     return b""
 
 
-def abort(code: grpc.StatusCode, details: str = "no", trailers: Any = ()) -> Handler:
-    async def aborts(request: bytes, context: Any) -> bytes:
-        await context.abort(code, details, trailers)
-        raise AssertionError
-
-    return aborts
-
-
 async def hang(request: bytes, context: Any) -> bytes:
     await asyncio.Event().wait()
     raise AssertionError
 
 
 def test_a_call_on_the_wire() -> None:
-    """The payload as it is, the operator's headers as metadata, our name as the agent."""
+    """The payload as it is, the operator's headers as metadata, our name; the answer is read."""
+
+    async def partly(request: bytes, context: Any) -> bytes:
+        return partial_success(2, "too old")
+
     headers = (("authorization", "Bearer x"), ("x-scope-orgid", "team"), ("id-bin", "raw"))
-    (outcome,), service = send(accept, headers=headers)
-    assert outcome == Accepted()
+    (outcome,), service = send(partly, headers=headers)
+    assert outcome == Accepted(2, "too old")
     assert service.bodies == [PAYLOAD]
     (metadata,) = service.metadata
     assert metadata["authorization"] == "Bearer x"
@@ -131,40 +122,21 @@ def test_a_call_on_the_wire() -> None:
     assert str(metadata["user-agent"]).startswith(f"conduit-exporter/{__version__} ")
 
 
-def test_a_partial_success_is_told() -> None:
-    """With its message."""
-
-    async def partly(request: bytes, context: Any) -> bytes:
-        return partial_success(2, "too old")
-
-    (outcome,), _ = send(partly)
-    assert outcome == Accepted(2, "too old")
-
-
-@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code.name != "OK"])
-def test_every_code_comes_through(code: grpc.StatusCode) -> None:
-    """As the pure mapping reads it, under its name."""
-    (outcome,), _ = send(abort(code))
-    assert outcome == outcome_of_grpc_error(code.name, "no")
-
-
-def test_retry_info_comes_through() -> None:
-    """In the trailer that carries the status details."""
+def test_code_message_and_retry_info_come_through() -> None:
+    """The last one in the trailer that carries the status details."""
     info = RetryInfo()
     info.retry_delay.seconds = 7
     details = AnyMessage()
     details.Pack(info)
     status = Status(code=8, message="busy", details=[details]).SerializeToString()
-    busy = abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", (("grpc-status-details-bin", status),))
+
+    async def busy(request: bytes, context: Any) -> bytes:
+        trailers = (("grpc-status-details-bin", status),)
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", trailers)
+        raise AssertionError
+
     (outcome,), _ = send(busy)
     assert outcome == Unavailable("RESOURCE_EXHAUSTED: busy", 7.0)
-
-
-def test_a_service_that_is_not_there_is_named() -> None:
-    """Another gRPC server at this address."""
-    (outcome,), _ = send(accept, method="Import")
-    assert isinstance(outcome, Refused)
-    assert "no OTLP trace service is there" in outcome.reason
 
 
 def test_a_full_request_is_below_the_limit_of_receivers_and_a_larger_one_is_split() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -13,7 +12,6 @@ from exporter.clock import SystemClock
 from exporter.delivery.endpoint import OtlpEndpoint
 from exporter.delivery.http_sender import HttpSender
 from exporter.delivery.outcome import Accepted, Outcome, Refused, Unavailable
-from tests.conduit_support import Serve, serving
 from tests.delivery_support import (
     ACCEPT,
     DROP,
@@ -27,39 +25,16 @@ PAYLOAD = b"\x0a\x03abc" * 50_000
 SECRET = "t0ps3cr3t"
 
 
-def sender_to(port: int, **over: Any) -> HttpSender:
-    target = f"http://127.0.0.1:{port}/v1/traces"
-    settings: dict[str, Any] = {"target": target, "destination": target, **over}
-    return HttpSender(OtlpEndpoint(**settings), clock=SystemClock())
-
-
 def send(*answers: bytes | None, times: int = 1, **over: Any) -> tuple[list[Outcome], Backend]:
     """Send the payload so many times to a backend that gives these answers."""
 
     async def scenario() -> tuple[list[Outcome], Backend]:
         async with asyncio.timeout(LIMIT_S), backend(*answers) as server:
-            sender = sender_to(server.port, **over)
+            target = f"{server.url}/v1/traces"
+            endpoint = OtlpEndpoint(target=target, destination=target, **over)
+            sender = HttpSender(endpoint, clock=SystemClock())
             try:
                 return [await sender.send(PAYLOAD) for _ in range(times)], server
-            finally:
-                await sender.aclose()
-
-    return asyncio.run(scenario())
-
-
-def outcome_of(*answers: bytes | None, **over: Any) -> Outcome:
-    (outcome,), _ = send(*answers, **over)
-    return outcome
-
-
-def send_raw(serve: Serve, **over: Any) -> Outcome:
-    """Send to a server that does not speak as it should."""
-
-    async def scenario() -> Outcome:
-        async with asyncio.timeout(LIMIT_S), serving(serve) as url:
-            sender = sender_to(int(url.rpartition(":")[2]), **over)
-            try:
-                return await sender.send(PAYLOAD)
             finally:
                 await sender.aclose()
 
@@ -88,7 +63,7 @@ def test_a_request_on_the_wire() -> None:
 
 
 def test_a_compressed_request_is_the_same_bytes_each_time() -> None:
-    """No time is in the gzip header."""
+    """No time is in the gzip header, at the place that RFC 1952 gives it."""
     outcomes, server = send(DROP, ACCEPT, times=2, gzip=True)
     first, second = server.requests
     assert isinstance(outcomes[0], Unavailable)
@@ -97,6 +72,7 @@ def test_a_compressed_request_is_the_same_bytes_each_time() -> None:
     assert first.payload() == PAYLOAD
     assert len(first.body) < len(PAYLOAD) / 10
     assert first.body == second.body
+    assert first.body[4:8] == bytes(4)
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_no_outage() -> None:
@@ -106,91 +82,44 @@ def test_a_connection_that_the_server_closed_meanwhile_is_no_outage() -> None:
     assert [request.body for request in server.requests] == [PAYLOAD] * 3
 
 
-def test_an_endless_answer_is_not_read_to_its_end() -> None:
-    """The cap ends it, not the timeout."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        with suppress(ConnectionError):
-            while True:
-                writer.write(b"400\r\n%s\r\n" % bytes(1024))
-                await writer.drain()
-
-    assert isinstance(send_raw(serve, timeout_s=LIMIT_S), Accepted)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [None, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"],
-    ids=["silence", "half an answer"],
-)
-def test_a_backend_that_is_too_slow_may_have_taken_it(answer: bytes | None) -> None:
-    """All of it, connecting and reading, within the timeout of the settings."""
-    outcome = outcome_of(answer, timeout_s=0.2)
-    assert isinstance(outcome, Unavailable)
-    assert outcome.answered
-    assert outcome.reason.startswith("no answer ")
-
-
 @pytest.mark.parametrize(
     "answer",
     [
+        None,
         DROP,
         b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx",
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nx",
     ],
-    ids=["no answer", "no HTTP", "cut short"],
+    ids=["silence", "no answer", "no HTTP", "half an answer", "cut short"],
 )
-def test_a_connection_that_breaks_is_an_outage(answer: bytes) -> None:
+def test_no_whole_answer_is_an_outage(answer: bytes | None) -> None:
     """Whether the request arrived is not known; the same bytes go again and are taken."""
-    outcomes, server = send(answer, ACCEPT, times=2)
+    outcomes, server = send(answer, ACCEPT, times=2, timeout_s=0.3)
     assert isinstance(outcomes[0], Unavailable)
     assert outcomes[0].answered
     assert outcomes[1] == Accepted()
     assert [request.body for request in server.requests] == [PAYLOAD, PAYLOAD]
 
 
-def test_a_destination_without_anybody_was_never_reached() -> None:
-    """It says nothing about the request."""
-
-    async def scenario() -> Outcome:
-        async with backend() as server:
-            port = server.port
-        sender = sender_to(port)
-        try:
-            return await sender.send(PAYLOAD)
-        finally:
-            await sender.aclose()
-
-    outcome = asyncio.run(scenario())
-    assert isinstance(outcome, Unavailable)
-    assert not outcome.answered
-    assert outcome.reason.startswith("no connection: ")
-
-
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (httpx.ConnectError, Unavailable),
-        (httpx.ConnectTimeout, Unavailable),
-        (httpx.ReadTimeout, Unavailable),
-        (httpx.WriteError, Unavailable),
-        (httpx.RemoteProtocolError, Unavailable),
-        (httpx.LocalProtocolError, Refused),
-        (OSError, Unavailable),
+        (httpx.ConnectError, Unavailable("no connection: refused [hidden]", answered=False)),
+        (httpx.WriteError, Unavailable("the connection broke: refused [hidden]")),
+        (httpx.LocalProtocolError, Refused("the request cannot be sent (LocalProtocolError)")),
     ],
 )
 def test_a_failure_of_the_library_is_an_outcome_without_secrets(
-    fault: Callable[[str], Exception], expected: type[Outcome]
+    fault: Callable[[str], Exception], expected: Outcome
 ) -> None:
-    """Libraries put header values into their messages."""
+    """Libraries put header values into their messages; unreached is told from unanswered."""
 
     def fail(_: httpx.Request) -> httpx.Response:
-        raise fault(f"Illegal header value b'Bearer {SECRET}'")
+        raise fault(f"refused {SECRET}")
 
     async def scenario() -> Outcome:
-        headers = (("authorization", f"Bearer {SECRET}"),)
+        headers = (("authorization", SECRET),)
         sender = HttpSender(
             OtlpEndpoint(headers=headers), clock=FakeClock(), transport=httpx.MockTransport(fail)
         )
@@ -199,7 +128,4 @@ def test_a_failure_of_the_library_is_an_outcome_without_secrets(
         finally:
             await sender.aclose()
 
-    outcome = asyncio.run(scenario())
-    assert isinstance(outcome, Refused | Unavailable)
-    assert type(outcome) is expected
-    assert SECRET not in outcome.reason
+    assert asyncio.run(scenario()) == expected

@@ -1,316 +1,159 @@
-"""The delivery stage: from the outbox to the destination, and what is recorded."""
+"""The delivery stage of an exporter at work: what travels together, is told, and is drained."""
 
-import asyncio
 import logging
-import random
-from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from exporter.delivery.outcome import Accepted, Invalid, Outcome, Refused, Unavailable
-from exporter.delivery.service import MAX_BYTES, DeliveryService
-from exporter.errors import LedgerUnavailable
-from exporter.ledger.records import Settlement, StoredTrace, TraceState
-from tests.fakes import START_NS
-from tests.simulation.loop import VirtualClock, VirtualLoop, run_virtually
+from exporter.delivery import service
+from exporter.delivery.outcome import Accepted, Refused, Unavailable
+from exporter.delivery.service import DeliveryService
+from tests.simulation.promises import total
+from tests.simulation.scenarios import HOUR_S, MINUTE_S, agent_id, agents
+from tests.simulation.world import World
+from tests.simulator_support import sim_run
+
+AWAY = Unavailable("no connection", answered=False)
 
 
-def delivered(*numbers: int) -> tuple[Settlement, ...]:
-    return tuple(Settlement(no, TraceState.DELIVERED) for no in numbers)
+def delivery_of(world: World) -> DeliveryService:
+    assert world.exporter is not None
+    assert world.exporter.delivery is not None
+    return world.exporter.delivery
 
 
-class MemoryOutbox:
-    """An outbox in memory; `settled` holds what each call of `settle` was told."""
-
-    def __init__(self, count: int = 0, *, size: int = 10) -> None:
-        self.waiting: dict[int, StoredTrace] = {}
-        self.settled: list[tuple[Sequence[Settlement], int, int]] = []
-        self.unparked = 0
-        # So many of the next calls of `settle` fail, having recorded nothing.
-        self.failures = 0
-        for _ in range(count):
-            self.add(size=size)
-
-    def add(self, *, size: int = 10) -> None:
-        seq = len(self.waiting) + sum(len(call[0]) for call in self.settled) + 1
-        payload = seq.to_bytes(4) * (size // 4 + 1)
-        self.waiting[seq] = StoredTrace(seq, seq.to_bytes(16), payload[:size], 2, START_NS)
-
-    async def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> list[StoredTrace]:
-        chosen: list[StoredTrace] = []
-        for one in list(self.waiting.values())[:max_traces]:
-            if chosen and sum(len(two.payload) for two in [*chosen, one]) > max_bytes:
-                break
-            chosen.append(one)
-        return chosen
-
-    async def settle(
-        self,
-        results: Sequence[Settlement],
-        *,
-        now_ns: int,
-        spans_delivered: int,
-        spans_rejected: int,
-    ) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise LedgerUnavailable
-        self.settled.append((results, spans_delivered, spans_rejected))
-        for result in results:
-            if result.state is not TraceState.PENDING:
-                del self.waiting[result.no]
-
-    async def unpark(self) -> None:
-        self.unparked += 1
+def requests_of(world: World) -> float:
+    return total(world, "conduit_exporter_delivery_attempts_total")
 
 
-class ScriptedSender:
-    """Answers as told, then with success; `latency_s` is how long an answer takes."""
-
-    destination = "http://backend:4318/v1/traces"
-
-    def __init__(self, clock: VirtualClock, *outcomes: Outcome, latency_s: float = 0.05) -> None:
-        self.clock = clock
-        self.outcomes = list(outcomes)
-        self.latency_s = latency_s
-        self.bodies: list[bytes] = []
-        self.times: list[float] = []
-        self.under_way = 0
-        self.max_under_way = 0
-
-    async def send(self, payload: bytes) -> Outcome:
-        self.bodies.append(payload)
-        self.times.append(self.clock.monotonic_s())
-        self.under_way += 1
-        self.max_under_way = max(self.under_way, self.max_under_way)
-        try:
-            await self.clock.sleep(self.latency_s)
-        finally:
-            self.under_way -= 1
-        return self.outcomes.pop(0) if self.outcomes else Accepted()
-
-    async def aclose(self) -> None:
-        """There is nothing to close."""
-
-
-class Stage:
-    """A delivery service in virtual time."""
-
-    def __init__(self, outbox: MemoryOutbox, *outcomes: Outcome, latency_s: float = 0.05) -> None:
-        self.loop = VirtualLoop(1)
-        self.clock = VirtualClock(start_ns=START_NS)
-        self.clock.begin(self.loop)
-        self.outbox = outbox
-        self.sender = ScriptedSender(self.clock, *outcomes, latency_s=latency_s)
-        self.acknowledged: list[int] = []
-        self.attempts: list[str] = []
-
-    def run(self, script: Callable[["Stage"], Awaitable[None]]) -> None:
-        run_virtually(self.loop, self._main(script))
-
-    async def _main(self, script: Callable[["Stage"], Awaitable[None]]) -> None:
-        self.service = DeliveryService(
-            outbox=self.outbox,
-            sender=self.sender,
-            clock=self.clock,
-            rng=random.Random(1),
-            on_delivered=lambda traces, _: self.acknowledged.extend(one.no for one in traces),
-            on_attempt=self.attempts.append,
-        )
-        self.stop = asyncio.Event()
-        self.task = asyncio.create_task(self.service.run(self.stop))
-        await script(self)
-        self.stop.set()
-        await asyncio.wait([self.task])
-        if not self.task.cancelled():
-            self.task.result()
-
-
-def test_news_within_two_seconds_travel_together() -> None:
-    """A request costs more than a trace."""
-    stage = Stage(MemoryOutbox())
-
-    async def script(stage: Stage) -> None:
-        for _ in range(10):
-            await stage.clock.sleep(0.15)
-            stage.outbox.add()
-            stage.service.notify()
-        await stage.clock.sleep(5)
-
-    stage.run(script)
-    assert len(stage.sender.bodies) == 1
-    assert len(stage.acknowledged) == 10
-
-
-def test_a_request_stays_below_the_receivers_limit() -> None:
-    """Receivers take 4 MiB by default; a single larger trace still goes, alone."""
-    stage = Stage(MemoryOutbox(9, size=1_000_000))
-    stage.outbox.add(size=5_000_000)
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(10)
-
-    stage.run(script)
-    assert len(stage.acknowledged) == 10
-    assert all(len(body) <= MAX_BYTES for body in stage.sender.bodies[:-1])
-    assert len(stage.sender.bodies[-1]) == 5_000_000
-
-
-def test_a_batch_without_an_answer_is_sent_again_byte_for_byte() -> None:
-    """Also when more has come meanwhile."""
-    stage = Stage(MemoryOutbox(4), Unavailable("timeout"), Unavailable("503", 3.0))
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(0.2)
-        stage.outbox.add()
-        stage.service.notify()
-        await stage.clock.sleep(30)
-
-    stage.run(script)
-    first, second, third, fourth = stage.sender.bodies
-    assert first == second == third != fourth
-    assert stage.sender.times[2] - stage.sender.times[1] >= 3.0, "Retry-After"
-    assert stage.acknowledged == [1, 2, 3, 4, 5]
+def test_news_of_the_same_seconds_travel_together() -> None:
+    """A request costs more than a trace; each is acknowledged once."""
+    world = World(scenario=agents(1, per_hour=3600))
+    world.run_for(5 * MINUTE_S)
+    traced = len(world.backend.traced)
+    assert traced > 5 * requests_of(world)
+    assert total(world, "conduit_exporter_trace_delay_seconds_count") == traced
 
 
 def test_a_state_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """An outage of hours is two lines, not thousands."""
-    stage = Stage(MemoryOutbox(1), *[Unavailable("no connection", answered=False)] * 20)
+    """An outage of hours is two lines, not thousands; what was wrong stays to be seen."""
+    world = World(scenario=agents(1, per_hour=60))
+    outage = [AWAY]
+    world.backend.before.append(lambda _: outage[0] if outage else None)
 
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(30)
-        assert stage.service.problem == "no connection"
-        await stage.clock.sleep(3600)
+    async def script(_: World) -> None:
+        await world.sleep(HOUR_S)
+        delivery = delivery_of(world)
+        assert (delivery.backend_up, delivery.problem) == (False, "no connection")
+        outage.clear()
+        await world.sleep(5 * MINUTE_S)
+        assert (delivery.backend_up, delivery.problem) == (True, None)
+        assert delivery.last_error == "no connection"
+        assert (delivery.last_error_ns or 0) < world.clock.now_ns() - 3 * MINUTE_S * 1e9
 
-    with caplog.at_level(logging.INFO):
-        stage.run(script)
-    lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 2
-    assert lines[0].startswith(
-        "traces do not reach http://backend:4318/v1/traces: no connection; they are kept"
-    )
-    assert lines[1] == "traces reach http://backend:4318/v1/traces again"
+    with caplog.at_level(logging.INFO, logger="exporter.delivery"):
+        world.run(script)
+    gone, back = [one.message for one in caplog.records if one.name == "exporter.delivery"]
+    assert gone.startswith("traces do not reach simulated backend: no connection; they are kept")
+    assert back == "traces reach simulated backend again"
 
 
-def test_a_mended_destination_makes_parked_traces_due() -> None:
+def test_a_mended_destination_gets_what_was_parked() -> None:
     """A fixed token does not wait an hour."""
-    stage = Stage(MemoryOutbox(2), Refused("401"), Refused("401"), Refused("401"))
+    world = World(scenario=agents(1, per_hour=0.001))
+    of_both, of_the_first, of_the_third = (Refused("401") for _ in range(3))
+    answers = [of_both, of_the_first, None, of_the_first, of_the_third]
+    world.backend.before.append(lambda _: answers.pop(0) if answers else None)
 
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(120)
+    async def script(_: World) -> None:
+        for names, parked in ((("first", "second"), 1), (("third",), 0)):
+            for name in names:
+                world.conduit.data.add_run(sim_run(name, agent_id=agent_id()))
+            await world.sleep(2 * MINUTE_S)
+            assert total(world, "conduit_exporter_traces_parked") == parked
 
-    stage.run(script)
-    assert stage.outbox.unparked == 1
-    assert sorted(stage.acknowledged) == [1, 2]
-
-
-def test_a_drain_empties_the_outbox() -> None:
-    """What is fetched is delivered before the end, as far as there is time."""
-    stage = Stage(MemoryOutbox())
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(1)
-        for _ in range(1500):
-            stage.outbox.add()
-        stage.stop.set()
-        assert await stage.service.drain(deadline_s=6.0)
-
-    stage.run(script)
-    assert len(stage.acknowledged) == 1500
-
-
-@pytest.mark.parametrize("seconds_before", [0.0, 5.0], ids=["its own", "under way"])
-def test_a_drain_ends_at_its_deadline(seconds_before: float) -> None:
-    """A backend that hangs does not hold up the end, whoever made the request."""
-    stage = Stage(MemoryOutbox(), latency_s=60.0)
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(1)
-        stage.outbox.add()
-        stage.service.notify()
-        await stage.clock.sleep(seconds_before)
-        began_s = stage.clock.monotonic_s()
-        stage.stop.set()
-        assert not await stage.service.drain(deadline_s=6.0)
-        assert stage.clock.monotonic_s() - began_s == pytest.approx(6.0)
-        stage.task.cancel()
-
-    stage.run(script)
-    assert stage.acknowledged == []
-    assert len(stage.outbox.waiting) == 1
-
-
-def test_a_drain_tries_a_failing_destination_once_more() -> None:
-    """Ten seconds of retries would help nobody who wants to stop."""
-    stage = Stage(MemoryOutbox(1), *[Unavailable("no connection", answered=False)] * 99)
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(30)
-        stage.stop.set()
-        await stage.task
-        before = len(stage.sender.bodies)
-        assert not await stage.service.drain(deadline_s=6.0)
-        assert len(stage.sender.bodies) == before + 1
-
-    stage.run(script)
-    assert len(stage.outbox.waiting) == 1
-
-
-def test_an_answer_is_recorded_once_the_disk_takes_it() -> None:
-    """Nothing is sent in between, and the spans are counted once."""
-    stage = Stage(MemoryOutbox(3))
-    stage.outbox.failures = 5
-
-    async def script(stage: Stage) -> None:
-        await stage.clock.sleep(60)
-
-    stage.run(script)
-    assert len(stage.sender.bodies) == 1
-    assert stage.outbox.settled == [(delivered(1, 2, 3), 6, 0)]
-    assert stage.acknowledged == [1, 2, 3]
-
-
-def test_attempts_and_the_last_error_are_told() -> None:
-    """For the metrics and the status page; the error and its time stay when it has passed."""
-    stage = Stage(
-        MemoryOutbox(2), Unavailable("503"), Invalid("400"), Accepted(), Invalid("400: bad id")
-    )
-
-    seen: list[tuple[bool | None, str | None, str | None]] = []
-
-    async def script(stage: Stage) -> None:
-        service = stage.service
-        for seconds in (0.0, 0.1, 30.0):
-            await stage.clock.sleep(seconds)
-            seen.append((service.backend_up, service.last_error, service.problem))
-
-    stage.run(script)
-    assert seen == [(None, None, None), (False, "503", "503"), (True, "400: bad id", None)]
-    assert stage.service.last_error_ns is not None
-    assert START_NS < stage.service.last_error_ns < stage.clock.now_ns()
-    assert stage.attempts == ["retry", "refused", "ok", "refused"]
+    world.run(script)
+    assert world.backend.traced == {"first", "second", "third"}
 
 
 def test_spans_that_were_rejected_are_said_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     """And never sent again; the same remark without any is said once."""
-    remarks = [Accepted(0, "please update")] * 3
-    stage = Stage(MemoryOutbox(1), Accepted(2, "too old"), *remarks)
-
-    async def script(stage: Stage) -> None:
-        for _ in remarks:
-            await stage.clock.sleep(5)
-            stage.outbox.add()
-            stage.service.notify()
-        await stage.clock.sleep(5)
-
+    world = World(scenario=agents(1, per_hour=60))
+    answers = [Accepted(2, "too old")]
+    remark = Accepted(0, "please update")
+    world.backend.after.append(lambda _: answers.pop() if answers else remark)
     with caplog.at_level(logging.WARNING):
-        stage.run(script)
-    assert stage.outbox.settled[0] == (
-        (Settlement(1, TraceState.REJECTED, reason="too old"),),
-        0,
-        2,
-    )
-    assert len(stage.sender.bodies) == 4
-    lines = [record.getMessage() for record in caplog.records]
-    assert sum("rejected 2 of its spans: too old" in line for line in lines) == 1
-    assert sum("please update" in line for line in lines) == 1
+        world.run_for(10 * MINUTE_S)
+    assert caplog.text.count("rejected 2 of its spans: too old") == 1
+    assert caplog.text.count("please update") == 1
+    assert total(world, "conduit_exporter_spans_rejected_total") == 2
+    assert max(world.backend.received.values()) == 1
+
+
+def test_an_answer_is_recorded_once_the_disk_takes_it() -> None:
+    """Nothing is sent in between, and nothing again."""
+    world = World(scenario=agents(1, per_hour=60))
+    disk_is_full: list[bool] = []
+    world.disk.before.append(lambda _: bool(disk_is_full))
+    # From the first answer on.
+    world.backend.after.append(lambda _: disk_is_full.append(True))
+
+    async def script(_: World) -> None:
+        await world.sleep(10 * MINUTE_S)
+        assert requests_of(world) == 1
+        world.backend.after.clear()
+        disk_is_full.clear()
+        await world.sleep(10 * MINUTE_S)
+
+    world.run(script)
+    assert set(world.backend.received.values()) == {1}
+
+
+def test_a_drain_empties_the_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is fetched is delivered before the end, in requests that receivers take."""
+    monkeypatch.setattr(service, "MAX_BYTES", 2_000)
+    world = World(scenario=agents(1, per_hour=600))
+    outage = [AWAY]
+    world.backend.before.append(lambda _: outage[0] if outage else None)
+
+    async def script(_: World) -> None:
+        await world.sleep(20 * MINUTE_S)
+        outage.clear()
+        before = requests_of(world)
+        assert await delivery_of(world).drain(deadline_s=6.0)
+        assert total(world, "conduit_exporter_traces_pending") == 0
+        assert requests_of(world) > before + 50
+
+    world.run(script)
+    assert len(world.backend.traced) > 100
+
+
+@pytest.mark.parametrize("seconds_before", [0.0, 120.0], ids=["its own", "under way"])
+def test_a_drain_ends_at_its_deadline(seconds_before: float) -> None:
+    """A backend that hangs does not hold up the end, whoever made the request."""
+    world = World(scenario=agents(1, per_hour=60))
+    world.backend.before.append(lambda _: AWAY)
+
+    async def script(_: World) -> None:
+        await world.sleep(5 * MINUTE_S)
+        world.backend._latency_s = (HOUR_S, HOUR_S)
+        await world.sleep(seconds_before)
+        began_s = world.clock.monotonic_s()
+        assert not await delivery_of(world).drain(deadline_s=6.0)
+        assert world.clock.monotonic_s() - began_s == pytest.approx(6.0)
+
+    world.run(script)
+
+
+def test_a_drain_tries_a_failing_destination_once_more() -> None:
+    """Ten seconds of retries would help nobody who wants to stop."""
+    world = World(scenario=agents(1, per_hour=60))
+    world.backend.before.append(lambda _: AWAY)
+
+    async def script(_: World) -> None:
+        await world.sleep(10 * MINUTE_S)
+        before, began_s = requests_of(world), world.clock.monotonic_s()
+        assert not await delivery_of(world).drain(deadline_s=6.0)
+        assert requests_of(world) == before + 1
+        assert world.clock.monotonic_s() - began_s < 1.0
+
+    world.run(script)

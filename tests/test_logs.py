@@ -1,4 +1,4 @@
-"""Log records as lines: nobody waits for them, none looks like two, and none shows a secret."""
+"""Log records and quotes as lines: nobody waits, none looks like two, none shows a secret."""
 
 import io
 import json
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from exporter import logs
+from exporter.errors import quote
 from exporter.logs import MASK, LineFormatter, Redactor, escape
 
 ROOT = Path(__file__).parent.parent
@@ -172,48 +173,59 @@ def test_the_level_decides_and_libraries_stay_quiet() -> None:
     assert len(written(stream)) == 1
 
 
-_BLOCKED = """
-import logging, os, sys
+_TALKATIVE = """
+import logging, sys
 from exporter import logs
 logs.configure()
 logger = logging.getLogger("exporter.app")
 for number in range(5_000):
     logger.info("line %05d %s", number, "x" * 100)
 print("not blocked", flush=True)
-if sys.stdin.readline() == "read\\n":
-    logs.flush()
-    logger.info("after")
-    logs.flush()
+sys.stdin.readline()
+logs.flush()
+logger.info("after")
+logs.flush()
 """
 
 
-@pytest.mark.parametrize("reads", [False, True], ids=["for ever", "for a while"])
-def test_a_full_pipe_as_standard_error_blocks_nothing(reads: bool) -> None:  # noqa: FBT001 - a table
-    """The process goes on and ends; what did not fit is counted, and told once it is read."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _BLOCKED],
+def test_a_full_pipe_as_standard_error_blocks_nothing() -> None:
+    """The process goes on; what did not fit is counted, and told once it is read."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _TALKATIVE],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    try:
+    ) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == "not blocked\n"
-        if reads:
-            _, told = process.communicate("read\n", timeout=60)
-            *lines, dropped, after = told.splitlines()
-            kept = sum("line" in line for line in lines)
-            assert f" WARN  logs      {5_000 - kept} log lines were dropped: " in dropped
-            assert after.endswith(" INFO  app       after")
-        else:
-            process.stdin.close()
-        assert process.wait(timeout=60) == 0
-    finally:
-        process.kill()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            stream.close()
-        process.wait()
+        _, told = process.communicate("read\n", timeout=60)
+    *lines, dropped, after = told.splitlines()
+    kept = sum("line" in line for line in lines)
+    assert f" WARN  logs      {5_000 - kept} log lines were dropped: " in dropped
+    assert after.endswith(" INFO  app       after")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("  a\r\n b\t", "a b"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 200 + "..."),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("\u202egnp", r"\u202egnp"),
+        ("b\ud800", r"b\ud800"),
+        ("Übergröße", "Übergröße"),
+        ("a" * 65_536, "a" * 200 + "..."),
+    ],
+)
+def test_foreign_text_is_one_short_printable_line(text: str, shown: str) -> None:
+    """Nothing in it can write a line of its own or turn the terminal red."""
+    assert quote(text) == shown
+
+
+def test_a_quote_holds_no_secret_and_no_piece_of_one() -> None:
+    """Secrets go before anything is cut."""
+    assert quote("bad token tok_secret!", ["tok_secret"]) == "bad token [hidden]!"
+    assert "tok" not in quote("x" * 196 + "tok_secret", ["tok_secret"])

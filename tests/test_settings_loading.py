@@ -181,15 +181,6 @@ def test_the_file_is_what_people_write(tmp_path: Path) -> None:
     assert load({}, file).resource_attributes == (("home", "$HOME-${USER}"),)
 
 
-def test_faults_of_the_file_are_told_by_line(tmp_path: Path) -> None:
-    """A name without a value, an open quote; the line itself may be half a secret."""
-    file = written(tmp_path, "EXPORTER_LISTEN=:1\nhunter2\n\nEXPORTER_REDACT='hunter2\n")
-    assert problems_of(TOKEN, file) == [
-        f"{file}, line 2: is not NAME=VALUE (are the quotes closed?)",
-        f"{file}, line 4: is not NAME=VALUE (are the quotes closed?)",
-    ]
-
-
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     """Absent, a folder, or no text."""
     absent, binary = tmp_path / "absent", tmp_path / "binary"

@@ -23,7 +23,6 @@ NO_ADDRESS = (
     "is no address to listen on; "
     "allowed: host:port, such as 0.0.0.0:10464, 127.0.0.1:10464 or [::]:10464"
 )
-NO_LEDGER = "is no file's address; allowed: sqlite:///PATH, with a fourth slash before a full path"
 NO_LINK = "is no link to a trace; allowed: an http(s) URL that holds {trace_id}"
 AMOUNTS = "allowed: workspace_id=amount, separated by commas, or one amount such as 250.00"
 ALWAYS = (
@@ -104,21 +103,17 @@ GOOD: dict[str, tuple[str, dict[str, Any]]] = {
 BAD: dict[str, dict[str, str]] = {
     "CONDUIT_API_TOKEN": {
         "two words": NO_TOKEN,
-        "t\u00f6ken-123": NO_TOKEN,
         "Bearer abcdef": 'starts with "Bearer": give the token alone',
     },
     "CONDUIT_API_TOKEN_FILE": {
         "a\nb": CONTROL,
         "/absent": NO_FILE,
         "/dev/null": "/dev/null is not a regular file",
-        "/" + "x" * 300: f"/{'x' * 300} cannot be read: File name too long",
     },
     "CONDUIT_BASE_URL": {
         "api.conduit.ai": NO_URL,
-        "ftp://conduit": NO_URL,
         "https://h/v1/": "'https://h/v1' ends in /v1, which the exporter adds itself",
         "https://h?key=hunter2": NO_QUERY,
-        "https://h#top": NO_QUERY,
         "https://me:hunter2@h": "holds a user or password; the token has a setting of its own",
     },
     "CONDUIT_PROXY": {"socks5://me:hunter2@proxy": NO_URL, "proxy:3128": NO_URL},
@@ -126,16 +121,11 @@ BAD: dict[str, dict[str, str]] = {
         "*": f"'*' {NO_ID}",
         ",": "',' names nothing; allowed: ids, separated by commas",
         "ws/1": f"'ws/1' {NO_ID}",
-        "'ws1','ws2": f"\"'ws1'\" {NO_ID}",
         "w" * 257: f"'{'w' * 60}'... {NO_ID}",
     },
-    "CONDUIT_AGENTS": {
-        "ag 1": f"'ag 1' {NO_ID}",
-        "ag1,*": f"'*' {NO_ID}",
-    },
+    "CONDUIT_AGENTS": {"ag1,*": f"'*' {NO_ID}"},
     "CONDUIT_RUNS": {
         "ar1": f"'ar1' {NO_RUN}",
-        "/ar1": f"'/ar1' {NO_RUN}",
         "a/b/c": f"'a/b/c' {NO_RUN}",
         ",": "',' names nothing; allowed: agent_id/run_id, separated by commas",
     },
@@ -149,20 +139,14 @@ BAD: dict[str, dict[str, str]] = {
         "499ms": "'499ms' is too short; allowed: 500ms or longer",
     },
     "EXPORTER_LOOKBACK": {
-        "-1h": f"'-1h' {DURATION}",
         "3651d": "'3651d' is too long; allowed: up to 3650d",
     },
     "EXPORTER_SHARD": {
         "1": "is 1, but EXPORTER_TOTAL_SHARDS is 1; the first is 0",
         "-1": "input should be greater than or equal to 0; such as 0",
     },
-    "EXPORTER_LEDGER": {
-        **dict.fromkeys(("ledger.db", "sqlite://a.db", "mysql://u:hunter2@h/d"), NO_LEDGER),
-        **dict.fromkeys(("sqlite:///", "sqlite:///:memory:", "sqlite:///a?x=1"), NO_LEDGER),
-    },
     "EXPORTER_OUTBOX_LIMIT": {
         "1KB": "input should be greater than or equal to 1048576; such as 1GiB",
-        "lots": "could not parse value and unit from byte string; such as 1GiB",
     },
     "OTEL_SERVICE_NAME": {"a\x1bb": CONTROL},
     "OTEL_RESOURCE_ATTRIBUTES": {"a=b,hunter2": f"item 2 {PAIRS}", "=hunter2": f"item 1 {PAIRS}"},
@@ -172,7 +156,6 @@ BAD: dict[str, dict[str, str]] = {
     },
     "EXPORTER_TRACE_ALWAYS": {
         "failed,angry": f"'angry' is not known; {ALWAYS}",
-        ",": f"',' names nothing; {ALWAYS}",
     },
     "EXPORTER_CAPTURE_CONTENT": {"maybe": NO_BOOLEAN},
     "EXPORTER_REDACT": {
@@ -188,8 +171,6 @@ BAD: dict[str, dict[str, str]] = {
     "EXPORTER_LISTEN": {
         "10464": f"'10464' {NO_ADDRESS}",
         "::1:80": f"'::1:80' {NO_ADDRESS}",
-        "[no]:1": f"'[no]:1' {NO_ADDRESS}",
-        "http://x:1": f"'http://x:1' {NO_ADDRESS}",
         "h:65536": f"'h:65536' {NO_ADDRESS}",
     },
     "EXPORTER_MONTHLY_BUDGET_USD": {
@@ -198,7 +179,6 @@ BAD: dict[str, dict[str, str]] = {
             for text, item in {
                 "ws1=lots": "ws1=lots",
                 "ws1=6,=5": "=5",
-                "ws 1=6": "ws 1=6",
                 "5,ws1=6": "5,ws1=6",
             }.items()
         },
@@ -258,13 +238,6 @@ def test_named_runs_alone_mean_no_agents() -> None:
     assert load(runs).agents == frozenset()
     assert load({**runs, "CONDUIT_AGENTS": "*"}).agents is None
     assert load({**runs, "CONDUIT_AGENTS": "ag2"}).agents == frozenset({"ag2"})
-
-
-def test_a_proxy_may_have_a_password() -> None:
-    """So it is a secret, and is handed on whole."""
-    settings = load(given("CONDUIT_PROXY", "'http://me:pass@proxy.internal:3128'"))
-    assert settings.proxy is not None
-    assert settings.proxy.get_secret_value() == "http://me:pass@proxy.internal:3128/"
 
 
 def test_a_shard_is_one_of_the_shards() -> None:
@@ -333,10 +306,6 @@ def test_quotes_of_secrets_are_none_of_them() -> None:
         ({"CONDUIT_BASE_URL": "http://127.0.0.1:9000"}, None),
         (
             {"HTTPS_PROXY": "http://me:hunter2@proxy"},
-            "HTTPS_PROXY is set but not followed: a proxy is named by CONDUIT_PROXY",
-        ),
-        (
-            {"https_proxy": "http://proxy"},
             "HTTPS_PROXY is set but not followed: a proxy is named by CONDUIT_PROXY",
         ),
         ({"HTTPS_PROXY": "http://proxy", "CONDUIT_PROXY": "http://proxy"}, None),

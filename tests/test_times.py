@@ -41,7 +41,7 @@ DOCUMENTED_NS = 1_775_186_055_000_000_000  # 2026-04-03T03:14:15Z
         (1_775_186_055_000_000_007, 7, True),
     ],
 )
-def test_a_value_names_an_instant(value: Any, after_ns: int, adjusted: bool) -> None:  # noqa: FBT001 - a table
+def test_a_value_names_an_instant(value: Any, after_ns: int, *, adjusted: bool) -> None:
     """Every usual way to write a time is read, and marked where it was not plainly given."""
     assert parse_time(value) == (DOCUMENTED_NS + after_ns, adjusted)
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from exporter.errors import ConfigError
-from exporter.web.config import WebConfig, WebConfigFile, parse_web_config
+from exporter.web.config import WebConfigFile, parse_web_config
 from tests.delivery_support import Certificates
 from tests.fakes import FakeClock
 from tests.web_support import HASHED, HASHED_ANOTHER, Served, basic, serving, web_config_file
@@ -28,12 +28,6 @@ def problems_of(text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         parse_web_config(text, folder=FOLDER)
     return caught.value.problems
-
-
-@pytest.mark.parametrize("text", ["", "{}", "# nothing\n", "tls_server_config:\n", "---\n"])
-def test_an_empty_file_changes_nothing(text: str) -> None:
-    """Plain HTTP, open to all who reach it."""
-    assert parse_web_config(text, folder=FOLDER) == WebConfig()
 
 
 def test_what_is_supported_is_understood() -> None:
@@ -71,22 +65,17 @@ BAD = {
     "rate_limit: {interval: 1s, burst: 1}": "rate_limit: is not supported; ",
     "a: [": "line 1: not YAML",
     "a: !!python/name:os.system x": "line 1: not YAML",
-    "a: \x00": "not YAML",
     "[" * 1000: "not YAML",
     "tls_server_config: {cert_file: c}": "tls_server_config.key_file: field required",
     tls(f"cert: {SECRET}"): "tls_server_config.cert: is not supported; supported are cert_file, "
     "key_file, client_auth_type, client_ca_file, min_version",
     tls(f"key: {SECRET}"): "tls_server_config.key: is not supported; ",
-    tls("cipher_suites: [x]"): "tls_server_config.cipher_suites: is not supported; ",
-    tls("max_version: TLS13"): "tls_server_config.max_version: is not supported; ",
-    tls("client_allowed_sans: [a]"): "tls_server_config.client_allowed_sans: is not supported; ",
     tls("min_version: TLS11"): "tls_server_config.min_version: input should be 'TLS12' or 'TLS13'",
     tls("client_auth_type: RequireAnyClientCert"): "tls_server_config.client_auth_type: input "
     "should be 'NoClientCert', 'VerifyClientCertIfGiven' or 'RequireAndVerifyClientCert'",
     tls("client_auth_type: RequireAndVerifyClientCert"): "tls_server_config: client_ca_file and a",
     tls("client_ca_file: ca.pem"): "tls_server_config: client_ca_file and a",
     "http_server_config: {http2: true}": "http_server_config.http2: input should be False",
-    "http_server_config: {headers: {}}": "http_server_config.headers: is not supported; ",
     f"basic_auth_users: {{alice: {SECRET}}}": f"basic_auth_users.alice: {NO_HASH}",
     f"basic_auth_users: {{bob: {HASHED.replace('$2b', '$2')}}}": f"basic_auth_users.bob: {NO_HASH}",
     f"basic_auth_users: {{5: {HASHED}}}": "basic_auth_users.5: input should be a valid string",
@@ -109,11 +98,8 @@ def test_what_is_not_supported_is_refused(text: str, problem: str) -> None:
     "text",
     [
         f"basic_auth_users:\n  alice: {SECRET}\n bad indent",
-        f"basic_auth_users: {{alice: '{SECRET}",
         f"basic_auth_users: *{SECRET}",
-        f"basic_auth_users: !{SECRET} x",
         f"basic_auth_users: {{alice: &{SECRET} x, bob: &{SECRET} y}}",
-        f"tls_server_config: {SECRET}",
         f"{SECRET}",
         f"basic_auth_users: [{SECRET}]",
         f"tls_server_config: {{min_version: {SECRET}, client_auth_type: {SECRET}}}",
@@ -180,15 +166,11 @@ def configured(certificates: Certificates, text: str = "") -> WebConfigFile:
     return web_config_file(certificates.folder, f"tls_server_config: {{{FILES}, {text}}}")
 
 
-def client_context(
-    certificates: Certificates, *, own: str | None = None, version: ssl.TLSVersion | None = None
-) -> ssl.SSLContext:
+def client_context(certificates: Certificates, *, own: str | None = None) -> ssl.SSLContext:
     """A client that trusts our authority, with a certificate of its own or without."""
     context = ssl.create_default_context(cafile=certificates.ca)
     if own is not None:
         context.load_cert_chain(certificates.certificate(own), certificates.key(own))
-    if version is not None:
-        context.minimum_version = context.maximum_version = version
     return context
 
 
@@ -197,27 +179,6 @@ def is_let_in(served: Served, context: ssl.SSLContext) -> bool:
         return served.ask(verify=context).text == "Healthy\n"
     except httpx.TransportError:
         return False
-
-
-@pytest.mark.parametrize(
-    ("text", "version", "let_in"),
-    [
-        ("", ssl.TLSVersion.TLSv1_2, True),
-        ("", ssl.TLSVersion.TLSv1_3, True),
-        ("min_version: TLS13", ssl.TLSVersion.TLSv1_2, False),
-        ("min_version: TLS13", ssl.TLSVersion.TLSv1_3, True),
-    ],
-)
-def test_pages_are_served_over_tls(
-    certificates: Certificates, text: str, version: ssl.TLSVersion, *, let_in: bool
-) -> None:
-    """With the versions that are safe, from the lowest that is wanted."""
-    config_file = configured(certificates, text)
-    assert config_file.context is not None
-    assert config_file.context.minimum_version >= ssl.TLSVersion.TLSv1_2
-    with serving(config_file=config_file) as served:
-        assert served.url.startswith("https://127.0.0.1:")
-        assert is_let_in(served, client_context(certificates, version=version)) is let_in
 
 
 @pytest.mark.parametrize(
@@ -242,6 +203,8 @@ def test_client_certificates_decide_who_is_let_in(
 def test_changed_certificates_are_those_of_the_next_connection(certificates: Certificates) -> None:
     """Whole: certificate, authority and lowest version; connections that are open stay."""
     config_file = configured(certificates)
+    assert config_file.context is not None
+    assert config_file.context.minimum_version == ssl.TLSVersion.TLSv1_2
     context = client_context(certificates)
     with serving(config_file=config_file) as served, httpx.Client(verify=context) as kept:
         assert kept.get(f"{served.url}/-/healthy").status_code == 200

@@ -102,7 +102,12 @@ class Flood:
             await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
 
 
-@pytest.mark.parametrize("app", [Flood(1024), Flood(1)], ids=["pieces", "whole"])
+@pytest.mark.parametrize(
+    ("app", "config_file"),
+    [(Flood(1024), "plain"), (Flood(1), "tls")],
+    indirect=["config_file"],
+    ids=["pieces", "whole, TLS"],
+)
 def test_a_client_that_does_not_read_is_cut_off(
     app: Flood, config_file: WebConfigFile, certificates: Certificates
 ) -> None:
@@ -129,7 +134,12 @@ def many_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("many_files")
-@pytest.mark.parametrize("begun", [b"", HEAD + b"X-A: "], ids=["silent", "half a header"])
+@pytest.mark.parametrize(
+    ("begun", "config_file"),
+    [(b"", "tls"), (HEAD + b"X-A: ", "plain")],
+    indirect=["config_file"],
+    ids=["silent, TLS", "half a header"],
+)
 def test_a_thousand_slow_clients_do_not_keep_a_scraper_out(
     begun: bytes, config_file: WebConfigFile, certificates: Certificates
 ) -> None:

@@ -3,9 +3,10 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,6 @@ from tests.pages_support import (
     STATES,
     TOKEN,
     Deployment,
-    failing,
     named,
     one_run,
     timed,
@@ -51,6 +51,7 @@ ATTRIBUTES = re.compile(
 )
 
 Serve = Callable[[Deployment], Served]
+SiteOf = Callable[[str], Served]
 
 
 @pytest.fixture
@@ -63,6 +64,20 @@ def serve() -> Iterator[Serve]:
             return stack.enter_context(serving(deployment.site()))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def site_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteOf]:
+    """Serves the exporter in a state of this name; each is made once."""
+    with ExitStack() as stack:
+
+        @cache
+        def site(state: str) -> Served:
+            deployment = STATES[state](tmp_path_factory.mktemp(state))
+            stack.callback(deployment.close)
+            return stack.enter_context(serving(deployment.site()))
+
+        yield site
 
 
 class Seen(HTMLParser):
@@ -132,11 +147,10 @@ def run_path(served: Served, **query: str) -> str:
 # --- all pages -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", STATES)
-def test_every_page_is_whole_and_names_its_parts(state: str, tmp_path: Path, serve: Serve) -> None:
+@pytest.mark.parametrize("state", ["empty", "one_run", "busy", "failing"])
+def test_every_page_is_whole_and_names_its_parts(state: str, site_of: SiteOf) -> None:
     """Well-formed, one heading, landmarks, tables with captions, links of its own site."""
-    deployment = STATES[state](tmp_path)
-    served = serve(deployment)
+    served = site_of(state)
     paths = ["/", "/runs", "/runs?status=failed&since=24h", "/runs/ag1/nothing"]
     if state != "empty":
         paths.append(run_path(served))
@@ -184,41 +198,21 @@ def test_no_page_shows_a_secret(tmp_path: Path, serve: Serve) -> None:
             assert secret not in text
 
 
-def test_links_lead_to_the_root_from_everywhere(tmp_path: Path, serve: Serve) -> None:
-    """Also from below an id that holds a slash: a proxy may serve the pages below a path."""
-    served = serve(named(tmp_path, "a/../b"))
-    path = run_path(served, status="failed")
-    assert path == "/runs/a%2F..%2Fb/" + path.rpartition("/")[2]
-    assert "../../style.css" in see(served, path).links
-
-
-def test_only_the_status_page_loads_again_and_can_be_told_not_to(
-    tmp_path: Path, serve: Serve
-) -> None:
+def test_only_the_status_page_loads_again_and_can_be_told_not_to(site_of: SiteOf) -> None:
     """A page that is read does not run away."""
-    served = serve(one_run(tmp_path))
+    served = site_of("one_run")
     assert served.ask("/").headers["refresh"] == "30"
     assert "Stop that" in see(served, "/").text
     for path in ("/?refresh=0", "/runs", run_path(served)):
         assert "refresh" not in served.ask(path).headers
 
 
-def test_the_style_has_every_colour_for_light_and_dark() -> None:
-    """A colour that only one of them names would be unreadable in the other."""
-    style = (Path(exporter.web.__file__).parent / "style.css").read_text()
-    light, dark = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
-    names = re.compile(r"--[a-z-]+(?=:)")
-    assert names.findall(light) == names.findall(dark)
-    assert "url(" not in style
-    assert "@import" not in style
-
-
 # --- the status page -----------------------------------------------------------------------------
 
 
-def test_all_is_well_is_said_first(tmp_path: Path, serve: Serve) -> None:
+def test_all_is_well_is_said_first(site_of: SiteOf) -> None:
     """Then today's numbers, agents, recent runs, and how every stage stands."""
-    seen = see(serve(one_run(tmp_path)), "/")
+    seen = see(site_of("one_run"), "/")
     assert "banner good" in seen.classes
     for part in (
         "✓ Ready Runs today 1 Failed today 0 Cost today $0.0100 $0.0100 this month",
@@ -232,18 +226,18 @@ def test_all_is_well_is_said_first(tmp_path: Path, serve: Serve) -> None:
         assert part in seen.text
 
 
-def test_a_first_start_says_what_is_not_known_yet(tmp_path: Path, serve: Serve) -> None:
+def test_a_first_start_says_what_is_not_known_yet(site_of: SiteOf) -> None:
     """It is no alarm, and no zero time is shown."""
-    seen = see(serve(STATES["empty"](tmp_path)), "/")
+    seen = see(site_of("empty"), "/")
     assert "banner warn" in seen.classes
     assert "! Not ready yet ! warning The workspaces are not known yet" in seen.text
     for part in ("No agent is known yet.", "No run has ended yet.", "No workspace is known yet."):
         assert part in seen.text
 
 
-def test_what_is_wrong_names_its_alert_and_its_metric(tmp_path: Path, serve: Serve) -> None:
+def test_what_is_wrong_names_its_alert_and_its_metric(site_of: SiteOf) -> None:
     """Critical first; each alert is one of the rules, in its severity, with its runbook."""
-    served = serve(failing(tmp_path))
+    served = site_of("failing")
     shown = values(served, "/")
     assert shown["state"] == "bad"
     found = {(one["alert"], one["metric"]) for one in shown["reasons"]}
@@ -368,6 +362,25 @@ def test_every_counted_run_is_listed_traced_or_not(tmp_path: Path, serve: Serve)
     assert seen.text.count("2026-04-03") == 2, "the run, and the page's own time"
 
 
+@pytest.fixture(scope="module")
+def four_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Runs a to d of two agents in turn, which ended an hour apart."""
+    with closing(Deployment(tmp_path_factory.mktemp("four"))) as deployment:
+        ag1, ag2 = deployment.agent("ag1"), deployment.agent("ag2")
+        over: list[dict[str, Any]] = [
+            {"conversation_id": "cv1"},
+            {"conversation_id": "cv1", "disposition": "escalated"},
+            {"disposition": "escalated"},
+            {"disposition": None, "status": "failed"},
+        ]
+        for no, name in enumerate("abcd"):
+            end_ns = START_NS - (3 - no) * HOUR_NS
+            agent = ag2 if no % 2 else ag1
+            deployment.run(agent, name, created_ns=end_ns - 9, completed_ns=end_ns, **over[no])
+        with serving(deployment.site()) as served:
+            yield served
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -385,24 +398,11 @@ def test_every_counted_run_is_listed_traced_or_not(tmp_path: Path, serve: Serve)
     ids=lambda value: str(value)[:40],
 )
 def test_filters_are_those_of_the_url(
-    query: dict[str, str], expected: list[str], tmp_path: Path, serve: Serve
+    query: dict[str, str], expected: list[str], four_runs: Served
 ) -> None:
     """Each narrows the list, and an empty one leaves it open."""
-    deployment = Deployment(tmp_path)
-    ag1, ag2 = deployment.agent("ag1"), deployment.agent("ag2")
-    over: list[dict[str, Any]] = [
-        {"conversation_id": "cv1"},
-        {"conversation_id": "cv1", "disposition": "escalated"},
-        {"disposition": "escalated"},
-        {"disposition": None, "status": "failed"},
-    ]
-    for no, name in enumerate("abcd"):
-        end_ns = START_NS - (3 - no) * HOUR_NS
-        agent = ag2 if no % 2 else ag1
-        deployment.run(agent, name, created_ns=end_ns - 9, completed_ns=end_ns, **over[no])
-    served = serve(deployment)
-    assert [run["id"] for run in values(served, "/runs", **query)["runs"]] == expected
-    text = see(served, f"/runs?{httpx.QueryParams(query)}").text
+    assert [run["id"] for run in values(four_runs, "/runs", **query)["runs"]] == expected
+    text = see(four_runs, f"/runs?{httpx.QueryParams(query)}").text
     assert ("No run matches these filters." in text) is (not expected)
 
 
@@ -433,52 +433,40 @@ def test_a_list_goes_on_where_the_page_before_ended(tmp_path: Path, serve: Serve
         (f"before={2**63}.1", "before: no cursor of this list"),
     ],
 )
-def test_a_filter_that_is_none_is_told(
-    query: str, words: str, tmp_path: Path, serve: Serve
-) -> None:
+def test_a_filter_that_is_none_is_told(query: str, words: str, four_runs: Served) -> None:
     """As 400, in words and as JSON."""
-    served = serve(Deployment(tmp_path))
-    answer = served.ask(f"/runs?{query}")
+    answer = four_runs.ask(f"/runs?{query}")
     assert (answer.status_code, words in Seen(answer).text) == (400, True)
-    assert words in served.ask(f"/runs?{query}&format=json").json()["error"]
+    assert words in four_runs.ask(f"/runs?{query}&format=json").json()["error"]
 
 
 # --- one run -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("state", "reason", "words"),
-    [
-        (TraceState.DELIVERED, None, "✓ delivered at 2026-04-03 03:04:15 UTC"),
-        (TraceState.PENDING, None, "… pending It waits in the outbox"),
-        (
-            TraceState.PENDING,
-            "401: wrong key",
-            "refused it; it is sent again at 2026-04-03T04:04:15Z . 401: wrong key",
-        ),
-        (
-            TraceState.REJECTED,
-            "too long",
-            "✗ rejected The trace backend rejected it for good at 2026-04-03 03:04:15 UTC. too",
-        ),
-        (TraceState.DEAD, "gone", "✗ dead Its detail will never come. The run is counted all"),
-        (TraceState.AWAITING_DETAIL, None, "… awaiting detail Its detail is still to be fetched"),
-        (None, None, "not wanted The run was sampled out, or no traces are exported."),
-    ],
-    ids=lambda value: str(value)[:20],
-)
-def test_a_run_says_where_its_trace_is(
-    state: TraceState | None, reason: str | None, words: str, tmp_path: Path, serve: Serve
-) -> None:
+def test_a_run_says_where_its_trace_is(tmp_path: Path, serve: Serve) -> None:
     """And is a link to the trace backend once it is there."""
+    said: dict[tuple[TraceState | None, str | None], str] = {
+        (TraceState.DELIVERED, None): "✓ delivered at 2026-04-03 03:04:15 UTC",
+        (TraceState.PENDING, None): "… pending It waits in the outbox",
+        (TraceState.PENDING, "401: wrong key"): "refused it; it is sent again at "
+        "2026-04-03T04:04:15Z . 401: wrong key",
+        (TraceState.REJECTED, "too long"): "✗ rejected The trace backend rejected it for good at "
+        "2026-04-03 03:04:15 UTC. too long",
+        (TraceState.DEAD, "gone"): "✗ dead Its detail will never come. The run is counted all",
+        (TraceState.AWAITING_DETAIL, None): "… awaiting detail Its detail is still to be fetched",
+        (None, None): "not wanted The run was sampled out, or no traces are exported.",
+    }
     deployment = Deployment(tmp_path)
-    deployment.run(deployment.agent(), trace=state, reason=reason)
+    agent = deployment.agent()
+    for number, (trace, reason) in enumerate(said):
+        deployment.run(agent, f"ar{number}", trace=trace, reason=reason)
     served = serve(deployment)
-    seen = see(served, "/runs/ag1/ar1")
-    assert words in seen.text
-    run = values(served, "/runs/ag1/ar1")["run"]
-    link = f"http://jaeger:16686/trace/{run['trace_id']}"
-    assert (link in seen.links) is (state is TraceState.DELIVERED)
+    for number, ((trace, _), words) in enumerate(said.items()):
+        seen = see(served, f"/runs/ag1/ar{number}")
+        assert words in seen.text
+        run = values(served, f"/runs/ag1/ar{number}")["run"]
+        link = f"http://jaeger:16686/trace/{run['trace_id']}"
+        assert (link in seen.links) is (trace is TraceState.DELIVERED)
 
 
 @pytest.mark.parametrize("timing", ["instants", "slices"])
@@ -557,33 +545,6 @@ def test_a_run_that_is_not_kept_is_not_found(tmp_path: Path, serve: Serve) -> No
 
 
 # --- words and numbers ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("form", "value", "text"),
-    [
-        (pages.span, -5 * SECOND_NS, "0 s"),
-        (pages.span, 61 * SECOND_NS, "1 min 1 s"),
-        (pages.span, 3600 * SECOND_NS, "1 h"),
-        (pages.span, 90_000 * SECOND_NS, "1 d 1 h"),
-        (pages.took, 850_000_000, "850 ms"),
-        (pages.took, 4_213_500_000, "4.2 s"),
-        (pages.took, 75 * SECOND_NS, "1 min 15 s"),
-        (pages.count, 1234567, "1,234,567"),
-        (pages.count, 0.5, "0.5"),
-        (pages.usd, "0", "$0.00"),
-        (pages.usd, "0.00001", "< $0.0001"),
-        (pages.usd, "0.0123456", "$0.0123"),
-        (pages.usd, Decimal("1234.567"), "$1,234.57"),
-        (pages.moment, START_NS, "2026-04-03T03:04:15Z"),
-        (pages.brief, "x" * 1000, "x" * 299 + "…"),
-    ],
-)
-def test_numbers_and_times_are_for_people(
-    form: Callable[[Any], str], value: object, text: str
-) -> None:
-    """Grouped digits, two units, cents; none of it negative."""
-    assert form(value) == text
 
 
 def test_a_page_of_any_text_can_be_written(tmp_path: Path, serve: Serve) -> None:

@@ -17,7 +17,7 @@ from exporter.app.adapters import convert_options, open_client, open_ledger, sco
 from exporter.app.exemplars import ExemplarBook
 from exporter.app.outbox import LedgerOutbox
 from exporter.app.sources import exporter_samples, run_samples
-from exporter.clock import Clock
+from exporter.clock import Clock, ConduitTime
 from exporter.conduit.models import Run
 from exporter.delivery.senders import Sender
 from exporter.delivery.service import DeliveryService
@@ -29,7 +29,6 @@ from exporter.metrics.collector import Metrics
 from exporter.metrics.instruments import Instruments
 from exporter.metrics.labels import LabelLimiter
 from exporter.settings.model import Settings
-from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.discovery import Discovery, Scope
 from exporter.sync.policy import RunPolicy, TracePolicy
 from exporter.sync.reading import AgentReader

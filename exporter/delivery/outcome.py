@@ -27,8 +27,7 @@ _JSON_TYPE: Final = "application/json"
 
 # Those of the OTLP specification, and 408: the request did not arrive whole in time.
 _RETRYABLE: Final = (408, 429, 502, 503, 504)
-_TOO_LARGE: Final = 413
-_ABOUT_CONTENT: Final = (400, _TOO_LARGE, 422)
+_ABOUT_CONTENT: Final = (400, 413, 422)
 
 _RETRYABLE_CODES: Final = frozenset(
     ("CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS")
@@ -75,13 +74,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """The content of the request is at fault, or its size.
-
-    `certain`: the answer is OTLP's own form of saying so; otherwise a proxy may have said it.
-    """
+    """The content of the request is said to be at fault, or its size."""
 
     reason: str
-    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +121,7 @@ def outcome_of_http(answer: HttpAnswer, *, now_ns: int, secrets: Iterable[str] =
         retry_after_s, _ = parse_retry_after(answer.headers, now_ns=now_ns)
         return Unavailable(reason, retry_after_s)
     if status in _ABOUT_CONTENT:
-        return Invalid(reason, certain=status == _TOO_LARGE or message is not None)
+        return Invalid(reason)
     return _refused(reason, status)
 
 

@@ -1,15 +1,16 @@
 """What to send next and what becomes of traces, from the outcomes so far.
 
 - *The moment is at fault* (`Unavailable`): the same request again, with exponential backoff.
-- *The content is at fault* (`Invalid`): half of the request next time, down to the single trace,
-  which is rejected. What was taken meanwhile is settled at once.
+- *The content is at fault* (`Invalid`): half of the request next time, down to the single trace.
+  What was taken meanwhile is settled at once.
 - *The destination is at fault* (`Refused`): single traces, seldom, nothing dropped. The protocol
   would drop them, but the usual reason is a header or path that an operator mends within a day.
 
-A trace that fails alone while others are taken is at fault itself, whatever the status said. So it
-becomes a suspect, and another trace is tried in its place. Once another was taken, each suspect is
-tried once more: taken, the destination was at fault and has been mended; failing again, the trace
-is parked or rejected, and the rest goes on without it. It sends nothing and records nothing.
+A trace that fails alone while others are taken is at fault itself, whatever the status said, and a
+destination that takes none says the same of each. So it becomes a suspect, and another trace is tried
+in its place. Once another was taken, each suspect is tried once more: taken, the destination was at
+fault and has been mended; failing again, the trace is parked or rejected, and the rest goes on without
+it. It sends nothing and records nothing.
 """
 
 import random
@@ -122,7 +123,7 @@ class Triage:
             self._batch_size = len(sent) // 2
             return Decision()
         (one,) = sent
-        if not outcome.certain and not self._is_rechecking:
+        if not self._is_rechecking:
             return self._suspect(one, outcome.reason)
         self._give_up(one)
         return Decision(results=(_rejected(one, outcome.reason),), spans_rejected=one.spans)

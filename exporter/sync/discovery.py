@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from exporter.clock import Clock
+from exporter.clock import Clock, ConduitTime
 from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Agent, Page, Workspace
 from exporter.conduit.pager import Pager, Step
@@ -18,7 +18,6 @@ from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import AgentProgress, AwaitedRun, InFlightRun
 from exporter.sync.budget import RequestBudget
-from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.health import RUN_RETRY_S, Retry, cursor_rest_s
 from exporter.sync.reading import REREAD_INTERVAL_S
 from exporter.sync.requests import Reading

@@ -8,13 +8,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from exporter.clock import Clock
+from exporter.clock import Clock, ConduitTime
 from exporter.conduit.client import ConduitClient
 from exporter.conduit.models import Page, Run, Unreadable
 from exporter.conduit.pager import Pager, Step
 from exporter.errors import SourceRejected
 from exporter.ledger.records import Coverage, Gap, GapPurpose, Priority
-from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.coverage import cover_gap, cover_head, oldest_ns, within_backfill
 from exporter.sync.health import Retry, cursor_rest_s
 from exporter.sync.plan import sweep_interval_s, sweep_statuses

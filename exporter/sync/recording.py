@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from exporter.clock import Clock
+from exporter.clock import Clock, ConduitTime
 from exporter.conduit.models import Page, Run, RunDetail
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
@@ -22,7 +22,6 @@ from exporter.ledger.records import (
 )
 from exporter.ledger.totals import Family
 from exporter.metrics.instruments import Instruments
-from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.health import Retry
 from exporter.sync.policy import RunPolicy
 from exporter.sync.state import AgentState

@@ -6,11 +6,10 @@ Runs as the slowest of all stages: a window a transaction, so that no commit wai
 from collections.abc import Iterable
 from typing import Final
 
-from exporter.clock import Clock
+from exporter.clock import Clock, ConduitTime
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.records import AgentProgress
-from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.reading import REREAD_OVERLAP_NS
 from exporter.sync.state import AgentState
 

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.clock import Clock
+from exporter.clock import Clock, ConduitTime
 from exporter.errors import (
     SourceError,
     SourceForbidden,
@@ -22,7 +22,6 @@ from exporter.ledger.gate import LedgerGate
 from exporter.ledger.records import GapPurpose
 from exporter.metrics.instruments import Instruments
 from exporter.sync.budget import pay
-from exporter.sync.conduit_time import ConduitTime
 from exporter.sync.discovery import Discovery
 from exporter.sync.health import (
     LIST_RETRY_S,
