@@ -166,6 +166,8 @@ def configure(
             old.close()
     root.addHandler(BoundedHandler(formatter, stream or sys.stderr))
     root.setLevel(level.upper())
+    # Its core writes past every logger, a line a second while it cannot connect.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     for name, library_level in _LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(max(library_level, root.level))
     logging.captureWarnings(capture=True)

@@ -144,7 +144,7 @@ def test_run_serves_with_the_settings_and_logs_as_they_say(
 ) -> None:
     """JSON, at the level asked for, masked; the daemon's code is the command's."""
 
-    async def serve(_: Settings, *, stop: asyncio.Event) -> int:
+    async def serve(_: Settings, *, stop: asyncio.Event, on_fault: object) -> int:
         logging.getLogger("exporter.app").debug("token %s", TOKEN)
         return 3
 

@@ -23,7 +23,7 @@ class SlowImport:
             sys.stdin.read()
 
 sys.meta_path.insert(0, SlowImport())
-sys.argv = ["conduit-exporter", "run"]
+sys.argv = ["conduit-exporter", "{command}"]
 from exporter.cli import main
 main()
 """
@@ -40,8 +40,8 @@ async def work(stop):
     print("told", flush=True)
     {then}
 
-signals.SIGNALS.install()
-signals.SIGNALS.run(work{code})
+signals.SIGNALS.install(code_if_cut_off={code})
+signals.SIGNALS.run(work)
 print("worked", flush=True)
 """
 ENDS_WELL = """
@@ -55,7 +55,7 @@ async def work(stop):
     await asyncio.to_thread(sys.stdin.readline)
     return 7
 
-SIGNALS.install()
+SIGNALS.install(code_if_cut_off=0)
 code = SIGNALS.run(work)
 print("ending", flush=True)
 sys.stdin.readline()
@@ -91,14 +91,16 @@ def answer(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-@pytest.mark.parametrize("number", [SIGTERM, SIGHUP])
-def test_a_signal_before_it_serves_ends_it_at_once(number: Signals) -> None:
-    """Handlers stand before the first heavy import: process 1 has no other ones."""
-    with started(SLOW_IMPORT) as process:
+@pytest.mark.parametrize(
+    ("number", "command", "code"), [(SIGTERM, "run", 0), (SIGHUP, "run", 0), (SIGTERM, "once", 1)]
+)
+def test_a_signal_before_it_works_ends_it_at_once(number: Signals, command: str, code: int) -> None:
+    """Handlers stand before the first heavy import; only a daemon has done what it was asked."""
+    with started(SLOW_IMPORT.format(command=command)) as process:
         assert line_of(process) == "importing"
         process.send_signal(number)
         out, err = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, out, err) == (0, "", "")
+    assert (process.returncode, out, err) == (code, "", "")
 
 
 @pytest.mark.parametrize(
@@ -130,8 +132,7 @@ def test_a_second_signal_changes_nothing(first: Signals, second: Signals) -> Non
 )
 def test_whatever_hangs_is_ended_with_the_process(then: str, said: str, code: int) -> None:
     """A lock that is never released; a pass that is cut off has not done what it was asked."""
-    given = f", code_if_late={code}" if code else ""
-    with started(HUNG.format(then=then, code=given)) as process:
+    with started(HUNG.format(then=then, code=code)) as process:
         assert line_of(process) == "working"
         process.send_signal(SIGTERM)
         out, err = process.communicate(timeout=DEADLINE_S)

@@ -21,6 +21,7 @@ from exporter.convert.otlp import (
     encode_trace,
     payload_to_otlp_json,
     payload_to_spans,
+    without_content,
 )
 from exporter.convert.trace import ConvertOptions
 from tests.convert_support import (
@@ -127,3 +128,15 @@ def test_any_run_is_encoded_whole(
             said(span) for span in trace.spans
         ]
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_without_its_content_a_trace_is_what_it_is_with_capture_off() -> None:
+    """To the byte: what was captured can be taken back, and a backend sees the same trace."""
+    item = {"name": "t", "input": {"q": "Mia"}, "output": "Room 12"}
+    captured, bare = (
+        encode_trace(trace_of(item, response="Hello Mia", options=one))
+        for one in (CONTENT, OPTIONS)
+    )
+    assert captured != bare
+    assert without_content(captured) == bare
+    assert without_content(bare) is bare

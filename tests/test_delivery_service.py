@@ -152,7 +152,7 @@ def test_a_drain_tries_a_failing_destination_once_more() -> None:
     async def script(_: World) -> None:
         await world.sleep(10 * MINUTE_S)
         before, began_s = requests_of(world), world.clock.monotonic_s()
-        assert not await delivery_of(world).drain(deadline_s=6.0)
+        assert not await delivery_of(world).drain(deadline_s=6.0, patient=False)
         assert requests_of(world) == before + 1
         assert world.clock.monotonic_s() - began_s < 1.0
 

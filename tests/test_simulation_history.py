@@ -117,6 +117,18 @@ def test_once_gives_up_where_the_outbox_is_full_and_nothing_leaves_it() -> None:
     assert_no_detail_twice(world)
 
 
+def test_once_outlasts_a_backend_that_is_busy_for_half_a_minute() -> None:
+    """It has the patience that the daemon, told to stop, has not."""
+    world = World(scenario=agents(1, per_hour=60, history_s=HOUR_S))
+    world.conduit.data.stop_arrivals()
+    world.wait(10 * MINUTE_S)
+    busy: list[Outcome] = [Unavailable("503", 5.0)] * 6
+    world.backend.before.append(lambda _: busy.pop() if busy else None)
+    assert world.run_once() == 0
+    assert not busy
+    assert_exact(world)
+
+
 @pytest.mark.parametrize("detail", ["full", "summary"])
 def test_sampling_and_summaries_save_the_details(detail: str) -> None:
     """All runs are counted; a sampled run costs one request, a summary costs none."""

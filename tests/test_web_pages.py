@@ -230,7 +230,7 @@ def test_a_first_start_says_what_is_not_known_yet(site_of: SiteOf) -> None:
     """It is no alarm, and no zero time is shown."""
     seen = see(site_of("empty"), "/")
     assert "banner warn" in seen.classes
-    assert "! Not ready yet ! warning The workspaces are not known yet" in seen.text
+    assert "! Not ready yet ! warning No workspace is known yet" in seen.text
     for part in ("No agent is known yet.", "No run has ended yet.", "No workspace is known yet."):
         assert part in seen.text
 

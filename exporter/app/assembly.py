@@ -4,6 +4,7 @@ Everything real (clock, randomness, transports, threads) comes in as an argument
 assembly runs as a daemon, as one pass, and in a simulation.
 """
 
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,8 @@ from exporter.sync.service import SyncService
 from exporter.sync.state import WorkspaceState
 from exporter.sync.workspace import SyncParts
 
+logger = logging.getLogger("exporter.app")
+
 
 class Exporter:
     """All stages of one exporter, joined and not yet started.
@@ -67,6 +70,8 @@ class Exporter:
         self.traces_acknowledged = 0
         self.exemplars = ExemplarBook()
         self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
+        if sender is None:
+            self._want_no_traces()
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
         self.metrics = Metrics()
         self.instruments = Instruments(registry=self.metrics.registry)
@@ -172,6 +177,13 @@ class Exporter:
             await self.delivery.aclose()
         await self.gate.close()
 
+    def _want_no_traces(self) -> None:
+        """Ask for no detail that was awaited while traces were wanted; say what is left of them."""
+        self.ledger.transact([lambda ledger: ledger.runs.forget_awaiting()])
+        pending = self.ledger.totals.get(Family.TRACES_PENDING)
+        if pending:
+            logger.warning("%d traces wait in the outbox until traces are sent again", pending)
+
     def _traced(self, agent_no: int, run: Run, trace_id: bytes) -> None:
         """The trace of a run was written into the outbox."""
         self.exemplars.traced(agent_no, run, trace_id)
@@ -189,7 +201,7 @@ class Exporter:
 
     def _delivery(self, sender: Sender, rng: random.Random) -> DeliveryService:
         return DeliveryService(
-            outbox=LedgerOutbox(self.gate),
+            outbox=LedgerOutbox(self.gate, content=self.settings.capture_content),
             sender=sender,
             clock=self.clock,
             rng=rng,
@@ -221,8 +233,8 @@ class Exporter:
     def _reasons(self) -> Iterator[str]:
         if self.gate.fault is not None:
             yield f"The ledger cannot be written: {self.gate.fault}"
-        if not self.sync.discovered and not self.workspaces():
-            yield f"The workspaces are not known yet{_because(self.sync.trouble)}"
+        if not self.workspaces() and not (self.sync.discovered and self.sync.trouble is None):
+            yield f"No workspace is known yet{_because(self.sync.trouble)}"
         for workspace in self.workspaces().values():
             because = _because(workspace.last_error if workspace.up is False else None)
             if not workspace.discovered and not workspace.agents:

@@ -40,10 +40,12 @@ async def serve(
     stop: asyncio.Event,
     sender: Sender | None = None,
     on_started: Callable[[str], object] = logger.debug,
+    on_fault: Callable[[], object] = lambda: None,
 ) -> int:
     """Run until `stop`; the exit code. Raises ConfigError and LedgerError.
 
-    `sender` stands in for the one that the settings ask for; `on_started` hears the URL.
+    `sender` stands in for the one that the settings ask for; `on_started` hears the URL,
+    `on_fault` that a stage has ended by itself, and so the process is about to.
     """
     async with opened(settings, sender=sender) as exporter:
         website = await start_website(exporter)
@@ -66,6 +68,8 @@ async def serve(
             )
         await _until_stopped(stages, stop)
         ended = [name for name, task in stages.items() if task.done()]
+        if ended:
+            on_fault()
         delivery_stop.set()
         await _drain(exporter, stages)
         await website.stop()
@@ -119,7 +123,7 @@ async def _drain(exporter: Exporter, stages: dict[str, asyncio.Task[None]]) -> N
     if exporter.delivery is not None and exporter.gate.fault is None:
         # A ledger that turned out to be damaged is told of by the stage that met it.
         with contextlib.suppress(LedgerError):
-            await exporter.delivery.drain(deadline_s=_DRAIN_S)
+            await exporter.delivery.drain(deadline_s=_DRAIN_S, patient=False)
     waiting = [task for name, task in stages.items() if name != "web"]
     _, late = await asyncio.wait(waiting, timeout=_CLOSE_S)
     for task in late:

@@ -1,27 +1,34 @@
 """The ledger's outbox as delivery wants it: the live one, and one of what was delivered before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from exporter.convert.otlp import without_content
 from exporter.ledger.gate import LedgerGate
 from exporter.ledger.records import Settlement, StoredTrace, TraceState
 from exporter.ledger.totals import Family
 
 
 class LedgerOutbox:
-    """Undelivered traces; implements `exporter.delivery.service.Outbox`."""
+    """Undelivered traces; implements `exporter.delivery.service.Outbox`.
 
-    def __init__(self, gate: LedgerGate) -> None:
+    Unless `content` is asked for now, what was captured before does not leave.
+    """
+
+    def __init__(self, gate: LedgerGate, *, content: bool) -> None:
         self._gate = gate
+        self._content = content
 
     async def due(self, *, now_ns: int, max_traces: int, max_bytes: int) -> Sequence[StoredTrace]:
         """The oldest traces that may be sent now."""
         if not self._gate.ledger.totals.get(Family.TRACES_PENDING):
             return []
-        return await self._gate.transact(
+        due = await self._gate.transact(
             lambda ledger: ledger.traces.due(
                 now_ns=now_ns, max_traces=max_traces, max_bytes=max_bytes
             )
         )
+        return due if self._content else [_without_content(one) for one in due]
 
     async def settle(
         self,
@@ -47,10 +54,11 @@ class LedgerOutbox:
 
 
 class ReplayOutbox:
-    """Settled traces, each due once; nothing is written down."""
+    """Settled traces, each due once, with content as above; nothing is written down."""
 
-    def __init__(self, gate: LedgerGate, *, since_ns: int) -> None:
+    def __init__(self, gate: LedgerGate, *, since_ns: int, content: bool) -> None:
         self._gate = gate
+        self._content = content
         self._since_ns = since_ns
         self._waiting: list[StoredTrace] = []
         self._read_to = 0
@@ -68,7 +76,7 @@ class ReplayOutbox:
         del now_ns
         if not self._waiting:
             read_to = self._read_to
-            self._waiting = await self._gate.transact(
+            found = await self._gate.transact(
                 lambda ledger: ledger.traces.settled(
                     since_ns=self._since_ns,
                     after_no=read_to,
@@ -76,6 +84,7 @@ class ReplayOutbox:
                     max_bytes=max_bytes,
                 )
             )
+            self._waiting = found if self._content else [_without_content(one) for one in found]
             self._read_to = self._waiting[-1].no if self._waiting else read_to
         return self._waiting[:max_traces]
 
@@ -96,3 +105,7 @@ class ReplayOutbox:
 
     async def unpark(self) -> None:
         """Nothing is parked here."""
+
+
+def _without_content(trace: StoredTrace) -> StoredTrace:
+    return replace(trace, payload=without_content(trace.payload))

@@ -55,7 +55,13 @@ async def run_replay(
             rng=system_rng(),
         )
         work = replay(
-            gate, sender=sender, clock=clock, rng=system_rng(), since_ns=since_ns, show=show
+            gate,
+            sender=sender,
+            clock=clock,
+            rng=system_rng(),
+            since_ns=since_ns,
+            content=settings.capture_content,
+            show=show,
         )
         try:
             return await unless_stopped(work, stop, name="The replay")
@@ -71,10 +77,11 @@ async def replay(
     clock: Clock,
     rng: random.Random,
     since_ns: int,
+    content: bool,
     show: Show,
 ) -> ReplayReport:
     """Send again for as long as anything gets through."""
-    outbox = ReplayOutbox(gate, since_ns=since_ns)
+    outbox = ReplayOutbox(gate, since_ns=since_ns, content=content)
     delivery = DeliveryService(
         outbox=outbox,
         sender=sender,

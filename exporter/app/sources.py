@@ -116,10 +116,12 @@ def _exporter_samples(exporter: "Exporter") -> Iterator[Sample]:
     for reason, value in quarantined.items():
         yield Sample(catalogue.RUNS_QUARANTINED, (reason,), value)
     yield Sample(catalogue.OUTBOX_LIMIT_BYTES, (), settings.outbox_limit_bytes)
-    if ledger.oldest_pending_ns is not None:
-        yield Sample(catalogue.OLDEST_PENDING_TRACE, (), ledger.oldest_pending_ns / _NANO)
-    if exporter.delivery is not None and exporter.delivery.backend_up is not None:
-        yield Sample(catalogue.TRACE_BACKEND_UP, (), int(exporter.delivery.backend_up))
+    if exporter.delivery is not None:
+        # Where no traces are sent, none is late.
+        if ledger.oldest_pending_ns is not None:
+            yield Sample(catalogue.OLDEST_PENDING_TRACE, (), ledger.oldest_pending_ns / _NANO)
+        if exporter.delivery.backend_up is not None:
+            yield Sample(catalogue.TRACE_BACKEND_UP, (), int(exporter.delivery.backend_up))
     yield Sample(catalogue.LEDGER_BYTES, (), ledger.size_bytes)
     yield Sample(catalogue.LEDGER_FREE_BYTES, (), ledger.free_bytes)
     yield Sample(catalogue.LEDGER_WRITABLE, (), int(exporter.gate.fault is None))

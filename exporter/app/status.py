@@ -200,7 +200,7 @@ def _reasons(
         for agent in workspace.agents.values():
             yield from _agent_reasons(exporter, agent, outcomes.get(agent.no, Outcomes()))
     if not exporter.workspaces() and exporter.sync.trouble is not None:
-        text = f"The workspaces cannot be read: {exporter.sync.trouble}"
+        text = f"No workspace is read: {exporter.sync.trouble}"
         yield _reason("bad", text, "ConduitApiDown", catalogue.UP)
     for text in exporter.not_ready():
         if fault is None or str(fault) not in text:

@@ -101,7 +101,9 @@ def run(env_file: Path | None) -> int:
     settings = load_settings(env_file)
     from exporter.app.daemon import serve
 
-    return SIGNALS.run(lambda stop: serve(settings, stop=stop))
+    return SIGNALS.run(
+        lambda stop: serve(settings, stop=stop, on_fault=lambda: SIGNALS.end_in_time(1))
+    )
 
 
 @cli.command()
@@ -116,7 +118,7 @@ def once(env_file: Path | None) -> int:
     from exporter.app.single import run_pass
 
     with progress_bar("Traces") as show:
-        return SIGNALS.run(lambda stop: run_pass(settings, show=show, stop=stop), code_if_late=1)
+        return SIGNALS.run(lambda stop: run_pass(settings, show=show, stop=stop))
 
 
 cli.add_command(backfill)

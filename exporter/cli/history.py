@@ -51,7 +51,6 @@ def backfill(env_file: Path | None, *, since: int, until: int | None) -> int:
             lambda stop: run_backfill(
                 settings, since_ns=since, until_ns=until, show=show, stop=stop
             ),
-            code_if_late=1,
         )
 
 
@@ -76,7 +75,6 @@ def replay(env_file: Path | None, *, since: int) -> int:
     with progress_bar("Traces") as show:
         report = SIGNALS.run(
             lambda stop: run_replay(settings, since_ns=since, show=show, stop=stop),
-            code_if_late=1,
         )
     click.echo(f"{report.delivered:,} of {report.found:,} traces were sent again")
     return 0 if report.delivered == report.found else 1
@@ -102,7 +100,6 @@ def reconcile(env_file: Path | None, *, since: int, dry_run: bool) -> int:
             lambda stop: run_reconcile(
                 settings, since_ns=since, repair=not dry_run, show=show, stop=stop
             ),
-            code_if_late=1,
         )
     click.echo(differences_table(differences, repaired=not dry_run))
     return code

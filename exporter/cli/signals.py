@@ -24,30 +24,29 @@ class Signals:
     """What the first signal does; those that follow change nothing."""
 
     def __init__(self) -> None:
-        self._stop: Callable[[], object] = _end_now
+        self._stop: Callable[[], object] = self._end_now
         self._arrived = False
-        self._code_if_late = 0
+        self._code_if_cut_off = 1
 
-    def install(self) -> None:
-        """Until `run`, and outside of it, SIGTERM and SIGHUP end the process at once, with 0.
+    def install(self, *, code_if_cut_off: int) -> None:
+        """Until `run`, and outside of it, SIGTERM and SIGHUP end the process at once.
 
-        A SIGHUP that is ignored, as under nohup, stays ignored.
+        What is cut off ends with `code_if_cut_off`: to a daemon the signal is its end, and whatever
+        was to do something has not done it. A SIGHUP that is ignored, as under nohup, stays
+        ignored.
         """
+        self._code_if_cut_off = code_if_cut_off
         signal.signal(signal.SIGTERM, self._handle)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, self._handle)
 
-    def run(
-        self, work: "Callable[[asyncio.Event], Coroutine[Any, Any, T]]", *, code_if_late: int = 0
-    ) -> T:
+    def run(self, work: "Callable[[asyncio.Event], Coroutine[Any, Any, T]]") -> T:
         """Run `work` in an event loop; a signal, Ctrl-C among them, sets the event it is given.
 
-        What has not ended ten seconds after the signal is ended with the process, with
-        `code_if_late`.
+        What has not ended ten seconds after the signal is ended with the process.
         """
         import asyncio  # noqa: PLC0415 - heavy: the handlers stand first
 
-        self._code_if_late = code_if_late
         stop = asyncio.Event()
         with asyncio.Runner() as runner:
             loop = runner.get_loop()
@@ -60,18 +59,21 @@ class Signals:
                 self._stop = _go_on
                 signal.signal(signal.SIGINT, interrupt)
 
+    def end_in_time(self, code: int) -> None:
+        """End the process with `code` in ten seconds, whatever it is at then."""
+        deadline = threading.Timer(_DEADLINE_S, os._exit, args=(code,))
+        deadline.daemon = True
+        deadline.start()
+
     def _handle(self, _number: int, _frame: "FrameType | None") -> None:
         if self._arrived:
             return
         self._arrived = True
-        deadline = threading.Timer(_DEADLINE_S, os._exit, args=(self._code_if_late,))
-        deadline.daemon = True
-        deadline.start()
+        self.end_in_time(self._code_if_cut_off)
         self._stop()
 
-
-def _end_now() -> None:
-    raise SystemExit(0)
+    def _end_now(self) -> None:
+        raise SystemExit(self._code_if_cut_off)
 
 
 def _go_on() -> None:

@@ -12,14 +12,32 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from exporter.convert.spans import Trace
+from exporter.convert.spans import CONTENT_ATTRIBUTES, Trace
 
+_CONTENT: Final = tuple(name.encode() for name in sorted(CONTENT_ATTRIBUTES))
 _JSON_IDS: Final = ("traceId", "spanId", "parentSpanId")
 
 
 def encode_trace(trace: Trace) -> bytes:
     """A serialized ExportTraceServiceRequest that holds exactly this trace."""
     return encode_spans(trace.spans).SerializeToString()
+
+
+def without_content(payload: bytes) -> bytes:
+    """A serialized export request without the attributes that hold content; the same each time.
+
+    Raises DecodeError where the payload is none.
+    """
+    if not any(name in payload for name in _CONTENT):
+        return payload
+    request = ExportTraceServiceRequest.FromString(payload)
+    for resource_spans in request.resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            for span in scope_spans.spans:
+                kept = [one for one in span.attributes if one.key not in CONTENT_ATTRIBUTES]
+                del span.attributes[:]
+                span.attributes.extend(kept)
+    return request.SerializeToString()
 
 
 def payload_to_spans(payload: bytes) -> tuple[Span, ...]:

@@ -128,12 +128,12 @@ class DeliveryService:
         finally:
             waking.cancel()
 
-    async def drain(self, *, deadline_s: float) -> bool:
+    async def drain(self, *, deadline_s: float, patient: bool = True) -> bool:
         """Deliver until the outbox has nothing that is due; whether it came to that in time.
 
-        A destination that did not take traces before gets one more chance, not all of the time.
+        Unless `patient`, a destination that did not take traces before gets one more chance alone.
         """
-        had_problem = self.problem is not None
+        had_problem = self.problem is not None and not patient
         try:
             async with asyncio.timeout(deadline_s):
                 while (wait_s := await self._deliver()) is not None:

@@ -7,10 +7,10 @@
   would drop them, but the usual reason is a header or path that an operator mends within a day.
 
 A trace that fails alone while others are taken is at fault itself, whatever the status said, and a
-destination that takes none says the same of each. So it becomes a suspect, and another trace is tried
-in its place. Once another was taken, each suspect is tried once more: taken, the destination was at
-fault and has been mended; failing again, the trace is parked or rejected, and the rest goes on without
-it. It sends nothing and records nothing.
+destination that takes none may say the same of each. So it becomes a suspect, and another trace is
+tried in its place. Once another was taken, each suspect is tried once more: taken, the destination
+was at fault and has been mended; failing again, the trace is parked or rejected, and the rest goes
+on without it. It sends nothing and records nothing.
 """
 
 import random

@@ -61,6 +61,10 @@ AND NOT EXISTS (SELECT 1 FROM trace WHERE run_no = run.no)
 """
 
 
+# Two, so that each finds its rows by its index.
+_AWAITING: Final = ("trace = 1 AND attempts = 0", "trace = 1 AND attempts > 0")
+
+
 class _Row(NamedTuple):
     no: int
     counted: int
@@ -187,6 +191,18 @@ class RunTables:
             (attempts, named, agent_no, run_id),
         )
         return self._agents.progress(agent_no)
+
+    def forget_awaiting(self) -> None:
+        """Want no detail any more that is still awaited."""
+        for awaiting in _AWAITING:
+            counts = f"SELECT agent_no, count(*) FROM run WHERE {awaiting} GROUP BY agent_no"  # noqa: S608 - constants
+            for agent_no, count in self._db.execute(counts).fetchall():
+                self.delta.add(Family.AWAITING_DETAIL, -count, agent_no)
+            # What a backfill found is not counted: left as it is, it would be taken for in flight.
+            self._db.execute(
+                f"UPDATE run SET trace = CASE counted WHEN 1 THEN ? ELSE ? END WHERE {awaiting}",  # noqa: S608 - constants
+                (TraceState.NONE, TraceState.DEAD),
+            )
 
     # --- what is still to be done -------------------------------------------------------------
 

@@ -114,7 +114,7 @@ class SyncService:
                     return [str(exc)]
                 await self._rest(self._pause_s(exc, failures))
             else:
-                return []
+                return [] if self._syncs or self.trouble is None else [self.trouble]
         return []
 
     async def discover(self) -> list[str]:
@@ -141,17 +141,8 @@ class SyncService:
         return [one for one in known if self._is_wanted(one.id)]
 
     async def _discover(self) -> None:
-        """Read the list of workspaces. Raises SourceError."""
-        found: dict[str, Workspace] = {}
-        try:
-            async for page in read_pages(self._workspaces_page):
-                self._parts.time.observe(page.date_ns)
-                found.update((one.id, one) for one in page.rows)
-            self.trouble = None
-        except SourceError as exc:
-            self._note_trouble(exc)
-            if not (self._named or found):
-                raise
+        """Read the list of workspaces, and open those that are new. Raises SourceError."""
+        found = await self._listed()
         for name in self._named:
             if name not in self.workspaces:
                 found.setdefault(name, Workspace(id=name, name=name))
@@ -162,6 +153,24 @@ class SyncService:
             elif self._is_wanted(workspace.id):
                 await self._open(workspace)
         self.discovered = True
+
+    async def _listed(self) -> dict[str, Workspace]:
+        """The workspaces that the token sees. Raises SourceError where none is known by name."""
+        found: dict[str, Workspace] = {}
+        try:
+            async for page in read_pages(self._workspaces_page):
+                self._parts.time.observe(page.date_ns)
+                found.update((one.id, one) for one in page.rows)
+        except SourceError as exc:
+            self._note_trouble(f"the list of workspaces cannot be read: {exc}")
+            if not (self._named or found):
+                raise
+        else:
+            if found or self._named:
+                self.trouble = None
+            else:
+                self._note_trouble("the token sees no workspace; is it the right one?")
+        return found
 
     async def _workspaces_page(self, cursor: str | None) -> Page[Workspace]:
         await pay(self._budget, self._clock)
@@ -188,10 +197,10 @@ class SyncService:
             pause_s = max(pause_s, error.retry_after_s)
         return pause_s
 
-    def _note_trouble(self, error: SourceError) -> None:
+    def _note_trouble(self, trouble: str) -> None:
         if self.trouble is None:
-            logger.warning("the list of workspaces cannot be read: %s", error)
-        self.trouble = str(error)
+            logger.warning("%s", trouble)
+        self.trouble = trouble
 
     async def _rest(self, seconds: float) -> None:
         stopping = asyncio.create_task(self._stop.wait(), name="stop")

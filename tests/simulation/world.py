@@ -169,6 +169,7 @@ class World:
                 clock=self.clock,
                 rng=self.rng,
                 since_ns=since_ns,
+                content=exporter.settings.capture_content,
                 show=lambda _: None,
             )
         )
