@@ -5,6 +5,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,26 +36,10 @@ def execute(path: Path, statement: str) -> None:
     connection.close()
 
 
-def _foreign(path: Path) -> None:
-    execute(path, "CREATE TABLE theirs (x)")
-
-
-def _preview(path: Path) -> None:
+def changed(path: Path, statement: str) -> None:
+    """A ledger that somebody has changed."""
     write_ledger(path)
-    execute(path, "PRAGMA user_version = 0")
-
-
-def _newer(path: Path) -> None:
-    write_ledger(path)
-    execute(path, "PRAGMA user_version = 999")
-
-
-def _text(path: Path) -> None:
-    path.write_bytes(b"hello world, this is no database" * 9)
-
-
-def _zeros(path: Path) -> None:
-    path.write_bytes(b"\x00" * 5000)
+    execute(path, statement)
 
 
 def _cut_short(path: Path) -> None:
@@ -76,32 +61,39 @@ def _empty_beside_a_log(path: Path) -> None:
     Path(f"{path}-wal").write_bytes(b"\x37\x7f\x06\x82" * 99)
 
 
-def _damaged_value(path: Path) -> None:
-    write_ledger(path)
-    execute(path, "UPDATE total SET value = 'ten' WHERE family = 'cost_usd'")
-
-
 def _another_deployment(path: Path) -> None:
     LedgerFile(path, base_url="https://other", now_ns=START_NS).close()
 
 
-REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
-    "another program's": (_foreign, "is a database of another program"),
-    "a preview's": (_preview, "is of a preview that was never released"),
-    "a newer schema": (_newer, "was written by a newer conduit-exporter"),
-    "text": (_text, "is not a SQLite database"),
-    "zeros": (_zeros, "is not a SQLite database"),
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "another program's": (
+        partial(execute, statement="CREATE TABLE theirs (x)"),
+        "is a database of another program",
+    ),
+    "a preview's": (
+        partial(changed, statement="PRAGMA user_version = 0"),
+        "is of a preview that was never released",
+    ),
+    "a newer schema": (
+        partial(changed, statement="PRAGMA user_version = 999"),
+        "was written by a newer conduit-exporter",
+    ),
+    "a damaged value": (
+        partial(changed, statement="UPDATE total SET value = 'ten' WHERE family = 'cost_usd'"),
+        "holds a damaged value",
+    ),
+    "text": (lambda path: path.write_bytes(b"no database" * 99), "is not a SQLite database"),
+    "zeros": (lambda path: path.write_bytes(b"\x00" * 5000), "is not a SQLite database"),
     "cut short": (_cut_short, "is cut short"),
     "overwritten": (_overwritten, "damaged"),
     "empty beside a log": (_empty_beside_a_log, "is empty, but ledger.db-wal beside it is not"),
-    "a damaged value": (_damaged_value, "holds a damaged value"),
     "another deployment's": (_another_deployment, "belongs to https://other"),
 }
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_is_no_ledger_of_ours_is_refused_and_left_as_it_is(
-    tmp_path: Path, make: Callable[[Path], None], message: str
+    tmp_path: Path, make: Callable[[Path], object], message: str
 ) -> None:
     """Never a silent start with an empty one over somebody's file; the hint says what to do."""
     path = tmp_path / "ledger.db"

@@ -20,45 +20,36 @@ from tests.simulation.promises import (
     truth_of,
 )
 from tests.simulation.scenarios import DAY_S, HOUR_S, MINUTE_S, agent_id, agents
-from tests.simulation.world import StageEnded, World
+from tests.simulation.world import StageEnded, World, simulated
 
 
-def test_an_ordinary_day_is_counted_and_traced_exactly() -> None:
+@simulated(
+    agents(3, per_hour=12, disorder=Disorder(long_ratio=0.01, stuck_ratio=0.002)),
+    settings={"EXPORTER_POLL_INTERVAL": "3m"},
+)
+async def test_an_ordinary_day_is_counted_and_traced_exactly(world: World) -> None:
     """Three agents, runs that stay in flight, no fault: all of it, once, and within the budget."""
-    disorder = Disorder(long_ratio=0.01, stuck_ratio=0.002)
-    world = World(
-        scenario=agents(3, per_hour=12, disorder=disorder),
-        settings={"EXPORTER_POLL_INTERVAL": "3m"},
-    )
-
-    async def script(_: World) -> None:
-        await world.sleep(DAY_S)
-        await settle(world, within_s=7 * HOUR_S)
-
-    world.run(script)
+    await world.sleep(DAY_S)
+    await settle(world, within_s=7 * HOUR_S)
     assert_no_detail_twice(world)
     assert_within_budget(world)
     assert max(world.backend.received.values()) == 1
 
 
-def test_an_outage_of_conduit_for_eight_hours_leaves_no_gap() -> None:
+@simulated(agents(2, per_hour=30))
+async def test_an_outage_of_conduit_for_eight_hours_leaves_no_gap(world: World) -> None:
     """Everything that happened meanwhile is read afterwards."""
-    world = World(scenario=agents(2, per_hour=30))
-
-    async def script(_: World) -> None:
-        await world.sleep(10 * MINUTE_S)
-        away = faults.between(world.clock.true_ns(), world.ns_in(8 * HOUR_S))
-        world.conduit.faults.place(faults.unreachable, when=away)
-        await world.sleep(8 * HOUR_S)
-        await settle(world, within_s=HOUR_S)
-
-    world.run(script)
+    await world.sleep(10 * MINUTE_S)
+    away = faults.between(world.clock.true_ns(), world.ns_in(8 * HOUR_S))
+    world.conduit.faults.place(faults.unreachable, when=away)
+    await world.sleep(8 * HOUR_S)
+    await settle(world, within_s=HOUR_S)
     assert_no_detail_twice(world)
 
 
-def test_lost_answers_resend_the_same_bytes() -> None:
+@simulated(agents(2, per_hour=120))
+async def test_lost_answers_resend_the_same_bytes(world: World) -> None:
     """The backend takes a request and its answer is lost: at least once, and identical."""
-    world = World(scenario=agents(2, per_hour=120))
     world.backend.after.append(
         lambda rng: Unavailable("connection closed") if rng.random() < 0.4 else None
     )
@@ -66,18 +57,16 @@ def test_lost_answers_resend_the_same_bytes() -> None:
         lambda rng: Refused("401 Unauthorized") if rng.random() < 0.1 else None
     )
 
-    async def script(_: World) -> None:
-        await world.sleep(HOUR_S / 2)
-        await settle(world, within_s=2 * HOUR_S)
-
-    world.run(script)
+    await world.sleep(HOUR_S / 2)
+    await settle(world, within_s=2 * HOUR_S)
     assert max(world.backend.received.values()) > 1
 
 
-def test_a_bad_day_of_the_api_loses_nothing() -> None:
+@simulated(
+    agents(3, per_hour=60, disorder=Disorder(late_ratio=0.05, long_ratio=0.02, long_s=(600, 3000)))
+)
+async def test_a_bad_day_of_the_api_loses_nothing(world: World) -> None:
     """Errors of every kind on one request in five, rows that come late and shift."""
-    disorder = Disorder(late_ratio=0.05, long_ratio=0.02, long_s=(600, 3000))
-    world = World(scenario=agents(3, per_hour=60, disorder=disorder))
     rng = random.Random(1)
     for fault, share in (
         (faults.refused(503), 0.05),
@@ -90,33 +79,26 @@ def test_a_bad_day_of_the_api_loses_nothing() -> None:
     ):
         world.conduit.faults.place(fault, when=faults.chance(share, rng))
 
-    async def script(_: World) -> None:
-        await world.sleep(2 * HOUR_S)
-        world.conduit.faults.clear()
-        await settle(world, within_s=2 * HOUR_S)
-
-    world.run(script)
+    await world.sleep(2 * HOUR_S)
+    world.conduit.faults.clear()
+    await settle(world, within_s=2 * HOUR_S)
 
 
-def test_hours_of_a_proxys_page_quarantine_nothing() -> None:
+@simulated(agents(2))
+async def test_hours_of_a_proxys_page_quarantine_nothing(world: World) -> None:
     """A login page with status 200 in place of every answer: no run is to blame, all are traced.
 
     What was scanned stays scanned: readiness is about this process, `conduit_up` about Conduit.
     """
-    world = World(scenario=agents(2))
-
-    async def script(_: World) -> None:
-        await world.sleep(5 * MINUTE_S)
-        world.conduit.faults.place(faults.html(), when=faults.always)
-        await world.sleep(3 * HOUR_S)
-        assert total(world, "conduit_up") == 0
-        assert world.ready()
-        world.conduit.faults.clear()
-        await settle(world, within_s=HOUR_S)
-        assert total(world, "conduit_up") == 1
-        assert total(world, "conduit_exporter_runs_quarantined_total") == 0
-
-    world.run(script)
+    await world.sleep(5 * MINUTE_S)
+    world.conduit.faults.place(faults.html(), when=faults.always)
+    await world.sleep(3 * HOUR_S)
+    assert total(world, "conduit_up") == 0
+    assert world.ready()
+    world.conduit.faults.clear()
+    await settle(world, within_s=HOUR_S)
+    assert total(world, "conduit_up") == 1
+    assert total(world, "conduit_exporter_runs_quarantined_total") == 0
 
 
 def test_kill_9_at_any_step_loses_nothing_and_counts_nothing_twice() -> None:
@@ -131,12 +113,11 @@ def test_kill_9_at_any_step_loses_nothing_and_counts_nothing_twice() -> None:
     world.run(lambda _: settle(world, within_s=2 * HOUR_S))
 
 
-def test_rows_that_move_up_while_pages_are_read_are_found() -> None:
+@simulated(
+    agents(1, per_hour=60, history_s=12 * HOUR_S), settings={"CONDUIT_REQUESTS_PER_MINUTE": "30"}
+)
+async def test_rows_that_move_up_while_pages_are_read_are_found(world: World) -> None:
     """Deletions make offset cursors skip rows; the second reading finds every one."""
-    world = World(
-        scenario=agents(1, per_hour=60, history_s=12 * HOUR_S),
-        settings={"CONDUIT_REQUESTS_PER_MINUTE": "30"},
-    )
     data, rng = world.conduit.data, random.Random(3)
 
     def delete_some() -> None:
@@ -147,19 +128,16 @@ def test_rows_that_move_up_while_pages_are_read_are_found() -> None:
     for number in range(10):
         data.at(world.ns_in(3 + 2 * number), delete_some)
 
-    async def script(_: World) -> None:
-        await world.sleep(HOUR_S)
-        world.conduit.data.stop_arrivals()
-        await world.sleep(HOUR_S)
-        assert truth_of(world).run_ids <= world.backend.traced
-
-    world.run(script)
+    await world.sleep(HOUR_S)
+    world.conduit.data.stop_arrivals()
+    await world.sleep(HOUR_S)
+    assert truth_of(world).run_ids <= world.backend.traced
     assert_no_detail_twice(world)
 
 
-def test_runs_that_share_a_moment_are_all_counted() -> None:
+@simulated(agents(1))
+async def test_runs_that_share_a_moment_are_all_counted(world: World) -> None:
     """Two hundred and fifty at one nanosecond, more than a page, seen while they arrive."""
-    world = World(scenario=agents(1))
     data = world.conduit.data
 
     def place(numbers: range, created_ns: int) -> None:
@@ -174,16 +152,13 @@ def test_runs_that_share_a_moment_are_all_counted() -> None:
                 )
             )
 
-    async def script(_: World) -> None:
-        await world.sleep(10 * MINUTE_S)
-        moment_ns = world.clock.true_ns() - 5 * 10**9
-        place(range(120), moment_ns)
-        await world.sleep(20)
-        # The head has met the frontier at this very moment, and more of it appears.
-        place(range(120, 250), moment_ns)
-        await settle(world, within_s=2 * HOUR_S)
-
-    world.run(script)
+    await world.sleep(10 * MINUTE_S)
+    moment_ns = world.clock.true_ns() - 5 * 10**9
+    place(range(120), moment_ns)
+    await world.sleep(20)
+    # The head has met the frontier at this very moment, and more of it appears.
+    place(range(120, 250), moment_ns)
+    await settle(world, within_s=2 * HOUR_S)
 
 
 # A fault of ours

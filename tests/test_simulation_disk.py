@@ -6,7 +6,7 @@ from exporter.delivery.outcome import Outcome, Unavailable
 from tests.simulation.conduit import Disorder
 from tests.simulation.promises import assert_no_detail_twice, settle, total
 from tests.simulation.scenarios import DAY_S, HOUR_S, MINUTE_S, agents
-from tests.simulation.world import World
+from tests.simulation.world import World, simulated
 
 
 def world_of() -> World:
@@ -87,19 +87,15 @@ def test_retention_changes_no_figure() -> None:
     assert max(world.backend.received.values()) == 1
 
 
-def test_an_outage_of_the_backend_costs_no_request_and_no_trace() -> None:
+@simulated(
+    agents(1, per_hour=20), settings={"EXPORTER_RETENTION": "1h", "EXPORTER_LOOKBACK": "30m"}
+)
+async def test_an_outage_of_the_backend_costs_no_request_and_no_trace(world: World) -> None:
     """After eight hours, longer than the retention, it gets everything; Conduit is asked once."""
-    world = World(
-        scenario=agents(1, per_hour=20),
-        settings={"EXPORTER_RETENTION": "1h", "EXPORTER_LOOKBACK": "30m"},
-    )
     refusal: list[Outcome] = [Unavailable("connection refused", answered=False)]
     world.backend.before.append(lambda _: refusal[0] if refusal else None)
 
-    async def script(_: World) -> None:
-        await world.sleep(8 * HOUR_S)
-        refusal.clear()
-        await settle(world, within_s=HOUR_S)
-
-    world.run(script)
+    await world.sleep(8 * HOUR_S)
+    refusal.clear()
+    await settle(world, within_s=HOUR_S)
     assert_no_detail_twice(world)

@@ -41,7 +41,7 @@ from tests.simulation.scenarios import (
     agents,
     workspace_id,
 )
-from tests.simulation.world import World
+from tests.simulation.world import World, simulated
 
 
 def test_a_backlog_of_details_outlives_a_change_of_sampling() -> None:
@@ -62,40 +62,33 @@ def _shown_as_running(request: SimRequest, truthful: Truthful) -> SimResponse:
     return replace(answer, run=None, body=body)
 
 
-def test_runs_that_only_their_lists_show_as_ended_hold_up_no_other() -> None:
+@simulated(agents(1, per_hour=60, history_s=2 * HOUR_S))
+async def test_runs_that_only_their_lists_show_as_ended_hold_up_no_other(world: World) -> None:
     """Forty of them are counted, asked for seldom, and all other details come."""
-    world = World(scenario=agents(1, per_hour=60, history_s=2 * HOUR_S))
     world.conduit.data.stop_arrivals()
     odd = set(world.conduit.data.run_ids(agent_id())[-40:])
     world.conduit.faults.place(_shown_as_running, when=lambda request: request.run_id in odd)
 
-    async def script(_: World) -> None:
-        await settle(world, untraced=odd)
-        await world.sleep(2 * HOUR_S)
-
-    world.run(script)
+    await settle(world, untraced=odd)
+    await world.sleep(2 * HOUR_S)
     assert_exact(world, untraced=odd)
     assert max(world.conduit.asked.runs_asked[one] for one in odd) <= 8
     assert_no_detail_twice(world)
 
 
 @pytest.mark.parametrize("status", [401, 429])
-def test_refusals_that_were_under_way_together_are_one(status: int) -> None:
+@simulated(
+    agents(8, per_hour=60),
+    latency_s=(6, 9),
+    settings={"CONDUIT_REQUESTS_PER_MINUTE": "118", "EXPORTER_POLL_INTERVAL": "15s"},
+)
+async def test_refusals_that_were_under_way_together_are_one(world: World, status: int) -> None:
     """A dozen requests are out when the token is refused for ten seconds: the rest stays short."""
-    world = World(
-        scenario=agents(8, per_hour=60),
-        latency_s=(6, 9),
-        settings={"CONDUIT_REQUESTS_PER_MINUTE": "118", "EXPORTER_POLL_INTERVAL": "15s"},
-    )
-
-    async def script(_: World) -> None:
-        await world.sleep(10 * MINUTE_S)
-        fault = faults.refused(401) if status == 401 else faults.rate_limited(None)
-        away = faults.between(world.clock.true_ns(), world.ns_in(10))
-        world.conduit.faults.place(fault, when=away)
-        await world.sleep(10 * MINUTE_S)
-
-    world.run(script)
+    await world.sleep(10 * MINUTE_S)
+    fault = faults.refused(401) if status == 401 else faults.rate_limited(None)
+    away = faults.between(world.clock.true_ns(), world.ns_in(10))
+    world.conduit.faults.place(fault, when=away)
+    await world.sleep(10 * MINUTE_S)
     assert world.requests.max_gap_s(faults.of_workspace(workspace_id())) < 30
 
 
@@ -113,9 +106,11 @@ def _broken_below(created_ns: int) -> faults.Fault:
     return fault
 
 
-def test_a_page_deep_in_the_look_back_that_stays_broken_holds_up_nothing_newer() -> None:
+@simulated(agents(1, per_hour=240, history_s=4 * HOUR_S))
+async def test_a_page_deep_in_the_look_back_that_stays_broken_holds_up_nothing_newer(
+    world: World,
+) -> None:
     """While the look-back rests, what an outage left to be read is read at once."""
-    world = World(scenario=agents(1, per_hour=240, history_s=4 * HOUR_S))
     start_ns = world.clock.true_ns()
     deep = _broken_below(world.ns_in(-2 * HOUR_S))
     later = faults.both(faults.to(Endpoint.RUNS), faults.later_pages)
@@ -123,14 +118,11 @@ def test_a_page_deep_in_the_look_back_that_stays_broken_holds_up_nothing_newer()
     world.conduit.faults.place(faults.unreachable, when=away)
     world.conduit.faults.place(deep, when=later)
 
-    async def script(_: World) -> None:
-        await world.sleep(HOUR_S)
-        world.conduit.data.stop_arrivals()
-        await world.sleep(5 * MINUTE_S)
-        new = world.conduit.data.truth(created_from_ns=start_ns).run_ids
-        assert new <= world.backend.traced
-
-    world.run(script)
+    await world.sleep(HOUR_S)
+    world.conduit.data.stop_arrivals()
+    await world.sleep(5 * MINUTE_S)
+    new = world.conduit.data.truth(created_from_ns=start_ns).run_ids
+    assert new <= world.backend.traced
 
 
 @pytest.mark.parametrize("status", [400, 500])
@@ -146,25 +138,24 @@ def test_pages_of_one_status_that_cannot_be_had_hold_up_no_head(status: int) -> 
     assert max(after - before for before, after in pairwise(heads)) < 75 * 10**9
 
 
-def test_runs_in_flight_at_the_very_moment_that_a_page_ends_with_are_settled() -> None:
+@simulated(agents(1, per_hour=60))
+async def test_runs_in_flight_at_the_very_moment_that_a_page_ends_with_are_settled(
+    world: World,
+) -> None:
     """A hundred and twenty runs share it, two are in flight, and the list stands still."""
-    world = World(scenario=agents(1, per_hour=60))
     data = world.conduit.data
 
-    async def script(_: World) -> None:
-        await world.sleep(5 * MINUTE_S)
-        data.stop_arrivals()
-        moment_ns = world.clock.true_ns()
-        like = data.run(data.run_ids(agent_id())[0])._replace(trace_id=None, created_ns=moment_ns)
-        for number in range(120):
-            run_id = f"ar77same{number:024d}"
-            data.add_run(like._replace(id=run_id, completed_ns=moment_ns + 10**9))
-        for run_id in ("ar770first", "ar77zlast"):
-            data.add_run(like._replace(id=run_id, completed_ns=world.ns_in(HOUR_S)))
-        await world.sleep(HOUR_S)
-        await settle(world, within_s=20 * MINUTE_S)
-
-    world.run(script)
+    await world.sleep(5 * MINUTE_S)
+    data.stop_arrivals()
+    moment_ns = world.clock.true_ns()
+    like = data.run(data.run_ids(agent_id())[0])._replace(trace_id=None, created_ns=moment_ns)
+    for number in range(120):
+        run_id = f"ar77same{number:024d}"
+        data.add_run(like._replace(id=run_id, completed_ns=moment_ns + 10**9))
+    for run_id in ("ar770first", "ar77zlast"):
+        data.add_run(like._replace(id=run_id, completed_ns=world.ns_in(HOUR_S)))
+    await world.sleep(HOUR_S)
+    await settle(world, within_s=20 * MINUTE_S)
 
 
 def test_once_does_not_fail_for_a_run_that_goes_on() -> None:
@@ -176,51 +167,44 @@ def test_once_does_not_fail_for_a_run_that_goes_on() -> None:
     assert world.run_once() == 0
 
 
-def test_two_runs_that_stay_broken_in_a_quiet_account_are_asked_for_seldom() -> None:
+@simulated(
+    agents(1, per_hour=60, history_s=10 * MINUTE_S), settings={"EXPORTER_POLL_INTERVAL": "15s"}
+)
+async def test_two_runs_that_stay_broken_in_a_quiet_account_are_asked_for_seldom(
+    world: World,
+) -> None:
     """No other get-run is answered meanwhile; the lists are."""
-    world = World(
-        scenario=agents(1, per_hour=60, history_s=10 * MINUTE_S),
-        settings={"EXPORTER_POLL_INTERVAL": "15s"},
-    )
     broken = ["ar77x", "ar77y"]
 
-    async def script(_: World) -> None:
-        await world.sleep(5 * MINUTE_S)
-        data = world.conduit.data
-        data.stop_arrivals()
-        await world.sleep(5 * MINUTE_S)
-        for run_id in broken:
-            world.conduit.faults.place(faults.refused(500), when=faults.of_run(run_id))
-            now_ns = world.clock.true_ns()
-            known = data.run(data.run_ids(agent_id())[0])
-            data.add_run(
-                known._replace(
-                    id=run_id, created_ns=now_ns, completed_ns=now_ns + 10**9, trace_id=None
-                )
-            )
-        await world.sleep(6 * HOUR_S)
-
-    world.run(script)
+    await world.sleep(5 * MINUTE_S)
+    data = world.conduit.data
+    data.stop_arrivals()
+    await world.sleep(5 * MINUTE_S)
+    for run_id in broken:
+        world.conduit.faults.place(faults.refused(500), when=faults.of_run(run_id))
+        now_ns = world.clock.true_ns()
+        known = data.run(data.run_ids(agent_id())[0])
+        data.add_run(
+            known._replace(id=run_id, created_ns=now_ns, completed_ns=now_ns + 10**9, trace_id=None)
+        )
+    await world.sleep(6 * HOUR_S)
     for run_id in broken:
         assert world.conduit.asked.runs_asked[run_id] < 15
         assert_asked_seldom(world, faults.of_run(run_id))
 
 
-def test_an_agent_that_appears_later_is_counted_from_its_first_run_on() -> None:
+@simulated(agents(2, per_hour=60), settings={"EXPORTER_LOOKBACK": "0s"})
+async def test_an_agent_that_appears_later_is_counted_from_its_first_run_on(world: World) -> None:
     """Without a look-back its runs of the minutes before it is listed belong to it all the same."""
-    world = World(scenario=agents(2, per_hour=60), settings={"EXPORTER_LOOKBACK": "0s"})
     late = world.conduit.data.agents.pop(agent_id(1))
 
-    async def script(_: World) -> None:
-        await world.sleep(5 * MINUTE_S)
-        world.conduit.data.agents[agent_id(1)] = late
-        await world.sleep(30 * MINUTE_S)
-        new_ns = world.ns_in(-30 * MINUTE_S)
-        world.conduit.data.stop_arrivals()
-        await world.sleep(5 * MINUTE_S)
-        assert world.conduit.data.truth(created_from_ns=new_ns).run_ids <= world.backend.traced
-
-    world.run(script)
+    await world.sleep(5 * MINUTE_S)
+    world.conduit.data.agents[agent_id(1)] = late
+    await world.sleep(30 * MINUTE_S)
+    new_ns = world.ns_in(-30 * MINUTE_S)
+    world.conduit.data.stop_arrivals()
+    await world.sleep(5 * MINUTE_S)
+    assert world.conduit.data.truth(created_from_ns=new_ns).run_ids <= world.backend.traced
 
 
 @pytest.mark.parametrize(
@@ -252,22 +236,17 @@ def test_agents_that_are_first_listed_hours_after_the_start_are_counted_from_the
     world.run(script)
 
 
-def test_details_of_an_agent_that_is_away_for_a_while_are_not_given_up() -> None:
+@simulated(
+    agents(2, per_hour=60, history_s=2 * HOUR_S), settings={"CONDUIT_REQUESTS_PER_MINUTE": "30"}
+)
+async def test_details_of_an_agent_that_is_away_for_a_while_are_not_given_up(world: World) -> None:
     """Its runs answer 404 meanwhile; when it is back they are traced."""
-    world = World(
-        scenario=agents(2, per_hour=60, history_s=2 * HOUR_S),
-        settings={"CONDUIT_REQUESTS_PER_MINUTE": "30"},
-    )
-
-    async def script(_: World) -> None:
-        await world.sleep(2 * MINUTE_S)
-        assert "not traced" in unfinished(world)
-        world.conduit.data.delete_agent(agent_id())
-        await world.sleep(30 * MINUTE_S)
-        world.conduit.data.restore_agent(agent_id())
-        await settle(world, within_s=2 * HOUR_S)
-
-    world.run(script)
+    await world.sleep(2 * MINUTE_S)
+    assert "not traced" in unfinished(world)
+    world.conduit.data.delete_agent(agent_id())
+    await world.sleep(30 * MINUTE_S)
+    world.conduit.data.restore_agent(agent_id())
+    await settle(world, within_s=2 * HOUR_S)
 
 
 def test_an_old_run_that_is_asked_for_by_name_is_no_delay() -> None:
@@ -281,57 +260,47 @@ def test_an_old_run_that_is_asked_for_by_name_is_no_delay() -> None:
     assert total(world, "conduit_exporter_trace_delay_seconds_sum") == 0
 
 
-def test_traces_of_summaries_stop_at_the_outbox_limit() -> None:
+@simulated(
+    agents(1, per_hour=60, history_s=4 * HOUR_S),
+    settings=LARGE_TRACES | {"EXPORTER_TRACE_DETAIL": "summary"},
+)
+async def test_traces_of_summaries_stop_at_the_outbox_limit(world: World) -> None:
     """Runs are counted on; what the outbox has no room for is traced when it has."""
-    world = World(
-        scenario=agents(1, per_hour=60, history_s=4 * HOUR_S),
-        settings=LARGE_TRACES | {"EXPORTER_TRACE_DETAIL": "summary"},
-    )
     world.backend.before.append(lambda _: Unavailable("away"))
 
-    async def script(_: World) -> None:
-        await world.sleep(2 * MINUTE_S)
-        assert 2**20 < total(world, "conduit_exporter_outbox_bytes") < 2.4 * 2**20
-        assert total(world, "conduit_runs_total") >= len(truth_of(world).run_ids) - 2
-        world.backend.before.clear()
-        await settle(world, within_s=HOUR_S)
-
-    world.run(script)
+    await world.sleep(2 * MINUTE_S)
+    assert 2**20 < total(world, "conduit_exporter_outbox_bytes") < 2.4 * 2**20
+    assert total(world, "conduit_runs_total") >= len(truth_of(world).run_ids) - 2
+    world.backend.before.clear()
+    await settle(world, within_s=HOUR_S)
 
 
-def test_a_list_that_an_outage_leaves_broken_holds_up_no_other() -> None:
+@simulated(agents(3, per_hour=60))
+async def test_a_list_that_an_outage_leaves_broken_holds_up_no_other(world: World) -> None:
     """Probes of lists that were down go round: the broken one is not the only one asked."""
-    world = World(scenario=agents(3, per_hour=60))
-
-    async def script(_: World) -> None:
-        await world.sleep(10 * MINUTE_S)
-        outage = faults.between(world.clock.true_ns(), world.ns_in(HOUR_S))
-        lists = faults.both(faults.to(Endpoint.RUNS), outage)
-        world.conduit.faults.place(faults.refused(500), when=lists)
-        world.conduit.faults.place(faults.refused(500), when=faults.of_list(agent_id()))
-        await world.sleep(1.5 * HOUR_S)
-        await settle(world, within_s=10 * MINUTE_S, without=[agent_id()])
-
-    world.run(script)
+    await world.sleep(10 * MINUTE_S)
+    outage = faults.between(world.clock.true_ns(), world.ns_in(HOUR_S))
+    lists = faults.both(faults.to(Endpoint.RUNS), outage)
+    world.conduit.faults.place(faults.refused(500), when=lists)
+    world.conduit.faults.place(faults.refused(500), when=faults.of_list(agent_id()))
+    await world.sleep(1.5 * HOUR_S)
+    await settle(world, within_s=10 * MINUTE_S, without=[agent_id()])
 
 
-def test_lists_that_failed_for_a_minute_do_not_wait_for_the_details() -> None:
+@simulated(
+    agents(4, per_hour=60, history_s=3 * HOUR_S),
+    latency_s=(6, 9),
+    settings={"CONDUIT_REQUESTS_PER_MINUTE": "118"},
+)
+async def test_lists_that_failed_for_a_minute_do_not_wait_for_the_details(world: World) -> None:
     """Answers that take seconds keep details under way all the time: no word on the lists."""
-    world = World(
-        scenario=agents(4, per_hour=60, history_s=3 * HOUR_S),
-        latency_s=(6, 9),
-        settings={"CONDUIT_REQUESTS_PER_MINUTE": "118"},
-    )
     end_ns = world.ns_in(2 * MINUTE_S)
     outage = faults.between(world.ns_in(MINUTE_S), end_ns)
     lists = faults.to(Endpoint.RUNS)
     world.conduit.faults.place(faults.refused(500), when=faults.both(lists, outage))
 
-    async def script(_: World) -> None:
-        await world.sleep(4 * MINUTE_S)
-        assert "not traced" in unfinished(world)
-
-    world.run(script)
+    await world.sleep(4 * MINUTE_S)
+    assert "not traced" in unfinished(world)
     answered = [
         one.request.now_ns
         for one in world.requests.seen
@@ -409,24 +378,21 @@ def test_a_reconcile_that_is_told_to_stop_says_that_it_is_not_complete() -> None
     world._run_command(command, within_s=2 * MINUTE_S)
 
 
-def test_an_agent_that_has_moved_is_not_retired_by_one_answer() -> None:
+@simulated(agents(2, per_hour=60, workspaces=2))
+async def test_an_agent_that_has_moved_is_not_retired_by_one_answer(world: World) -> None:
     """That its old workspace lacks it says nothing about the new one."""
-    world = World(scenario=agents(2, per_hour=60, workspaces=2))
     here = faults.both(faults.to(Endpoint.AGENTS), faults.of_workspace(workspace_id(1)))
 
-    async def script(_: World) -> None:
-        await world.sleep(2 * MINUTE_S)
-        world.conduit.data.move_agent(agent_id(), workspace_id(1))
-        assert world.exporter is not None
-        agents_here = world.exporter.workspaces()[workspace_id(1)].agents
-        while agent_id() not in agents_here:
-            await world.sleep(5)
-        world.conduit.faults.place(faults.no_rows, when=here, times=1)
-        for _minute in range(20):
-            await world.sleep(MINUTE_S)
-            assert agents_here[agent_id()].listed
-
-    world.run(script)
+    await world.sleep(2 * MINUTE_S)
+    world.conduit.data.move_agent(agent_id(), workspace_id(1))
+    assert world.exporter is not None
+    agents_here = world.exporter.workspaces()[workspace_id(1)].agents
+    while agent_id() not in agents_here:
+        await world.sleep(5)
+    world.conduit.faults.place(faults.no_rows, when=here, times=1)
+    for _minute in range(20):
+        await world.sleep(MINUTE_S)
+        assert agents_here[agent_id()].listed
 
 
 def test_an_agent_that_was_shown_with_what_is_known_stays_shown() -> None:

@@ -97,11 +97,16 @@ class Prometheus(Server):
             error.add_note(f"last seen: {seen}\ntargets: {self.targets()}")
             raise
 
-    def query_exemplars(self, promql: str, *, range_s: float = 3600.0) -> list[Mapping[str, Any]]:
-        """Series with their `exemplars` of the last `range_s` seconds, as the API gives them."""
-        now = time.time()
-        data = self.api("query_exemplars", query=promql, start=now - range_s, end=now + 60.0)
-        return list(data)
+    def exemplars(self, metric: str, *, at_least: int) -> list[Mapping[str, Any]]:
+        """The metric's exemplars of the last hour, as soon as there are so many."""
+
+        def enough() -> list[Mapping[str, Any]] | None:
+            now = time.time()
+            series = self.api("query_exemplars", query=metric, start=now - 3600, end=now + 60)
+            found = [exemplar for one in series for exemplar in one["exemplars"]]
+            return found if len(found) >= at_least else None
+
+        return eventually(enough, what="exemplars in Prometheus", timeout_s=20.0)
 
     def targets(self) -> list[Mapping[str, Any]]:
         """The active targets with `health` and `lastError`."""

@@ -2,10 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from tests.real.expectation import SUMS, expected_series
 from tests.real.exporter import Exporter, Series
 from tests.real.jaeger import Jaeger
 from tests.real.odd_runs import place_odd_runs
-from tests.real.processes import eventually, loopback_client
+from tests.real.processes import loopback_client
 from tests.real.prometheus import Prometheus, Sample
 
 pytestmark = pytest.mark.real
@@ -42,15 +41,6 @@ def series_of(samples: list[Sample]) -> dict[Series, float]:
         for sample in samples
         if sample.value
     }
-
-
-def exemplars_of(prometheus: Prometheus) -> list[Mapping[str, Any]]:
-    """Every exemplar that Prometheus keeps of the runs' durations."""
-    return [
-        exemplar
-        for series in prometheus.query_exemplars("conduit_run_duration_seconds_bucket")
-        for exemplar in series["exemplars"]
-    ]
 
 
 def follow(link: str) -> str:
@@ -96,12 +86,7 @@ def test_prometheus_answers_with_the_exact_sums(
     assert {sample.value for sample in prometheus.query("conduit_up")} == {1.0}
 
     # A trace is an exemplar once it was delivered, so a scrape later than the sums.
-    exemplars = eventually(
-        lambda: found if len(found := exemplars_of(prometheus)) > 5 else None,
-        what="exemplars in Prometheus",
-        timeout_s=20.0,
-    )
-    for exemplar in exemplars:
+    for exemplar in prometheus.exemplars("conduit_run_duration_seconds_bucket", at_least=6):
         root = jaeger.spans(exemplar["labels"]["trace_id"])[0]
         seconds = (root.end_ns - root.start_ns) / 1e9
         assert math.isclose(float(exemplar["value"]), seconds, abs_tol=1e-3)

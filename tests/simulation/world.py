@@ -11,8 +11,10 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from exporter.app.assembly import Exporter
 from exporter.app.daemon import _retain
@@ -30,6 +32,7 @@ from tests.simulation.loop import Killed, VirtualClock, VirtualLoop, run_virtual
 from tests.simulation.scenarios import DAY_S, TOKEN
 from tests.simulation.transport import SimulatedTransport
 
+P = ParamSpec("P")
 R = TypeVar("R")
 Script = Callable[["World"], Coroutine[Any, Any, R]]
 # A sample of /metrics: its name and labels.
@@ -290,6 +293,30 @@ class World:
         for file in old.parent.glob(f"{old.name}*"):
             shutil.copy(file, new / file.name)
         self.environ["EXPORTER_LEDGER"] = f"sqlite:///{new / old.name}"
+
+
+def simulated(
+    scenario: Callable[[int], Scenario], **options: Any
+) -> Callable[[Callable[Concatenate[World, P], Coroutine[Any, Any, None]]], Callable[P, None]]:
+    """Make a test of what is to happen in a world while one exporter lives in it.
+
+    It takes what World takes.
+    """
+
+    def decorate(
+        story: Callable[Concatenate[World, P], Coroutine[Any, Any, None]],
+    ) -> Callable[P, None]:
+        @wraps(story)
+        def test(*args: P.args, **kwargs: P.kwargs) -> None:
+            world = World(scenario=scenario, **options)
+            world.run(lambda _: story(world, *args, **kwargs))
+
+        # What is left are fixtures and parameters.
+        whole = signature(story)
+        test.__signature__ = whole.replace(parameters=list(whole.parameters.values())[1:])  # type: ignore[attr-defined]  # as inspect documents it
+        return test
+
+    return decorate
 
 
 def _stages(exporter: Exporter, stop: asyncio.Event) -> Iterator[Coroutine[Any, Any, None]]:
