@@ -235,3 +235,29 @@ def test_check_reads_the_web_config_file(environ: dict[str, str], tmp_path: Path
     assert "FAILED  web config:" in result.stdout
     assert "is not a bcrypt hash" in result.stdout
     assert "secret" not in result.stdout
+
+
+@pytest.mark.parametrize("command", ["replay", "reconcile --dry-run"])
+@pytest.mark.parametrize("content", [None, b""], ids=["no file", "an empty file"])
+def test_replay_and_a_dry_run_make_no_ledger(
+    environ: dict[str, str], tmp_path: Path, command: str, content: bytes | None
+) -> None:
+    """A mistyped path is wrong settings, and not a ledger in which nothing is."""
+    ledger = tmp_path / "ledger.db"
+    if content is not None:
+        ledger.write_bytes(content)
+    result = invoke(environ, *command.split(), "--since", "1h")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"error: EXPORTER_LEDGER: there is no ledger at {ledger}" in result.stderr
+    assert (ledger.read_bytes() if ledger.exists() else None) == content
+
+
+def test_check_and_trace_id_fill_no_empty_file(environ: dict[str, str], tmp_path: Path) -> None:
+    """What they call a look changes nothing; beside a log that is not empty, it is damaged."""
+    ledger = tmp_path / "ledger.db"
+    ledger.touch()
+    assert f"ok      ledger: {ledger} will be created\n" in invoke(environ, "check").stdout
+    assert invoke(environ, "trace-id", AG1, "ar771").stderr == "found in the Conduit API\n"
+    assert ledger.read_bytes() == b""
+    (tmp_path / "ledger.db-wal").write_bytes(b"x")
+    assert f"FAILED  ledger: The ledger {ledger} is empty, but" in invoke(environ, "check").stdout
