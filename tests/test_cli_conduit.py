@@ -261,3 +261,11 @@ def test_check_and_trace_id_fill_no_empty_file(environ: dict[str, str], tmp_path
     assert ledger.read_bytes() == b""
     (tmp_path / "ledger.db-wal").write_bytes(b"x")
     assert f"FAILED  ledger: The ledger {ledger} is empty, but" in invoke(environ, "check").stdout
+
+
+def test_backfill_wants_a_trace_backend(environ: dict[str, str], tmp_path: Path) -> None:
+    """With none it would end with 0, having done nothing."""
+    result = invoke({**environ, "OTEL_TRACES_EXPORTER": "none"}, "backfill", "--since", "1h")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "error: OTEL_TRACES_EXPORTER: is none, so there is nowhere to backfill" in result.stderr
+    assert list(tmp_path.iterdir()) == []

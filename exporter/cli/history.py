@@ -46,6 +46,8 @@ def backfill(env_file: Path | None, *, since: int, until: int | None) -> int:
     if until is not None and until <= since:
         raise click.BadParameter("lies before --since", param_hint="--until")
     settings = load_settings(env_file)
+    if settings.traces_exporter == "none":
+        raise ConfigError(["OTEL_TRACES_EXPORTER: is none, so there is nowhere to backfill to"])
     from exporter.app.single import run_backfill
 
     with progress_bar("Traces") as show:
