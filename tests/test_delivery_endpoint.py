@@ -251,4 +251,4 @@ def test_secrets_are_in_no_repr_and_no_destination() -> None:
     assert SECRET not in repr(endpoint)
     assert SECRET not in endpoint.destination
     assert endpoint.destination == "https://a.example/in/v1/traces"
-    assert endpoint.secrets == (f"Bearer {SECRET}", SECRET)
+    assert set(endpoint.secrets) == {f"Bearer {SECRET}", SECRET, f"key={SECRET}"}

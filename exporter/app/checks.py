@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from exporter.app.adapters import open_backend, open_client
+from exporter.app.adapters import has_ledger, open_backend, open_client
 from exporter.clock import SystemClock
 from exporter.conduit.pager import read_pages
 from exporter.delivery.outcome import Accepted
@@ -88,7 +88,7 @@ def _accepted(listed: list[str]) -> str:
 
 def _check_ledger(settings: Settings) -> CheckLine:
     path = settings.ledger_path
-    if not path.exists():
+    if not has_ledger(settings):
         # Not created here: it would belong to whoever checks instead of the daemon's user.
         folder = path.absolute().parent
         writable = folder.is_dir() and os.access(folder, os.W_OK)
