@@ -85,6 +85,7 @@ def test_check_tells_everything_that_fails(environ: dict[str, str], tmp_path: Pa
     dead = dead_url()
     broken = {
         "CONDUIT_AGENTS": f"{AG1},ag77gone",
+        "EXPORTER_MONTHLY_BUDGET_USD": f"{WS1}=10,mistyped=10",
         "EXPORTER_LEDGER": f"sqlite:///{tmp_path}/absent/ledger.db",
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_EXPORTER_OTLP_ENDPOINT": dead,
@@ -93,12 +94,13 @@ def test_check_tells_everything_that_fails(environ: dict[str, str], tmp_path: Pa
     result = invoke({**environ, **broken}, "check")
     assert result.exit_code == 1
     failed = [line for line in result.stdout.splitlines() if line.startswith("FAILED  ")]
-    assert failed[:2] == [
+    assert failed[:3] == [
+        "FAILED  budget of mistyped: no such workspace is visible",
         "FAILED  agent ag77gone: is configured, but no workspace lists it",
         f"FAILED  ledger: {tmp_path}/absent is no folder that can be written",
     ]
-    assert failed[2].startswith(f"FAILED  trace backend: {dead}/v1/traces: ")
-    assert len(failed) == 3
+    assert failed[3].startswith(f"FAILED  trace backend: {dead}/v1/traces: ")
+    assert len(failed) == 4
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:
     try:
         listed = [one.id async for page in read_pages(client.workspaces_page) for one in page.rows]
         yield CheckLine("token", _accepted(listed), ok=bool(listed))
+        for workspace_id in sorted(settings.monthly_budget_usd.keys() - {"", *listed}):
+            yield CheckLine(f"budget of {workspace_id}", "no such workspace is visible", ok=False)
         wanted = set(settings.agents or ()) | {agent for agent, _ in settings.runs}
         for workspace_id in settings.workspaces or listed:
             fetch = partial(client.agents_page, workspace_id)
