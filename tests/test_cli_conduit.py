@@ -2,15 +2,18 @@
 
 import contextlib
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import Result
 
+from exporter import logs
 from exporter.clock import SystemClock
 from exporter.ledger.file import LedgerFile
 from exporter.simulator.runs import SECOND_NS
@@ -299,19 +302,61 @@ class Echo(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@contextlib.contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server of this machine at the URL that is given."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(server.serve_forever, 0.05)
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
 def test_no_part_of_a_query_or_of_a_proxys_credentials_is_shown(environ: dict[str, str]) -> None:
     """Whoever is asked may quote what it got: the address with its key, the header of the proxy."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server, ThreadPoolExecutor(1) as pool:
-        pool.submit(server.serve_forever, 0.05)
-        there = f"127.0.0.1:{server.server_port}"
+    with serving(Echo) as there:
         settings = {
             "CONDUIT_BASE_URL": "http://conduit.invalid",
-            "CONDUIT_PROXY": f"http://me:proxy%2Dhunter2@{there}",
+            "CONDUIT_PROXY": there.replace("//", "//me:proxy%2Dhunter2@"),
             "OTEL_TRACES_EXPORTER": "otlp",
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"http://{there}/in?a=key%2Dhunter2&hunter2",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{there}/in?a=key%2Dhunter2&hunter2",
         }
         result = invoke({**environ, **settings}, "check")
-        server.shutdown()
     assert "Basic [hidden] GET http://conduit.invalid/v1/workspaces" in result.stdout
     assert "POST /in?[hidden] HTTP" in result.stdout
     assert "hunter2" not in result.output
+
+
+OBEYED = "\x1b]0;owned\x07\x1b[2J\nok      all agents agree"
+
+
+class Hostile(BaseHTTPRequestHandler):
+    """A Conduit whose ids and names a terminal would obey."""
+
+    def do_GET(self) -> None:
+        agent = {"id": f"ag{OBEYED}", "workspace_id": f"ws{OBEYED}", "name": OBEYED}
+        rows = {"workspaces": {"id": f"ws{OBEYED}"}, "agents": agent}
+        row = rows.get(urlsplit(self.path).path.rpartition("/")[2])
+        data = [] if row is None else [row]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"data": data, "has_more": False}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("command", ["check", "reconcile --since 1h", "convert run.json"])
+def test_a_terminal_obeys_no_foreign_text(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Ids and names with terminal codes and line breaks are written out, and forge no line."""
+    monkeypatch.chdir(tmp_path)
+    Path("run.json").write_text(json.dumps({"id": f"ar{OBEYED}", "created_at": "x"}))
+    with serving(Hostile) as there:
+        settings = {"CONDUIT_BASE_URL": there, "OTEL_TRACES_EXPORTER": "none"}
+        result = invoke({**environ, **settings}, *command.split())
+    assert logs.escape(OBEYED) in result.output
+    assert logs.UNPRINTABLE.findall(result.output.replace("\n", "")) == []
+    assert not re.search("^ok +all agents agree", result.output, re.MULTILINE)

@@ -1,5 +1,6 @@
 """Where settings come from, how all that is wrong is told at once, and that no secret is shown."""
 
+import os
 import re
 import traceback
 from base64 import b64encode
@@ -301,3 +302,11 @@ def test_the_table_of_settings_has_every_setting_with_its_default() -> None:
             if field.default:
                 assert default.startswith(f"`{field.default}`")
     assert rows == {}
+
+
+@pytest.mark.parametrize("name", setting_names())
+def test_a_setting_that_is_not_utf_8_is_told_by_its_name(name: str) -> None:
+    """What the environment of a program holds is bytes; those of others are no matter."""
+    text = os.fsdecode(b"ab\xff")
+    assert f"{name}: is not UTF-8 text" in problems_of({**TOKEN, name: text})
+    assert isinstance(load({**TOKEN, "SOMEBODY_ELSES": text, "HTTPS_PROXY": text}), Settings)

@@ -49,7 +49,7 @@ class _Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         for problem in self.message.splitlines():
-            click.echo(f"error: {problem}", file=file, err=True)
+            click.echo(f"error: {logs.escape(problem)}", file=file, err=True)
 
 
 class _WrongSettings(_Failure):
@@ -140,7 +140,8 @@ def check(env_file: Path | None) -> int:
 
     lines = asyncio.run(check_all(settings))
     for line in lines:
-        click.echo(f"{'ok    ' if line.ok else 'FAILED'}  {line.subject}: {line.message}")
+        said = logs.escape(f"{line.subject}: {line.message}")
+        click.echo(f"{'ok    ' if line.ok else 'FAILED'}  {said}")
     return 0 if all(line.ok for line in lines) else 1
 
 
@@ -247,7 +248,7 @@ def convert(
         if isinstance(trace, Unreadable):
             code = 1
             which = "a run" if trace.run_id is None else f"run {trace.run_id}"
-            click.echo(f"error: {which}: {trace.detail}", err=True)
+            click.echo(logs.escape(f"error: {which}: {trace.detail}"), err=True)
         else:
             click.echo(show(trace))
     return code

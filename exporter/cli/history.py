@@ -14,6 +14,7 @@ import click
 from exporter.cli.options import MOMENT, MOMENT_FORMS, load_settings
 from exporter.cli.signals import SIGNALS
 from exporter.errors import ConfigError
+from exporter.logs import escape
 
 if TYPE_CHECKING:
     from exporter.app.single import PassProgress
@@ -144,7 +145,7 @@ def differences_table(differences: Sequence["Difference"], *, repaired: bool) ->
             lines.append(f"  {one.unreadable:,} rows could not be understood")
         if one.older:
             lines.append(f"  {one.older:,} began before counting does; `backfill` traces them")
-    return "\n".join(lines) or "no agent is watched"
+    return "\n".join(map(escape, lines)) or "no agent is watched"
 
 
 @contextlib.contextmanager

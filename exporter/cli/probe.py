@@ -1,9 +1,10 @@
 """Asks the daemon on this machine how it is, for container probes.
 
-Made to start at once: it reads no setting but the two that say where the daemon listens, and sends
-nothing secret. So it needs no proof of whom it talks to.
+Made to start at once: it reads no setting but where the daemon listens and whether that may be with
+TLS, and sends nothing secret. So it needs no proof of whom it talks to.
 """
 
+import contextlib
 import http.client
 import ssl
 from collections.abc import Mapping
@@ -33,59 +34,46 @@ def probe(
         raise ConfigError([f"EXPORTER_LISTEN: {exc}"]) from None
     if port == 0:
         raise ConfigError(["EXPORTER_LISTEN: port 0 is another one at each start; name a port"])
-    web_config = texts.get("EXPORTER_WEB_CONFIG_FILE")
     address = ListenAddress(_EVERYWHERE.get(host, host), port)
-    tls = web_config is not None and _has_tls(Path(web_config))
     path = "/-/ready" if ready else "/-/healthy"
-    url = f"{'https' if tls else 'http'}://{address}{path}"
-    connection = _connection(address, tls=tls, timeout_s=timeout_s)
+    # Not what the file says: since the daemon took it over it may have become another.
+    tls = "EXPORTER_WEB_CONFIG_FILE" in texts
     met = False
+
+    def line(words: str) -> str:
+        return escape(f"{'https' if tls else 'http'}://{address}{path} {words}")[:_MAX_LINE_CHARS]
+
     try:
-        connection.connect()
-        # Only who is alive shakes hands.
-        met = tls
-        connection.request("GET", path, headers={"Connection": "close"})
-        response = connection.getresponse()
-        body = response.read(_MAX_BODY_BYTES).decode("utf-8", "replace")
+        connection = _connect(address, tls=tls, timeout_s=timeout_s)
+        met = tls = isinstance(connection, http.client.HTTPSConnection)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Connection": "close"})
+            response = connection.getresponse()
+            body = response.read(_MAX_BODY_BYTES).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as exc:
         if met and isinstance(exc, (ssl.SSLError, ConnectionError)):
-            # TLS 1.3 turns a client without a certificate away after the handshake.
-            return not ready, _line(f"{url} answers (TLS: it asks for a client certificate)")
-        return False, _line(f"{url} does not answer: {str(exc) or type(exc).__name__}")
-    finally:
-        connection.close()
+            # TLS 1.3 turns a client without a certificate away after the handshake, and only who
+            # is alive shakes hands.
+            return not ready, line("answers (TLS: it asks for a client certificate)")
+        return False, line(f"does not answer: {str(exc) or type(exc).__name__}")
     if response.status == http.client.UNAUTHORIZED:
         # The password is for people; whoever asks for it is alive.
-        return not ready, _line(f"{url} answers (401: it asks for a password)")
-    words = "; ".join(line.strip() for line in body.splitlines() if line.strip())
-    return response.status == http.client.OK, _line(f"{url} answers {response.status}: {words}")
+        return not ready, line("answers (401: it asks for a password)")
+    words = "; ".join(one.strip() for one in body.splitlines() if one.strip())
+    return response.status == http.client.OK, line(f"answers {response.status}: {words}")
 
 
-def _connection(
-    address: ListenAddress, *, tls: bool, timeout_s: float
-) -> http.client.HTTPConnection:
-    if not tls:
-        return http.client.HTTPConnection(*address, timeout=timeout_s)
-    # The certificate is made out to the name that others use, by whatever authority they trust.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(*address, timeout=timeout_s, context=context)
-
-
-def _has_tls(web_config: Path) -> bool:
-    # Not at the top: only those who use TLS pay for the parser.
-    import yaml  # noqa: PLC0415 - the reason stands above
-
-    try:
-        content = yaml.safe_load(web_config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not YAML"
-        raise ConfigError(
-            [f"EXPORTER_WEB_CONFIG_FILE: {web_config} cannot be read: {reason}"]
-        ) from None
-    return isinstance(content, dict) and bool(content.get("tls_server_config"))
-
-
-def _line(text: str) -> str:
-    return escape(text)[:_MAX_LINE_CHARS]
+def _connect(address: ListenAddress, *, tls: bool, timeout_s: float) -> http.client.HTTPConnection:
+    """An open connection, with TLS where that is wanted and the other end speaks it."""
+    if tls:
+        # The certificate is made out to the name that others use, by whom they trust.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        secure = http.client.HTTPSConnection(*address, timeout=timeout_s, context=context)
+        with contextlib.suppress(ssl.SSLError):
+            secure.connect()
+            return secure
+    plain = http.client.HTTPConnection(*address, timeout=timeout_s)
+    plain.connect()
+    return plain

@@ -25,6 +25,9 @@ _DURATION_FORMS: Final = "a number and a unit, such as 500ms, 15s, 5m, 24h or 7d
 # Ten years: nanoseconds of it, added to a time of today, still fit into 64 bits.
 _MAX_DURATION_S: Final = 3_650 * 86_400.0
 
+_OURS: Final = ("CONDUIT_", "EXPORTER_", "OTEL_")
+# What Python puts in place of bytes in the environment that are no UTF-8.
+_UNDECODED: Final = re.compile("[\udc80-\udcff]")
 _MAX_ID_CHARS: Final = 256
 _NOT_IN_ID: Final = re.compile(r"[\s*/?#\"'\x00-\x1f\x7f]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -37,13 +40,16 @@ _SQLITE: Final = "sqlite:///"
 def read_texts(
     environ: Mapping[str, str], env_file: Path | None
 ) -> tuple[dict[str, str], list[str]]:
-    """All texts by name, the environment above the file; and what is wrong with the file.
+    """All texts by name, the environment above the file; and what cannot be read of them.
 
     A pair of quotes around a text is none of it. An empty text counts as not given, and in the
     environment takes back what the file says.
     """
     texts, problems = read_env_file(env_file) if env_file is not None else ({}, [])
-    texts.update(environ)
+    for name, text in environ.items():
+        texts[name], undecoded = _UNDECODED.subn("\ufffd", text)
+        if undecoded and name.startswith(_OURS):
+            problems.append(f"{name}: is not UTF-8 text")
     stripped = {name: unquoted(text.strip()).strip() for name, text in texts.items()}
     return {name: text for name, text in stripped.items() if text}, problems
 
