@@ -85,6 +85,8 @@ def test_the_web_config_file_is_honoured_and_its_state_is_a_metric(
     """Its users are asked for; 1 while it is the one in use, 0 while an older one is kept."""
     path = tmp_path / "web.yml"
     path.write_text(f"basic_auth_users: {{alice: {HASHED}}}")
+    changed = tmp_path / "new.yml"
+    changed.write_text("wrong: 1")
 
     async def scenario() -> str:
         website = await start(EXPORTER_WEB_CONFIG_FILE=str(path))
@@ -93,7 +95,7 @@ def test_the_web_config_file_is_honoured_and_its_state_is_a_metric(
             client.auth = ("alice", PASSWORD)
             shown = (await client.get("/metrics")).text
             assert f"\n{WEB_CONFIG_RELOADED.name} 1.0\n" in shown
-            path.write_text("wrong: 1")
+            changed.replace(path)
             for _ in range(1000):
                 if f"\n{WEB_CONFIG_RELOADED.name} 1.0\n" in shown:
                     shown = (await client.get("/metrics")).text
