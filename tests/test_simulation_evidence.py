@@ -36,6 +36,7 @@ from tests.simulation.scenarios import (
     DAY_S,
     HOUR_S,
     LARGE_TRACES,
+    METRICS_ALONE,
     MINUTE_S,
     agent_id,
     agents,
@@ -399,7 +400,7 @@ async def test_an_agent_that_has_moved_is_not_retired_by_one_answer(world: World
 
 @simulated(
     agents(1, per_hour=240, history_s=12 * HOUR_S),
-    settings={"OTEL_TRACES_EXPORTER": "none", "CONDUIT_REQUESTS_PER_MINUTE": "12"},
+    settings=METRICS_ALONE | {"CONDUIT_REQUESTS_PER_MINUTE": "12"},
 )
 async def test_an_agent_that_was_shown_with_what_is_known_stays_shown(world: World) -> None:
     """When its list can be read further after all, its series and readiness do not go away."""
@@ -428,7 +429,7 @@ async def test_an_agent_that_was_shown_with_what_is_known_stays_shown(world: Wor
 @pytest.mark.parametrize("days", [30, -30], ids=["ahead", "behind"])
 @simulated(
     agents(1, per_hour=20, history_s=2 * HOUR_S),
-    settings={"OTEL_TRACES_EXPORTER": "none", "EXPORTER_POLL_INTERVAL": "5m"},
+    settings=METRICS_ALONE | {"EXPORTER_POLL_INTERVAL": "5m"},
 )
 async def test_dates_of_conduit_that_are_wrong_for_a_while_lose_nothing(
     world: World, days: int

@@ -23,7 +23,15 @@ from tests.simulation.promises import (
     truth_of,
     unfinished,
 )
-from tests.simulation.scenarios import DAY_S, HOUR_S, MINUTE_S, agent_id, agents, workspace_id
+from tests.simulation.scenarios import (
+    DAY_S,
+    HOUR_S,
+    METRICS_ALONE,
+    MINUTE_S,
+    agent_id,
+    agents,
+    workspace_id,
+)
 from tests.simulation.world import World, simulated
 
 BROKEN = {
@@ -41,7 +49,6 @@ SLOW_POLLS = {"EXPORTER_POLL_INTERVAL": "5m"}
 MAX_GAP_S = 5 * MINUTE_S
 # Of two runs a minute, those that have ended since the last poll or whose details are under way.
 MAX_UNTRACED = 4
-METRICS_ALONE = {"OTEL_TRACES_EXPORTER": "none"}
 HEALTHY = {(workspace_id(),): 1.0}
 
 
@@ -192,7 +199,7 @@ def test_a_list_whose_later_pages_stay_broken_goes_on_at_its_head(
     fault: Fault, max_pages: int, *, steady: bool
 ) -> None:
     """What its first page shows is counted and traced, soon and for hours; the rest is rested."""
-    world = World(scenario=agents(2, per_hour=60, history_s=4 * HOUR_S), steady_cursors=steady)
+    world = World(scenario=agents(2, per_hour=60, history_s=3 * HOUR_S), steady_cursors=steady)
     later = faults.both(faults.of_list(agent_id()), faults.later_pages)
     world.conduit.faults.place(
         fault, when=faults.of_list(agent_id()) if max_pages == 120 else later
