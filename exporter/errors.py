@@ -24,8 +24,10 @@ ExporterError
 What a trace backend answers is a value (`exporter.delivery.outcome`), not an exception.
 """
 
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import unquote, unquote_plus
 
 HIDDEN: Final = "[hidden]"
 
@@ -44,6 +46,23 @@ def quote(text: str, secrets: Iterable[str] = ()) -> str:
     if len(shown) > _MAX_QUOTED_CHARACTERS:
         return f"{shown[:_MAX_QUOTED_CHARACTERS]}..."
     return shown
+
+
+def url_secrets(url: str) -> tuple[str, ...]:
+    """What no message may show of a URL, as it travels and as it reads: password and query."""
+    rest, _, query = url.partition("?")
+    credentials, at, _ = rest.partition("://")[2].rpartition("@")
+    found = [query]
+    for item in query.split("&"):
+        name, equals, value = item.partition("=")
+        found.append(value if equals else name)
+    found += [unquote_plus(one) for one in found]
+    if at:
+        user, _, password = map(unquote, credentials.partition(":"))
+        # A user without a password is a token; beside one it is a word that may stand anywhere.
+        found += [credentials, credentials.partition(":")[2], password or user]
+        found.append(b64encode(f"{user}:{password}".encode()).decode())
+    return tuple(dict.fromkeys(one for one in found if one))
 
 
 class ExporterError(Exception):

@@ -5,6 +5,7 @@ import runpy
 
 import pytest
 
+from exporter.conduit.models import TERMINAL_STATUSES
 from tests.alert_rules import ALERTMANAGER_FILE, CASE_FILES, FOLDER, ROOT, alerts, load
 
 RUNBOOKS = ROOT / "docs/RUNBOOKS.md"
@@ -111,3 +112,13 @@ def test_inhibitions_name_alerts_that_exist(side: str) -> None:
         assert matched, rule
         assert pattern == "Conduit.+" or matched == set(pattern.split("|")), rule
         assert rule["equal"], rule
+
+
+def test_steps_of_a_runbook_can_be_taken_beside_the_exporter() -> None:
+    """The page of runs lists what has ended; what needs the ledger says how to get hold of it."""
+    texts = [RUNBOOKS.read_text(), *(r["annotations"]["description"] for r in alerts().values())]
+    linked = re.findall(r"/runs\?\S*status=(\w+)", "\n".join(texts))
+    assert set(linked) <= set(TERMINAL_STATUSES)
+    for name, text in _sections().items():
+        if re.search(r"\b(backfill|replay|reconcile)\b", text):
+            assert "(OPERATING.md#run-a-command-on-the-ledger)" in text, name

@@ -4,6 +4,8 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,7 @@ def test_check_tells_everything_that_fails(environ: dict[str, str], tmp_path: Pa
     dead = dead_url()
     broken = {
         "CONDUIT_AGENTS": f"{AG1},ag77gone",
+        "EXPORTER_MONTHLY_BUDGET_USD": f"{WS1}=10,mistyped=10",
         "EXPORTER_LEDGER": f"sqlite:///{tmp_path}/absent/ledger.db",
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_EXPORTER_OTLP_ENDPOINT": dead,
@@ -91,12 +94,13 @@ def test_check_tells_everything_that_fails(environ: dict[str, str], tmp_path: Pa
     result = invoke({**environ, **broken}, "check")
     assert result.exit_code == 1
     failed = [line for line in result.stdout.splitlines() if line.startswith("FAILED  ")]
-    assert failed[:2] == [
+    assert failed[:3] == [
+        "FAILED  budget of mistyped: no such workspace is visible",
         "FAILED  agent ag77gone: is configured, but no workspace lists it",
         f"FAILED  ledger: {tmp_path}/absent is no folder that can be written",
     ]
-    assert failed[2].startswith(f"FAILED  trace backend: {dead}/v1/traces: ")
-    assert len(failed) == 3
+    assert failed[3].startswith(f"FAILED  trace backend: {dead}/v1/traces: ")
+    assert len(failed) == 4
 
 
 @pytest.mark.parametrize(
@@ -235,3 +239,79 @@ def test_check_reads_the_web_config_file(environ: dict[str, str], tmp_path: Path
     assert "FAILED  web config:" in result.stdout
     assert "is not a bcrypt hash" in result.stdout
     assert "secret" not in result.stdout
+
+    web.write_text("{}\n")
+    result = invoke({**environ, "EXPORTER_WEB_CONFIG_FILE": str(web)}, "check")
+    assert f"ok      web config: {web} can be used" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["replay", "reconcile --dry-run"])
+@pytest.mark.parametrize("content", [None, b""], ids=["no file", "an empty file"])
+def test_replay_and_a_dry_run_make_no_ledger(
+    environ: dict[str, str], tmp_path: Path, command: str, content: bytes | None
+) -> None:
+    """A mistyped path is wrong settings, and not a ledger in which nothing is."""
+    ledger = tmp_path / "ledger.db"
+    if content is not None:
+        ledger.write_bytes(content)
+    result = invoke(environ, *command.split(), "--since", "1h")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"error: EXPORTER_LEDGER: there is no ledger at {ledger}" in result.stderr
+    assert (ledger.read_bytes() if ledger.exists() else None) == content
+
+
+def test_check_and_trace_id_fill_no_empty_file(environ: dict[str, str], tmp_path: Path) -> None:
+    """What they call a look changes nothing; beside a log that is not empty, it is damaged."""
+    ledger = tmp_path / "ledger.db"
+    ledger.touch()
+    assert f"ok      ledger: {ledger} will be created\n" in invoke(environ, "check").stdout
+    assert invoke(environ, "trace-id", AG1, "ar771").stderr == "found in the Conduit API\n"
+    assert ledger.read_bytes() == b""
+    (tmp_path / "ledger.db-wal").write_bytes(b"x")
+    assert f"FAILED  ledger: The ledger {ledger} is empty, but" in invoke(environ, "check").stdout
+
+
+def test_backfill_wants_a_trace_backend(environ: dict[str, str], tmp_path: Path) -> None:
+    """With none it would end with 0, having done nothing."""
+    result = invoke({**environ, "OTEL_TRACES_EXPORTER": "none"}, "backfill", "--since", "1h")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "error: OTEL_TRACES_EXPORTER: is none, so there is nowhere to backfill" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+class Echo(BaseHTTPRequestHandler):
+    """A proxy, and a trace backend, that quotes in its refusal whatever it was sent."""
+
+    def do_GET(self) -> None:
+        said = {"error": f"{self.headers['proxy-authorization']} {self.requestline}"}
+        self.send_response(400)
+        self.send_header("content-type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(said).encode())
+
+    def do_POST(self) -> None:
+        self.send_response(404)
+        self.send_header("content-type", "text/plain")
+        self.end_headers()
+        self.wfile.write(self.requestline.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_no_part_of_a_query_or_of_a_proxys_credentials_is_shown(environ: dict[str, str]) -> None:
+    """Whoever is asked may quote what it got: the address with its key, the header of the proxy."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server, ThreadPoolExecutor(1) as pool:
+        pool.submit(server.serve_forever, 0.05)
+        there = f"127.0.0.1:{server.server_port}"
+        settings = {
+            "CONDUIT_BASE_URL": "http://conduit.invalid",
+            "CONDUIT_PROXY": f"http://me:proxy%2Dhunter2@{there}",
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"http://{there}/in?a=key%2Dhunter2&hunter2",
+        }
+        result = invoke({**environ, **settings}, "check")
+        server.shutdown()
+    assert "Basic [hidden] GET http://conduit.invalid/v1/workspaces" in result.stdout
+    assert "POST /in?[hidden] HTTP" in result.stdout
+    assert "hunter2" not in result.output

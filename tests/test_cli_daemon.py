@@ -75,6 +75,7 @@ def test_the_daemon_runs_until_it_is_told_to_end(tmp_path: Path) -> None:
         environ = {
             "CONDUIT_API_TOKEN": BOTH,
             "CONDUIT_BASE_URL": conduit.base_url,
+            "CONDUIT_REQUESTS_PER_MINUTE": "60000",
             "EXPORTER_LISTEN": "127.0.0.1:0",
             "EXPORTER_LOOKBACK": "3650d",
             "OTEL_TRACES_EXPORTER": "console",

@@ -1,12 +1,12 @@
 """`healthcheck`: one question to the daemon on this machine, one line, one exit code."""
 
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
-from exporter.web.config import WebConfigFile
 from tests.cli_support import invoke
 from tests.delivery_support import Certificates
 from tests.web_support import HASHED, Served, serving, web_config_file
@@ -40,16 +40,6 @@ def test_a_daemon_that_is_not_ready_is_1_and_says_why() -> None:
     assert result.stdout == f"{served.url}/-/ready answers 503: {said}\n"
 
 
-def test_a_daemon_that_asks_for_a_password_is_alive(tmp_path: Path) -> None:
-    """Whoever asks for it is there; whether it is ready cannot be known without."""
-    users = web_config_file(tmp_path, f"basic_auth_users: {{alice: {HASHED}}}")
-    with serving(config_file=users) as served:
-        alive = healthcheck(listen_of(served))
-        ready = healthcheck(listen_of(served), "--ready")
-    assert (alive.exit_code, ready.exit_code) == (0, 1)
-    assert alive.stdout.endswith("/-/healthy answers (401: it asks for a password)\n")
-
-
 def test_nobody_there_is_1() -> None:
     """A closed port, and a server that says no word of HTTP before the time is over."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -59,17 +49,6 @@ def test_nobody_there_is_1() -> None:
     assert (waited.exit_code, refused.exit_code) == (1, 1)
     assert waited.stdout == f"http://{listen}/-/healthy does not answer: timed out\n"
     assert "does not answer: [Errno 111] Connection refused" in refused.stdout
-
-
-def test_tls_is_spoken_where_the_daemon_speaks_it(certificates: Certificates) -> None:
-    """The web config file says so; on a loopback the certificate need not be made out to it."""
-    web = certificates.folder / "stranger.yml"
-    web.write_text("tls_server_config: {cert_file: stranger.crt, key_file: stranger.key}\n")
-    with serving(config_file=WebConfigFile(web)) as served:
-        result = healthcheck(listen_of(served), EXPORTER_WEB_CONFIG_FILE=str(web))
-    assert result.exit_code == 0, result.output
-    assert result.stdout == f"{served.url}/-/healthy answers 200: Healthy\n"
-    assert served.url.startswith("https://")
 
 
 @pytest.mark.parametrize(
@@ -93,3 +72,40 @@ def test_settings_that_cannot_be_used_are_2(environ: dict[str, str], said: str) 
     result = invoke("healthcheck", **environ)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: {said}")
+
+
+SERVER = "cert_file: server.crt, key_file: server.key"
+STRANGER = "cert_file: stranger.crt, key_file: stranger.key"
+VERIFIED = "client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt"
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "ready"),
+    [
+        (f"basic_auth_users: {{alice: {HASHED}}}", "answers (401: it asks for a password)", 1),
+        (f"tls_server_config: {{{STRANGER}}}", "answers 200: ", 0),
+        (f"tls_server_config: {{{SERVER}, min_version: TLS13}}", "answers 200: ", 0),
+        (
+            f"tls_server_config: {{{SERVER}, {VERIFIED}}}",
+            "answers (TLS: it asks for a client certificate)",
+            1,
+        ),
+    ],
+    ids=["password", "unknown authority", "TLS 1.3", "client certificate"],
+)
+def test_each_web_config_that_the_server_accepts_is_healthy(
+    certificates: Certificates, tmp_path: Path, text: str, said: str, ready: int
+) -> None:
+    """Whoever asks who we are is alive, and cannot be known to be ready; the probe trusts anyone.
+
+    The address is no loopback by its looks.
+    """
+    shutil.copytree(certificates.folder, tmp_path, dirs_exist_ok=True)
+    with serving(config_file=web_config_file(tmp_path, text)) as served:
+        listen = listen_of(served).replace("127.0.0.1", "127.1")
+        environ = {"EXPORTER_WEB_CONFIG_FILE": str(tmp_path / "web.yml")}
+        results = healthcheck(listen, **environ), healthcheck(listen, "--ready", **environ)
+    scheme = served.url.partition(":")[0]
+    for result, path in zip(results, ("healthy", "ready"), strict=True):
+        assert result.stdout.startswith(f"{scheme}://{listen}/-/{path} {said}"), result.output
+    assert [result.exit_code for result in results] == [0, ready]

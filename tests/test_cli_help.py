@@ -1,9 +1,7 @@
 """The command line as a newcomer meets it: help, wrong usage, what a command is called with."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable
 
 import pytest
 
@@ -33,6 +31,7 @@ COMMANDS_WITH_SETTINGS = [
         (["run", "now"], "Got unexpected extra argument (now)"),
         (["--env", "x", "run"], "No such option '--env'. Did you mean '--env-file'?"),
         (["--env-file", "/", "check"], "is a directory"),
+        (["--env-file", "/absent", "healthcheck"], "/absent: cannot be read"),
         (["demo", "--listen", "here"], "'here' is no address to listen on; allowed: host:port"),
         (["demo", "--duration", "30"], "'30' is no duration; allowed: a number and a unit"),
         (["convert", "/absent"], "No such file or directory"),
@@ -92,25 +91,6 @@ def test_an_error_of_ours_ends_with_its_number_and_words(
     assert (result.exit_code, result.stdout, result.stderr) == (code, "", said)
 
 
-def options_of(monkeypatch: pytest.MonkeyPatch, *arguments: str, **environ: str) -> DemoOptions:
-    """What the demonstration would be run with."""
-    taken: list[DemoOptions] = []
-
-    async def run_demo(
-        options: DemoOptions, *, write: Callable[[str], object], stop: asyncio.Event
-    ) -> int:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), timeout=0)
-        taken.append(options)
-        write("shown")
-        return 0
-
-    monkeypatch.setattr(app_demo, "run_demo", run_demo)
-    result = invoke("demo", *arguments, **environ)
-    assert (result.exit_code, result.output) == (0, "shown\n")
-    return taken[0]
-
-
 @pytest.mark.parametrize(
     ("arguments", "environ", "otlp"),
     [
@@ -136,7 +116,21 @@ def test_the_demo_sends_to_the_backend_that_is_named(
     otlp: dict[str, str],
 ) -> None:
     """An option goes before the environment, and without an endpoint nothing is sent."""
-    assert options_of(monkeypatch, *arguments, **environ).otlp == otlp
+
+    async def run_demo(options: DemoOptions, **_: object) -> int:
+        assert options.otlp == otlp
+        return 3
+
+    monkeypatch.setattr(app_demo, "run_demo", run_demo)
+    assert invoke("demo", *arguments, **environ).exit_code == 3
+
+
+def test_the_demo_links_to_a_jaeger_on_this_machine() -> None:
+    """A backend at a loopback address is taken for a Jaeger with its usual ports."""
+    jaeger = "http://localhost:16686/trace/{trace_id}"
+    assert app_demo._link_to_jaeger({ENDPOINT: "http://127.0.0.1:9"}) == jaeger
+    assert app_demo._link_to_jaeger({TRACES_ENDPOINT: "localhost:4317"}) == jaeger
+    assert app_demo._link_to_jaeger({ENDPOINT: "http://elsewhere:4318"}) == ""
 
 
 def test_run_serves_with_the_settings_and_logs_as_they_say(

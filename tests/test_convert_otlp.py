@@ -23,6 +23,7 @@ from exporter.convert.otlp import (
     payload_to_spans,
     without_content,
 )
+from exporter.convert.redaction import CUT_MARK
 from exporter.convert.trace import ConvertOptions
 from tests.convert_support import (
     ANY_JSON,
@@ -140,3 +141,13 @@ def test_without_its_content_a_trace_is_what_it_is_with_capture_off() -> None:
     assert captured != bare
     assert without_content(captured) == bare
     assert without_content(bare) is bare
+
+
+def test_a_trace_with_all_its_content_is_one_that_receivers_take() -> None:
+    """A thousand calls full of words stay below gRPC's 4 MiB; what has no room is marked."""
+    items = [{"name": "t", "input": "x" * 3000, "output": "y" * 3000} for _ in range(1000)]
+    trace = trace_of(*items, options=CONTENT)
+    assert 2_500_000 < len(encode_trace(trace)) < 3_500_000
+    first, last = said(trace.spans[1]), said(trace.spans[-1])
+    assert first["gen_ai.tool.call.result"].startswith('"yyy')
+    assert last["gen_ai.tool.call.result"] == CUT_MARK

@@ -109,6 +109,12 @@ def texts_of(trace: Any) -> str:
     ) + repr(trace.tools)
 
 
+def test_a_contact_that_is_a_phone_number_is_masked_like_any_id() -> None:
+    """Messengers write it without a plus, which no pattern of phone numbers in texts finds."""
+    trace = trace_of(run=make_run(contact_id="447911123456"), options=CONTENT)
+    assert said(trace.spans[0])["conduit.contact.id"] == "[phone]"
+
+
 def test_no_content_leaves_without_being_asked_for() -> None:
     """A run whose every free text is a secret: none is in the trace but the error's first line."""
     items = (

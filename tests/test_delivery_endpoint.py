@@ -75,24 +75,20 @@ def test_every_form_for_traces_wins_over_the_general_one(tmp_path: Path) -> None
     """Each option by itself."""
     for name in "abcdef":
         (tmp_path / name).touch()
-    endpoint = resolve(
-        PROTOCOL="grpc",
-        TRACES_PROTOCOL="http/protobuf",
-        ENDPOINT="http://a:1",
-        TRACES_ENDPOINT="https://b:2/x",
-        HEADERS="a=1",
-        TRACES_HEADERS="b=2",
-        TIMEOUT="1000",
-        TRACES_TIMEOUT="2000",
-        COMPRESSION="none",
-        TRACES_COMPRESSION="gzip",
-        CERTIFICATE=f"{tmp_path}/a",
-        TRACES_CERTIFICATE=f"{tmp_path}/b",
-        CLIENT_CERTIFICATE=f"{tmp_path}/c",
-        TRACES_CLIENT_CERTIFICATE=f"{tmp_path}/d",
-        CLIENT_KEY=f"{tmp_path}/e",
-        TRACES_CLIENT_KEY=f"{tmp_path}/f",
-    )
+    general = {
+        "PROTOCOL": "grpc",
+        "ENDPOINT": "http://a:1",
+        "HEADERS": "a=1",
+        "TIMEOUT": "1000",
+        "COMPRESSION": "none",
+        "CERTIFICATE": f"{tmp_path}/a",
+        "CLIENT_CERTIFICATE": f"{tmp_path}/c",
+        "CLIENT_KEY": f"{tmp_path}/e",
+    }
+    own = ("http/protobuf", "https://b:2/x", "b=2", "2000", "gzip")
+    files = (f"{tmp_path}/{name}" for name in "bdf")
+    of_traces = dict(zip((f"TRACES_{name}" for name in general), (*own, *files), strict=True))
+    endpoint = resolve(**general, **of_traces)
     assert endpoint == OtlpEndpoint(
         protocol="http/protobuf",
         target="https://b:2/x",
@@ -255,4 +251,4 @@ def test_secrets_are_in_no_repr_and_no_destination() -> None:
     assert SECRET not in repr(endpoint)
     assert SECRET not in endpoint.destination
     assert endpoint.destination == "https://a.example/in/v1/traces"
-    assert endpoint.secrets == (f"Bearer {SECRET}", SECRET)
+    assert set(endpoint.secrets) == {f"Bearer {SECRET}", SECRET, f"key={SECRET}"}

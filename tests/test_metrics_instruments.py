@@ -40,7 +40,7 @@ def test_what_happens_is_counted() -> None:
     world.conduit.faults.place(faults.rate_limited(), when=faults.to(Endpoint.RUNS), times=2)
     answers = [Unavailable("503")]
     world.backend.before.append(lambda _: answers.pop() if answers else None)
-    world.run_for(20 * MINUTE_S)
+    world.run_for(10 * MINUTE_S)
 
     requests = counted(world, f"{OURS}api_requests_total", "endpoint", "code")
     assert requests["runs", "429"] == total(world, f"{OURS}api_rate_limited_total") == 2

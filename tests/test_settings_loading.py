@@ -2,6 +2,7 @@
 
 import re
 import traceback
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -208,7 +209,11 @@ def test_every_secret_is_known_to_whoever_masks() -> None:
     """Percent-decoded; words too short to be secrets would tear holes into lines."""
     assert load(SECRETS).secrets() == (
         "cdt_hunter2",
+        "me:proxy-hunter2",
         "proxy-hunter2",
+        b64encode(b"me:proxy-hunter2").decode(),
+        "key=hunter2",
+        "hunter2",
         "header hunter2",
     )
 
@@ -218,10 +223,11 @@ def test_every_secret_is_known_to_whoever_masks() -> None:
     [
         {"CONDUIT_API_TOKEN": "Bearer hunter2"},
         {"CONDUIT_API_TOKEN": "hunter2 hunter2"},
+        {"CONDUIT_API_TOKEN_FILE": "hunter2"},
+        {"CONDUIT_API_TOKEN_FILE": "aa.hunter2.cc"},
+        {"CONDUIT_API_TOKEN_FILE": "aa/hunter2+c="},
         {"CONDUIT_BASE_URL": "https://me:hunter2@api"},
         {"CONDUIT_BASE_URL": "https://me:hunter2@a b"},
-        {"CONDUIT_BASE_URL": "https://api?key=hunter2"},
-        {"CONDUIT_PROXY": "socks5://me:hunter2@proxy"},
         {"CONDUIT_PROXY": "http://me:hunter2@pro xy"},
         {"EXPORTER_LEDGER": "postgresql://me:hunter2@db/ledger"},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://me:hunter2@collector"},

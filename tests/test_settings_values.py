@@ -171,6 +171,7 @@ BAD: dict[str, dict[str, str]] = {
     "EXPORTER_LISTEN": {
         "10464": f"'10464' {NO_ADDRESS}",
         "::1:80": f"'::1:80' {NO_ADDRESS}",
+        "[no]:1": f"'[no]:1' {NO_ADDRESS}",
         "h:65536": f"'h:65536' {NO_ADDRESS}",
     },
     "EXPORTER_MONTHLY_BUDGET_USD": {

@@ -263,3 +263,37 @@ def test_wrong_certificates_are_refused_at_the_start(
     (found,) = caught.value.problems
     path = certificates.folder / "web.yml"
     assert found.startswith(f"{path}: tls_server_config: {problem.format(certificates.folder)}")
+
+
+def test_certificates_may_arrive_after_the_file_that_names_them(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be loaded yet is tried again, told once, and taken over when it is whole."""
+    config_file = configured(certificates)
+    former = config_file.context
+    text = "tls_server_config: {cert_file: late.crt, key_file: late.key}"
+    replace_file(certificates.folder / "web.yml", text)
+    for kind in ("crt", "key"):
+        config_file.refresh()
+        assert (config_file.reloaded, config_file.context) == (False, former)
+        shutil.copy(certificates.folder / f"other.{kind}", certificates.folder / f"late.{kind}")
+    config_file.refresh()
+    assert config_file.reloaded is True
+    assert config_file.context is not former
+    assert len(caplog.messages) == 1
+
+
+def test_only_a_restart_switches_passwords_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that is empty while it is written opens nothing; written, it is taken over."""
+    config_file = web_config_file(tmp_path, ALICE)
+    for text in ("", "basic_auth_users: {}"):
+        replace_file(tmp_path / "web.yml", text)
+        config_file.refresh()
+        assert (list(config_file.users), config_file.reloaded) == (["alice"], False)
+    assert "only a restart switches passwords off" in caplog.text
+    replace_file(tmp_path / "web.yml", BOB)
+    config_file.refresh()
+    assert (list(config_file.users), config_file.reloaded) == (["bob"], True)
+    assert not web_config_file(tmp_path, "").users

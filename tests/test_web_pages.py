@@ -296,6 +296,23 @@ def test_numbers_that_retention_cuts_short_are_said_to_be(tmp_path: Path, serve:
     assert "Runs are kept for less than a day" in see(serve(deployment), "/").text
 
 
+@pytest.mark.parametrize(("lookback", "said"), [("1h", True), ("7d", False)])
+def test_costs_that_begin_within_the_month_are_said_to(
+    tmp_path: Path, serve: Serve, lookback: str, *, said: bool
+) -> None:
+    """A new ledger knows no run from before its look-back; a sum must not pass for the month's."""
+    seen = see(serve(Deployment(tmp_path, EXPORTER_LOOKBACK=lookback)), "/").text
+    assert ("Costs are those of runs created since 2026-04-03T02:04:15Z" in seen) is said
+
+
+def test_a_budget_for_a_workspace_that_is_not_there_is_told(tmp_path: Path, serve: Serve) -> None:
+    """Its alerts could never fire."""
+    deployment = Deployment(tmp_path, EXPORTER_MONTHLY_BUDGET_USD="ws1=10,mistyped=10")
+    deployment.agent()
+    (reason,) = values(serve(deployment), "/")["reasons"]
+    assert "EXPORTER_MONTHLY_BUDGET_USD names workspace mistyped" in reason["text"]
+
+
 def test_failures_outlive_successes_among_the_recent_runs() -> None:
     """Twenty in all, ten of them failures however old, newest first."""
 

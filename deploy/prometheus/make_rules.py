@@ -512,7 +512,7 @@ AGENTS = [
         ),
         "A run of {{ $labels.agent_name }} has not ended for {{ $value | humanizeDuration }}",
         "The oldest run in flight is older than @IN_FLIGHT_S@ s. It may wait for a person; if not, "
-        "it hangs. It is at /runs?agent={{ $labels.agent_id }}&status=running on the exporter.",
+        "it hangs. The exporter's status page shows when it began, and Conduit's list which it is.",
         "agent",
     ),
     Alert(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import date
 from functools import partial
+from pathlib import Path
 
 import httpx
 
@@ -57,6 +58,16 @@ def open_ledger(settings: Settings, *, now_ns: int, today: Callable[[], date]) -
     """The ledger of the settings. Raises LedgerError."""
     file = LedgerFile(settings.ledger_path, base_url=settings.base_url, now_ns=now_ns)
     return Ledger(file, today=today)
+
+
+def has_ledger(settings: Settings) -> bool:
+    """Whether something is there to be opened; otherwise `open_ledger` would make a new one."""
+    path = settings.ledger_path
+    if path.is_file() and not path.stat().st_size:
+        # Beside a log that is not empty, it is a damaged one.
+        wal = Path(f"{path}-wal")
+        return wal.exists() and wal.stat().st_size > 0
+    return path.exists()
 
 
 def open_client(

@@ -36,7 +36,7 @@ from exporter.sync.reading import AgentReader
 from exporter.sync.reconcile import Reconciler
 from exporter.sync.recording import Recorder
 from exporter.sync.retention import Retention
-from exporter.sync.service import SyncService
+from exporter.sync.service import SyncService, shard_of
 from exporter.sync.state import WorkspaceState
 from exporter.sync.workspace import SyncParts
 
@@ -169,6 +169,17 @@ class Exporter:
         """What a workspace may cost in a month; None where nothing is set."""
         budgets = self.settings.monthly_budget_usd
         return budgets.get(workspace_id, budgets.get(""))
+
+    def unknown_budgets(self) -> list[str]:
+        """The workspaces that the settings give a budget and this instance does not find."""
+        settings = self.settings
+        if not self.sync.discovered:
+            return []
+        return sorted(
+            one
+            for one in settings.monthly_budget_usd.keys() - {"", *self.workspaces()}
+            if shard_of(one, settings.total_shards) == settings.shard
+        )
 
     async def close(self) -> None:
         """Close connections and the ledger."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from exporter.app.adapters import open_backend, open_client
+from exporter.app.adapters import has_ledger, open_backend, open_client
 from exporter.clock import SystemClock
 from exporter.conduit.pager import read_pages
 from exporter.delivery.outcome import Accepted
@@ -62,6 +62,8 @@ async def _check_conduit(settings: Settings) -> AsyncIterator[CheckLine]:
     try:
         listed = [one.id async for page in read_pages(client.workspaces_page) for one in page.rows]
         yield CheckLine("token", _accepted(listed), ok=bool(listed))
+        for workspace_id in sorted(settings.monthly_budget_usd.keys() - {"", *listed}):
+            yield CheckLine(f"budget of {workspace_id}", "no such workspace is visible", ok=False)
         wanted = set(settings.agents or ()) | {agent for agent, _ in settings.runs}
         for workspace_id in settings.workspaces or listed:
             fetch = partial(client.agents_page, workspace_id)
@@ -88,7 +90,7 @@ def _accepted(listed: list[str]) -> str:
 
 def _check_ledger(settings: Settings) -> CheckLine:
     path = settings.ledger_path
-    if not path.exists():
+    if not has_ledger(settings):
         # Not created here: it would belong to whoever checks instead of the daemon's user.
         folder = path.absolute().parent
         writable = folder.is_dir() and os.access(folder, os.W_OK)

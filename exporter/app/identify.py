@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from exporter.app.adapters import open_client, open_ledger
+from exporter.app.adapters import has_ledger, open_client, open_ledger
 from exporter.clock import SystemClock
 from exporter.conduit.models import Unreadable
 from exporter.convert.ids import trace_id_of
@@ -27,7 +27,7 @@ async def find_trace_id(settings: Settings, *, agent_id: str, run_id: str) -> Tr
 
 def _from_ledger(settings: Settings, agent_id: str, run_id: str) -> TraceIdAnswer | None:
     """None where no ledger is there, a running exporter holds it, or the run is not in it."""
-    if not settings.ledger_path.exists():
+    if not has_ledger(settings):
         return None
     try:
         ledger = open_ledger(settings, now_ns=SystemClock().now_ns(), today=lambda: date.max)

@@ -32,7 +32,7 @@ _RECENT_FAILED: Final = 10
 _NO_COST: Final = (Decimal(0), Decimal(0))
 
 # The thresholds of the alerts that the reasons name; docs/RUNBOOKS.md tells them.
-_STALE_NS: Final = 600 * 1_000_000_000
+_STALE_NS: Final = 900 * 1_000_000_000
 _TRACES_STUCK_NS: Final = 900 * 1_000_000_000
 _OUTBOX_FILLING: Final = 0.8
 _OUTBOX_FULL: Final = 0.95
@@ -82,6 +82,7 @@ async def status_page(exporter: Exporter) -> dict[str, Any]:
             "since_ns": since_ns,
             # Shorter than a day, the ledger has let go of runs of today.
             "whole": kept_s >= timedelta(days=1).total_seconds(),
+            "costs_from_ns": _costs_from_ns(exporter),
             "runs": None if outcomes is None else sum(one.runs for one in outcomes.values()),
             "failed": None if outcomes is None else sum(one.failed for one in outcomes.values()),
             "cost_usd": sum((day for day, _ in costs.values()), Decimal(0)),
@@ -171,6 +172,14 @@ def _today(exporter: Exporter) -> tuple[int, int]:
     return since_ns, until_ns
 
 
+def _costs_from_ns(exporter: Exporter) -> int | None:
+    """From when on runs are counted; None where that is before the present calendar month."""
+    month = exporter.today().replace(day=1)
+    begin_s = datetime.combine(month, time(), exporter.settings.timezone).timestamp()
+    from_ns = exporter.ledger.created_ns - round(exporter.settings.lookback_s * 1e9)
+    return from_ns if from_ns > begin_s * 1e9 else None
+
+
 # --- what needs attention ----------------------------------------------------------------------
 
 
@@ -199,6 +208,9 @@ def _reasons(
         yield from _budget_reasons(exporter, workspace, costs[workspace.id])
         for agent in workspace.agents.values():
             yield from _agent_reasons(exporter, agent, outcomes.get(agent.no, Outcomes()))
+    for workspace_id in exporter.unknown_budgets():
+        text = f"EXPORTER_MONTHLY_BUDGET_USD names workspace {workspace_id}, which is not read here"
+        yield _reason("warn", text, "ConduitBudgetNearlyUsed", catalogue.BUDGET)
     if not exporter.workspaces() and exporter.sync.trouble is not None:
         text = f"No workspace is read: {exporter.sync.trouble}"
         yield _reason("bad", text, "ConduitApiDown", catalogue.UP)
@@ -242,9 +254,9 @@ def _agent_reasons(
         yield _reason("bad", text, "ConduitAgentFailsAlways", catalogue.RUNS, agent_id=agent.id)
     elif failed >= _FAILED_MIN and runs >= _RUNS_MIN and failed > runs * _FAILED_RATIO:
         yield _reason("warn", text, "ConduitFailureRatioRaised", catalogue.RUNS, agent_id=agent.id)
-    stale_ns = exporter.time.now_ns() - _STALE_NS
+    stale_ns = exporter.clock.now_ns() - _STALE_NS
     if agent.listed and agent.last_poll_ns is not None and agent.last_poll_ns < stale_ns:
-        text = f"{name}: its runs were last read more than 10 minutes ago"
+        text = f"{name}: its runs were last read more than 15 minutes ago"
         yield _reason("warn", text, "ConduitRunsStale", catalogue.LAST_POLL_SUCCESS)
 
 

@@ -290,7 +290,9 @@ def trace_id(env_file: Path | None, agent: str, run_id: str) -> int:
 def healthcheck(env_file: Path | None, *, ready: bool, timeout_s: float) -> int:
     """Ask the daemon on this machine how it is.
 
-    For container probes: asks at EXPORTER_LISTEN; 0 if it is well, else 1.
+    For container probes: asks at EXPORTER_LISTEN; 0 if it is well, else 1. One that asks for a
+    password or a client certificate is alive; whether it is ready cannot be known then, and --ready
+    ends with 1.
     """
     from exporter.cli.probe import probe
 

@@ -13,9 +13,11 @@ import click
 
 from exporter.cli.options import MOMENT, MOMENT_FORMS, load_settings
 from exporter.cli.signals import SIGNALS
+from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
     from exporter.app.single import PassProgress
+    from exporter.settings.model import Settings
     from exporter.sync.reconcile import Difference
 
 _MAX_IDS: Final = 5
@@ -44,6 +46,8 @@ def backfill(env_file: Path | None, *, since: int, until: int | None) -> int:
     if until is not None and until <= since:
         raise click.BadParameter("lies before --since", param_hint="--until")
     settings = load_settings(env_file)
+    if settings.traces_exporter == "none":
+        raise ConfigError(["OTEL_TRACES_EXPORTER: is none, so there is nowhere to backfill to"])
     from exporter.app.single import run_backfill
 
     with progress_bar("Traces") as show:
@@ -72,6 +76,7 @@ def replay(env_file: Path | None, *, since: int) -> int:
     settings = load_settings(env_file)
     from exporter.app.replay import run_replay
 
+    _require_ledger(settings)
     with progress_bar("Traces") as show:
         report = SIGNALS.run(
             lambda stop: run_replay(settings, since_ns=since, show=show, stop=stop),
@@ -95,6 +100,8 @@ def reconcile(env_file: Path | None, *, since: int, dry_run: bool) -> int:
     settings = load_settings(env_file)
     from exporter.app.single import run_reconcile
 
+    if dry_run:
+        _require_ledger(settings)
     with progress_bar("Traces") as show:
         code, differences = SIGNALS.run(
             lambda stop: run_reconcile(
@@ -103,6 +110,16 @@ def reconcile(env_file: Path | None, *, since: int, dry_run: bool) -> int:
         )
     click.echo(differences_table(differences, repaired=not dry_run))
     return code
+
+
+def _require_ledger(settings: "Settings") -> None:
+    """Raise ConfigError rather than answer from a new ledger, which knows nothing."""
+    from exporter.app.adapters import has_ledger
+
+    if not has_ledger(settings):
+        raise ConfigError(
+            [f"EXPORTER_LEDGER: there is no ledger at {settings.ledger_path}; name the daemon's"]
+        )
 
 
 def differences_table(differences: Sequence["Difference"], *, repaired: bool) -> str:

@@ -2,7 +2,8 @@
 
 The only module that knows a path. It maps whatever goes wrong onto SourceError, once; nothing is
 retried, paced or followed here: which request is worth making, and when, is the sync stage's
-business. What the other end wrote is quoted short, escaped and without the token.
+business. What the other end wrote is quoted short, escaped, without the token and the proxy's
+credentials.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ from exporter.errors import (
     SourceUnavailable,
     SourceUnreachable,
     quote,
+    url_secrets,
 )
 from exporter.http_client import HttpAnswer, HttpClient, TlsFiles, parse_retry_after
 from exporter.times import http_date_to_ns
@@ -105,6 +107,7 @@ class ConduitClient:
         self._clock = clock
         self._observe = observe
         self._max_body_bytes = max_body_bytes
+        self._proxy_secrets = url_secrets(proxy or "")
         is_secure = any(url.lower().startswith("https:") for url in (base_url, proxy or ""))
         self._http = HttpClient(
             timeout_s=timeout_s,
@@ -190,23 +193,27 @@ class ConduitClient:
         self, endpoint: Endpoint, path: str, **query: str | int | None
     ) -> tuple[Any, int | None]:
         """The JSON value of an answer, and its date."""
-        secret = self._token.current()
-        answer = await self._send(endpoint, path, secret, query)
+        token = self._token.current()
+        secrets = (token, *self._proxy_secrets)
+        try:
+            answer = await self._send(endpoint, path, token, query)
+        except HttpError as exc:
+            raise _failure(exc, secrets) from exc
         date_ns = http_date_to_ns(answer.headers.get("date", ""))
         if answer.status != HTTPStatus.OK:
             if answer.status == HTTPStatus.UNAUTHORIZED:
                 self._token.invalidate()
-            raise _refusal(answer, now_ns=self._clock.now_ns(), secret=secret)
+            raise _refusal(answer, now_ns=self._clock.now_ns(), secrets=secrets)
         if answer.problem is not None:
             raise SourceMalformed(f"The Conduit API cannot be understood: {answer.problem}")
         try:
             return decode_json(answer.body), date_ns
         except SourceMalformed as exc:
-            kind = quote(answer.headers.get("content-type", "no content type"), [secret])
+            kind = quote(answer.headers.get("content-type", "no content type"), secrets)
             raise SourceMalformed(f"{exc.message} ({kind})", hint=_ELSEWHERE) from exc
 
     async def _send(
-        self, endpoint: Endpoint, path: str, secret: str, query: dict[str, str | int | None]
+        self, endpoint: Endpoint, path: str, token: str, query: dict[str, str | int | None]
     ) -> HttpAnswer:
         code = NO_ANSWER
         started_s = self._clock.monotonic_s()
@@ -215,23 +222,21 @@ class ConduitClient:
                 "GET",
                 self._base + path,
                 params={name: value for name, value in query.items() if value is not None},
-                headers={"accept": "application/json", "authorization": f"Bearer {secret}"},
+                headers={"accept": "application/json", "authorization": f"Bearer {token}"},
                 max_body_bytes=self._max_body_bytes,
             )
             code = str(answer.status)
         except asyncio.CancelledError:
             code = CANCELLED
             raise
-        except HttpError as exc:
-            raise _failure(exc, secret) from exc
         finally:
             self._observe(endpoint, code, self._clock.monotonic_s() - started_s)
         return answer
 
 
-def _failure(exc: HttpError, secret: str) -> SourceError:
+def _failure(exc: HttpError, secrets: tuple[str, ...]) -> SourceError:
     """What it means that there is no whole answer."""
-    said = quote(exc.message, [secret])
+    said = quote(exc.message, secrets)
     if isinstance(exc, HttpUnreachable):
         hint = _UNTRUSTED if "CERTIFICATE_VERIFY_FAILED" in said else None
         return SourceUnreachable(f"The Conduit API cannot be reached: {said}", hint=hint)
@@ -240,12 +245,12 @@ def _failure(exc: HttpError, secret: str) -> SourceError:
     return SourceRejected(f"The Conduit API was not asked: {said}")
 
 
-def _refusal(answer: HttpAnswer, *, now_ns: int, secret: str) -> SourceError:
+def _refusal(answer: HttpAnswer, *, now_ns: int, secrets: tuple[str, ...]) -> SourceError:
     """The error that an answer other than 200 stands for."""
     error: type[SourceError]
     status = answer.status
     text = _error_text(answer)
-    said = f"{status}: {quote(text, [secret])}" if text else f"{status}"
+    said = f"{status}: {quote(text, secrets)}" if text else f"{status}"
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         retry_after_s, absurd = parse_retry_after(answer.headers, now_ns=now_ns)
         return SourceRateLimited(
@@ -255,7 +260,7 @@ def _refusal(answer: HttpAnswer, *, now_ns: int, secret: str) -> SourceError:
         )
     hint = None
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        target = quote(answer.headers.get("location", "").split("?")[0], [secret])
+        target = quote(answer.headers.get("location", "").split("?")[0], secrets)
         said = f"{status} to {target}" if target else f"{status}"
         error, message = SourceUnavailable, "The answer is a redirect, which is not followed"
         hint = _ELSEWHERE

@@ -19,7 +19,16 @@ from exporter.conduit.models import (
 )
 from exporter.convert.content import content_json, content_text, output_messages
 from exporter.convert.ids import root_span_id_of, tool_span_id_of, trace_id_of
-from exporter.convert.redaction import Patterns, cut, is_tag, mask, mask_id, one_line, storable
+from exporter.convert.redaction import (
+    CUT_MARK,
+    Patterns,
+    cut,
+    is_tag,
+    mask,
+    mask_id,
+    one_line,
+    storable,
+)
 from exporter.convert.spans import Attributes, Trace, make_resource, make_span
 from exporter.convert.timeline import Interval, ToolTiming, run_interval, tool_intervals
 from exporter.convert.tools import OTHER_ERROR, UNKNOWN, Tool, read_tool_trace
@@ -31,6 +40,9 @@ _PROVIDER: Final = "conduit"
 _FAILED: Final = "failed"
 _MS_NS: Final = 1_000_000
 _MAX_DESCRIPTION_CHARS: Final = 256
+# Of all content together: with a thousand spans around it a trace is still below the 4 MiB that
+# receivers of gRPC take by default.
+_MAX_CONTENT_BYTES: Final = 2_500_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +86,7 @@ class _Conversion:
         self._run = run
         self._options = options
         self._patterns = options.redact_patterns
+        self._content_room = _MAX_CONTENT_BYTES
         self._agent_name = one_line(agent_name or "")
         self._interval = run_interval(run)
         self._trace_id = trace_id_of(raw=run.trace_id, workspace_id=run.workspace_id, run_id=run.id)
@@ -131,7 +144,7 @@ class _Conversion:
             "conduit.trace.id": _id(run.trace_id),
             "conduit.timing": self._interval.timing,
             "conduit.time_adjusted": run.time_adjusted or None,
-            "conduit.contact.id": self._text(run.contact_id or None),
+            "conduit.contact.id": self._text(_id(run.contact_id)),
             "conduit.error.message": self._text(run.error or None) if failed else None,
             **more,
             "error.type": OTHER_ERROR if failed else None,
@@ -194,18 +207,25 @@ class _Conversion:
         """A text of content, where the operator asked for content."""
         if text is None or not self._options.capture_content:
             return None
-        return content_text(text, patterns=self._patterns)
+        return self._fitting(content_text(text, patterns=self._patterns))
 
     def _json(self, value: Any) -> str | None:
         if value is None or not self._options.capture_content:
             return None
-        return content_json(value, patterns=self._patterns)
+        return self._fitting(content_json(value, patterns=self._patterns))
 
     def _messages(self, response: str | None) -> str | None:
         if not response or not self._options.capture_content:
             return None
         reason = "error" if self._run.status == _FAILED else "stop"
-        return output_messages(response, finish_reason=reason, patterns=self._patterns)
+        return self._fitting(
+            output_messages(response, finish_reason=reason, patterns=self._patterns)
+        )
+
+    def _fitting(self, content: str) -> str:
+        """The content while the trace has room for it, then the mark of what is cut."""
+        self._content_room -= len(content.encode())
+        return content if self._content_room >= 0 else CUT_MARK
 
     def _tag(self, text: str | None) -> str | None:
         return mask(text, self._patterns) if text and is_tag(text) else None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from exporter.errors import url_secrets
 from exporter.http_client import TlsFiles
 
 Protocol = Literal["http/protobuf", "grpc"]
@@ -26,6 +27,7 @@ class OtlpEndpoint:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What an answer must not bring into a log: header values, and the credentials in them."""
+        """What an answer must not bring into a log: header values, credentials in them, queries."""
         values = [value for _, value in self.headers]
-        return tuple(values + [value.split()[-1] for value in values if " " in value])
+        values += [value.split()[-1] for value in values if " " in value]
+        return (*values, *url_secrets(self.target))

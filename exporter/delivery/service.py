@@ -197,7 +197,7 @@ class DeliveryService:
     def _note(self, outcome: Outcome) -> None:
         """Keep what the metrics and the status page show."""
         now_ns = self._clock.now_ns()
-        self.backend_up = self.problem is None or isinstance(outcome, Accepted)
+        self.backend_up = isinstance(outcome, Accepted)
         if not isinstance(outcome, Accepted):
             self.last_error, self.last_error_ns = outcome.reason, now_ns
             self._on_attempt("retry" if isinstance(outcome, Unavailable) else "refused")

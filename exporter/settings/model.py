@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -32,7 +32,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from exporter.conduit.models import DISPOSITIONS, TERMINAL_STATUSES
 from exporter.conduit.token import TokenSource
 from exporter.convert.redaction import Pattern
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, url_secrets
 from exporter.settings import values
 from exporter.settings.endpoints import (
     OtlpTarget,
@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     )
 
     # --- Conduit ---
-    api_token_file: _File | None = _setting(
+    api_token_file: Annotated[Path, PlainValidator(values.parse_token_file)] | None = _setting(
         "CONDUIT_API_TOKEN_FILE",
         None,
         "File that holds the token; read again when it changes and after a 401",
@@ -419,9 +419,8 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret among the settings, for logs to mask; the token file is not read."""
-        found = [_plain(self.api_token)]
-        password = urlsplit(_plain(self.proxy)).password or ""
-        found += [password, unquote(password)]
+        found = [_plain(self.api_token), *url_secrets(_plain(self.proxy))]
+        found += url_secrets(_plain(self.otlp_target.address))
         found += [_plain(value) for _, value in self.otlp_headers]
         # Shorter ones are words ("true", "gzip") that would tear holes into every line.
         return tuple(dict.fromkeys(one for one in found if len(one) >= _MIN_SECRET_CHARS))

@@ -107,6 +107,17 @@ def parse_file(text: str) -> Path:
     return path
 
 
+def parse_token_file(text: str) -> Path:
+    """As `parse_file`; what is no full path may be the token itself, and is not repeated."""
+    try:
+        return parse_file(text)
+    except ValueError as exc:
+        problem = str(exc)
+    if text in problem and not text.startswith(("/", "./", "../")):
+        problem = "names no file that can be read; a token itself goes into CONDUIT_API_TOKEN"
+    raise ValueError(problem)
+
+
 def parse_duration_s(text: str, *, min_s: float = 0.0) -> float:
     """A duration in seconds."""
     match = _DURATION.fullmatch(text)

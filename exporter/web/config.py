@@ -126,6 +126,7 @@ class WebConfigFile:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._signature: tuple[Any, ...] = ()
+        self._problem = ""
         self.config = WebConfig()
         self.context: ssl.SSLContext | None = None
         self.reloaded: bool | None = None
@@ -140,22 +141,32 @@ class WebConfigFile:
         return self.config.basic_auth_users or {}
 
     def refresh(self) -> None:
-        """Take over a changed file or certificate; blocks on the disk, never raises."""
-        if self._path is None or self._sign(self._path) == self._signature:
+        """Take over a changed file or certificate; blocks on the disk, never raises.
+
+        What is refused is tried again each time: a certificate that it names may come later.
+        """
+        if self._path is None or (self.reloaded and self._sign(self._path) == self._signature):
             return
-        # Also of a file that is refused: the same fault is not reported again.
-        self._signature = self._sign(self._path)
         try:
             config, context = _load(self._path)
-            _check_switch(self._path, self.context, context)
+            self._check_switches(self._path, config)
         except ConfigError as error:
             self.reloaded = False
-            logger.error("The web config file was not reloaded: %s", error)  # noqa: TRY400 - no bug of ours, no traceback
+            if str(error) != self._problem:
+                self._problem = str(error)
+                logger.error("The web config file was not reloaded: %s", error)  # noqa: TRY400 - no bug of ours, no traceback
             return
-        self.config, self.context, self.reloaded = config, context, True
+        self.config, self.context, self.reloaded, self._problem = config, context, True, ""
         # The new file may name other certificates.
         self._signature = self._sign(self._path)
         logger.info("The web config file was reloaded")
+
+    def _check_switches(self, path: Path, new: WebConfig) -> None:
+        """What a file that is empty while it is written would open to everyone."""
+        if (self.config.tls_server_config is None) != (new.tls_server_config is None):
+            raise ConfigError([f"{path}: only a restart switches TLS on or off"])
+        if self.users and not new.basic_auth_users:
+            raise ConfigError([f"{path}: only a restart switches passwords off"])
 
     def _sign(self, path: Path) -> tuple[Any, ...]:
         """What changes whenever the file, or one that it names, is replaced or written."""
@@ -178,11 +189,6 @@ def _stat(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _check_switch(path: Path, before: ssl.SSLContext | None, after: ssl.SSLContext | None) -> None:
-    if (before is None) != (after is None):
-        raise ConfigError([f"{path}: only a restart switches TLS on or off"])
 
 
 def _load(path: Path) -> tuple[WebConfig, ssl.SSLContext | None]:

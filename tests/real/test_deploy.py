@@ -301,3 +301,23 @@ def test_gateway_answers_when_its_backends_have(
         eventually(lambda: send() == 200 or None, what="accepted", timeout_s=30.0)
         assert jaeger.printed_span_ids()
         assert tempo.printed_span_ids()
+
+
+@pytest.mark.parametrize("folder", ["base", "sidecar", "sharded"])
+def test_exec_probes_ask_no_kubelet_for_a_password(folder: str, tmp_path: Path) -> None:
+    """With the component every probe is the health check of the image, and none asks for ready."""
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    component = "components: [../kubernetes/components/exec-probes]"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/kustomization.yaml").write_text(
+        f"resources: [../kubernetes/{folder}]\n{component}\n"
+    )
+    found = {one["kind"]: one for one in yaml.safe_load_all(rendered(tmp_path / "mine"))}
+    pod = found["Deployment" if folder == "sidecar" else "StatefulSet"]["spec"]["template"]["spec"]
+    [container] = pod["initContainers" if folder == "sidecar" else "containers"]
+
+    probes = {name: probe for name, probe in container.items() if name.endswith("Probe")}
+    assert probes.keys() == {"startupProbe", "livenessProbe"}
+    for probe in probes.values():
+        assert probe["exec"] == {"command": ["conduit-exporter", "healthcheck"]}
+        assert "httpGet" not in probe

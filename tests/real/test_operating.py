@@ -27,7 +27,7 @@ def test_documented_installation_gives_a_command_and_a_unit(tmp_path: Path) -> N
     The pinned packages are those of this environment: test_fresh_clone.py installs them.
     """
     text = (ROOT / "docs/OPERATING.md").read_text()
-    [block] = [b for b in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "/opt/" in b]
+    [block] = [b for b in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "pip install" in b]
     left_out = ("systemctl", "requirements.txt")
     commands = [line for line in block.splitlines() if not any(word in line for word in left_out)]
     here = "\n".join(commands).replace("sudo ", "")
