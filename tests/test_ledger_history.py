@@ -46,10 +46,7 @@ def plan_of(ledger: Ledger, work: str, **given: object) -> list[str]:
 @pytest.mark.parametrize("since_ns", [0, START_NS], ids=["any time", "since"])
 @pytest.mark.parametrize("wanted", FILTERS.values(), ids=FILTERS)
 def test_a_page_of_runs_is_read_from_an_index_in_its_order(
-    ledger: Ledger,
-    wanted: dict[str, str],
-    since_ns: int,
-    before: tuple[int, int] | None,
+    ledger: Ledger, wanted: dict[str, str], since_ns: int, before: tuple[int, int] | None
 ) -> None:
     """No filter walks over runs that the page does not show, or sorts them."""
     asked = RunFilter(**wanted, since_ns=since_ns, before=before)

@@ -23,6 +23,7 @@ from tests.simulation.scenarios import DAY_S, HOUR_S, MINUTE_S, agent_id, agents
 from tests.simulation.world import StageEnded, World, simulated
 
 
+@pytest.mark.slow
 @simulated(
     agents(3, per_hour=12, disorder=Disorder(long_ratio=0.01, stuck_ratio=0.002)),
     settings={"EXPORTER_POLL_INTERVAL": "3m"},
@@ -104,7 +105,7 @@ async def test_hours_of_a_proxys_page_quarantine_nothing(world: World) -> None:
 def test_kill_9_at_any_step_loses_nothing_and_counts_nothing_twice() -> None:
     """Forty deaths at random steps: sums stay exact, every trace arrives, bytes are the same."""
     world = World(
-        scenario=agents(3, per_hour=240, history_s=HOUR_S / 2),
+        scenario=agents(2, per_hour=240, history_s=HOUR_S / 2),
         settings={"CONDUIT_REQUESTS_PER_MINUTE": "118"},
     )
     rng = random.Random(1)

@@ -8,61 +8,46 @@ from tests.simulation.promises import assert_no_detail_twice, settle, total
 from tests.simulation.scenarios import DAY_S, HOUR_S, MINUTE_S, agents
 from tests.simulation.world import World, simulated
 
-
-def world_of() -> World:
-    """Two busy agents with a little history."""
-    return World(
-        scenario=agents(2, per_hour=240, history_s=HOUR_S / 4),
-        settings={"CONDUIT_REQUESTS_PER_MINUTE": "118"},
-    )
+# Two busy agents with a little history.
+BUSY = agents(2, per_hour=240, history_s=HOUR_S / 4)
+FAST = {"CONDUIT_REQUESTS_PER_MINUTE": "118"}
 
 
 @pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
 def test_death_at_each_commit_in_turn_loses_nothing(moment: str) -> None:
     """The first life dies at its first commit, the second at its second, and so on."""
-    world = world_of()
+    world = World(scenario=BUSY, settings=FAST)
     for number in range(1, 41):
         assert world.run_until_killed(lambda _: world.sleep(DAY_S), **{moment: number})
     world.run(lambda _: settle(world, within_s=HOUR_S))
 
 
-def test_a_full_disk_stops_everything_and_loses_nothing() -> None:
+@simulated(BUSY, settings=FAST)
+async def test_a_full_disk_stops_everything_and_loses_nothing(world: World) -> None:
     """Nothing more is fetched while nothing can be written, readiness says so, and it recovers."""
-    world = world_of()
-    full = False
-    world.disk.before.append(lambda _: full)
-
-    async def script(_: World) -> None:
-        nonlocal full
-        await world.sleep(2 * MINUTE_S)
-        assert world.ready()
-        full = True
-        await world.sleep(MINUTE_S)
-        assert not world.ready()
-        asked, counted = world.conduit.asked.total, total(world, "conduit_runs_total")
-        await world.sleep(HOUR_S)
-        # Requests that were under way wait to be written, and few further ones are made.
-        assert world.conduit.asked.total - asked < 20
-        assert total(world, "conduit_runs_total") == counted
-        full = False
-        await settle(world, within_s=30 * MINUTE_S)
-        assert world.ready()
-
-    world.run(script)
+    await world.sleep(2 * MINUTE_S)
+    assert world.ready()
+    world.disk.before.append(lambda _: True)
+    await world.sleep(MINUTE_S)
+    assert not world.ready()
+    asked, counted = world.conduit.asked.total, total(world, "conduit_runs_total")
+    await world.sleep(HOUR_S)
+    # Requests that were under way wait to be written, and few further ones are made.
+    assert world.conduit.asked.total - asked < 20
+    assert total(world, "conduit_runs_total") == counted
+    world.disk.before.clear()
+    await settle(world, within_s=30 * MINUTE_S)
+    assert world.ready()
     assert world.disk.struck > 10
 
 
-def test_commits_of_unknown_outcome_are_repeated_and_count_once() -> None:
+@simulated(BUSY, settings=FAST)
+async def test_commits_of_unknown_outcome_are_repeated_and_count_once(world: World) -> None:
     """Every third commit is written and reported as failed: the repeat adds nothing."""
-    world = world_of()
     world.disk.after.append(lambda call: call % 3 == 0)
-
-    async def script(_: World) -> None:
-        await world.sleep(HOUR_S / 2)
-        world.disk.after.clear()
-        await settle(world, within_s=30 * MINUTE_S)
-
-    world.run(script)
+    await world.sleep(HOUR_S / 2)
+    world.disk.after.clear()
+    await settle(world, within_s=30 * MINUTE_S)
     assert world.disk.struck > 20
 
 

@@ -36,6 +36,7 @@ from tests.simulation.scenarios import (
     DAY_S,
     HOUR_S,
     LARGE_TRACES,
+    METRICS_ALONE,
     MINUTE_S,
     agent_id,
     agents,
@@ -126,14 +127,16 @@ async def test_a_page_deep_in_the_look_back_that_stays_broken_holds_up_nothing_n
 
 
 @pytest.mark.parametrize("status", [400, 500])
-def test_pages_of_one_status_that_cannot_be_had_hold_up_no_head(status: int) -> None:
+@simulated(agents(1, per_hour=240, duration_s=(60.0, 600.0, 3600.0)))
+async def test_pages_of_one_status_that_cannot_be_had_hold_up_no_head(
+    world: World, status: int
+) -> None:
     """Runs in flight are asked for by name instead; heads keep their pace."""
-    world = World(scenario=agents(1, per_hour=240, duration_s=(60.0, 600.0, 3600.0)))
     world.conduit.faults.place(
         faults.refused(status), when=lambda request: "status" in request.query
     )
     start_ns = world.ns_in(10 * MINUTE_S)
-    world.run_for(1.5 * HOUR_S)
+    await world.sleep(1.5 * HOUR_S)
     heads = [one.request.now_ns for one in world.requests.of(purpose="head", since_ns=start_ns)]
     assert max(after - before for before, after in pairwise(heads)) < 75 * 10**9
 
@@ -395,12 +398,12 @@ async def test_an_agent_that_has_moved_is_not_retired_by_one_answer(world: World
         assert agents_here[agent_id()].listed
 
 
-def test_an_agent_that_was_shown_with_what_is_known_stays_shown() -> None:
+@simulated(
+    agents(1, per_hour=240, history_s=12 * HOUR_S),
+    settings=METRICS_ALONE | {"CONDUIT_REQUESTS_PER_MINUTE": "12"},
+)
+async def test_an_agent_that_was_shown_with_what_is_known_stays_shown(world: World) -> None:
     """When its list can be read further after all, its series and readiness do not go away."""
-    world = World(
-        scenario=agents(1, per_hour=240, history_s=12 * HOUR_S),
-        settings={"OTEL_TRACES_EXPORTER": "none", "CONDUIT_REQUESTS_PER_MINUTE": "12"},
-    )
     old = json.loads(json_time(world.ns_in(-2 * HOUR_S)))
 
     def expired(request: SimRequest, truthful: Truthful) -> SimResponse:
@@ -415,25 +418,23 @@ def test_an_agent_that_was_shown_with_what_is_known_stays_shown() -> None:
             faults.to(Endpoint.RUNS), faults.later_pages, faults.between(0, world.ns_in(HOUR_S))
         ),
     )
-
-    async def script(_: World) -> None:
-        await world.sleep(10 * MINUTE_S)
-        for _half_a_minute in range(200):
-            assert world.ready()
-            assert total(world, "conduit_runs_total")
-            await world.sleep(30)
-        assert total(world, "conduit_exporter_agents_unscanned") == 0
-
-    world.run(script)
+    await world.sleep(10 * MINUTE_S)
+    for _half_a_minute in range(200):
+        assert world.ready()
+        assert total(world, "conduit_runs_total")
+        await world.sleep(30)
+    assert total(world, "conduit_exporter_agents_unscanned") == 0
 
 
 @pytest.mark.parametrize("days", [30, -30], ids=["ahead", "behind"])
-def test_dates_of_conduit_that_are_wrong_for_a_while_lose_nothing(days: int) -> None:
+@simulated(
+    agents(1, per_hour=20, history_s=2 * HOUR_S),
+    settings=METRICS_ALONE | {"EXPORTER_POLL_INTERVAL": "5m"},
+)
+async def test_dates_of_conduit_that_are_wrong_for_a_while_lose_nothing(
+    world: World, days: int
+) -> None:
     """A row that becomes visible hours later is counted within the day all the same."""
-    world = World(
-        scenario=agents(1, per_hour=20, history_s=2 * HOUR_S),
-        settings={"OTEL_TRACES_EXPORTER": "none", "EXPORTER_POLL_INTERVAL": "5m"},
-    )
     start_ns, data = world.clock.true_ns(), world.conduit.data
     wrong = format_datetime(datetime.fromtimestamp(start_ns / 1e9 + days * DAY_S, UTC), usegmt=True)
 
@@ -444,14 +445,10 @@ def test_dates_of_conduit_that_are_wrong_for_a_while_lose_nothing(days: int) -> 
     world.conduit.faults.place(
         misdated, when=faults.between(world.ns_in(50 * MINUTE_S), world.ns_in(80 * MINUTE_S))
     )
-
-    async def script(_: World) -> None:
-        await world.sleep(3 * HOUR_S)
-        like = data.run(data.run_ids(agent_id())[-1])
-        data.add_run(like._replace(id="ar77late", trace_id=None))
-        await world.sleep(DAY_S)
-        data.stop_arrivals()
-        await world.sleep(10 * MINUTE_S)
-
-    world.run(script)
+    await world.sleep(3 * HOUR_S)
+    like = data.run(data.run_ids(agent_id())[-1])
+    data.add_run(like._replace(id="ar77late", trace_id=None))
+    await world.sleep(DAY_S)
+    data.stop_arrivals()
+    await world.sleep(10 * MINUTE_S)
     assert total(world, "conduit_runs_total") == len(truth_of(world).run_ids)

@@ -45,11 +45,7 @@ def unavailable(reason: str) -> NoReturn:
 
 
 def run(
-    name: str,
-    *arguments: str | Path,
-    stdin: str = "",
-    hint: str = BUILT,
-    timeout_s: float = 60.0,
+    name: str, *arguments: str | Path, stdin: str = "", hint: str = BUILT, timeout_s: float = 60.0
 ) -> str:
     """What a program prints; that it ends with 0 is asserted."""
     result = subprocess.run(

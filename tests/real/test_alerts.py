@@ -230,10 +230,7 @@ def alertmanager(tmp_path: Path, site: Site) -> Iterator[str]:
 
 
 def test_each_state_tells_whom_it_should_and_recovers(
-    tmp_path: Path,
-    site: Site,
-    alertmanager: str,
-    at_end: ExitStack,
+    tmp_path: Path, site: Site, alertmanager: str, at_end: ExitStack
 ) -> None:
     """A cause is told to the right people, its consequences to nobody, and its end as well."""
     told = {JOBS[name]: set(state.told) for name, state in STATES.items() if state.told}

@@ -16,10 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 PROMETHEUS = ROOT / "deploy/prometheus"
 
 
-def test_demo_shows_something_everywhere(
-    jaeger: Jaeger,
-    tmp_path: Path,
-) -> None:
+def test_demo_shows_something_everywhere(jaeger: Jaeger, tmp_path: Path) -> None:
     """Without a token: the target is up, rules load, an alert begins, an exemplar is in Jaeger."""
     services = load(ROOT / "deploy/compose.yaml")["services"]
     scrape = load(PROMETHEUS / "prometheus.yml")

@@ -40,10 +40,7 @@ def killed_after(process: Process, seconds: float) -> int:
 
 @pytest.mark.parametrize("kills", [6, pytest.param(40, marks=pytest.mark.slow)])
 def test_killed_daemon_counts_and_traces_every_run_once(
-    jaeger: Jaeger,
-    busy: Conduit,
-    new_exporter: Callable[..., Exporter],
-    kills: int,
+    jaeger: Jaeger, busy: Conduit, new_exporter: Callable[..., Exporter], kills: int
 ) -> None:
     """Killed again and again at random moments: sums are exact, every trace there, unchanged."""
     exporter = new_exporter(busy, otlp_http=jaeger.otlp_http)

@@ -10,11 +10,10 @@ from itertools import pairwise
 from exporter.ledger.totals import Family
 from exporter.simulator.data import Scenario
 from tests.simulation.promises import counted, total, truth_of, unfinished
-from tests.simulation.scenarios import HOUR_S, MINUTE_S, agent_id, agents
+from tests.simulation.scenarios import HOUR_S, METRICS_ALONE, MINUTE_S, agent_id, agents
 from tests.simulation.world import World
 
 LIMIT = 120
-METRICS_ALONE = {"OTEL_TRACES_EXPORTER": "none"}
 
 
 def requests_a_traced_run(*, runs: int, once: bool) -> float:

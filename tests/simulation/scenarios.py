@@ -13,6 +13,7 @@ HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 TOKEN = "token"
 ORDINARY = Disorder()
+METRICS_ALONE = {"OTEL_TRACES_EXPORTER": "none"}
 # Settings under which a hundred traces fill the outbox.
 LARGE_TRACES = {
     "EXPORTER_OUTBOX_LIMIT": "1MiB",

@@ -35,6 +35,7 @@ from tests.simulation.transport import SimulatedTransport
 P = ParamSpec("P")
 R = TypeVar("R")
 Script = Callable[["World"], Coroutine[Any, Any, R]]
+Story = Callable[Concatenate["World", P], Coroutine[Any, Any, None]]
 # A sample of /metrics: its name and labels.
 SampleKey = tuple[str, frozenset[tuple[str, str]]]
 
@@ -297,15 +298,13 @@ class World:
 
 def simulated(
     scenario: Callable[[int], Scenario], **options: Any
-) -> Callable[[Callable[Concatenate[World, P], Coroutine[Any, Any, None]]], Callable[P, None]]:
+) -> Callable[[Story[P]], Callable[P, None]]:
     """Make a test of what is to happen in a world while one exporter lives in it.
 
     It takes what World takes.
     """
 
-    def decorate(
-        story: Callable[Concatenate[World, P], Coroutine[Any, Any, None]],
-    ) -> Callable[P, None]:
+    def decorate(story: Story[P]) -> Callable[P, None]:
         @wraps(story)
         def test(*args: P.args, **kwargs: P.kwargs) -> None:
             world = World(scenario=scenario, **options)
