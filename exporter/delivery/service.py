@@ -88,8 +88,6 @@ class DeliveryService:
         self._on_delivered = on_delivered
         self._on_attempt = on_attempt
         self._triage = Triage(rng=rng, max_traces=_MAX_TRACES)
-        # What the ledger has not taken yet: recorded before anything else is sent.
-        self._unrecorded: tuple[Sequence[StoredTrace], Decision] | None = None
         self._last_message = ""
         self._news = asyncio.Event()
         # `run` and `drain` never have a request under way together.
@@ -151,8 +149,6 @@ class DeliveryService:
     async def _deliver(self) -> float | None:
         """Make one request; how long to wait before the next, None if nothing is due."""
         async with self._turn:
-            if self._unrecorded is not None:
-                await self._record(*self._unrecorded)
             max_traces, max_requests = self._triage.window
             due = await self._outbox.due(
                 now_ns=self._clock.now_ns(),
@@ -168,7 +164,6 @@ class DeliveryService:
             decision = self._triage.learn(sent, outcome, now_ns=self._clock.now_ns())
             self._note(outcome)
             self._log_problem(decision.wait_s, had_problem=had_problem)
-            self._unrecorded = sent, decision
             await self._record(sent, decision)
             return decision.wait_s
 
@@ -183,7 +178,6 @@ class DeliveryService:
                 spans_delivered=decision.spans_delivered,
                 spans_rejected=decision.spans_rejected,
             )
-        self._unrecorded = None
         traces = {one.no: one for one in sent}
         delivered = []
         for result in decision.results:

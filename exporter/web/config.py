@@ -131,8 +131,7 @@ class WebConfigFile:
         self.context: ssl.SSLContext | None = None
         self.reloaded: bool | None = None
         if path is not None:
-            self.config, self.context = _load(path)
-            self._signature = self._sign(path)
+            self.config, self.context, self._signature = _load(path)
             self.reloaded = True
 
     @property
@@ -145,10 +144,12 @@ class WebConfigFile:
 
         What is refused is tried again each time: a certificate that it names may come later.
         """
-        if self._path is None or (self.reloaded and self._sign(self._path) == self._signature):
+        if self._path is None:
+            return
+        if self.reloaded and (_stat(self._path), *_named(self.config)) == self._signature:
             return
         try:
-            config, context = _load(self._path)
+            config, context, signature = _load(self._path)
             self._check_switches(self._path, config)
         except ConfigError as error:
             self.reloaded = False
@@ -156,9 +157,8 @@ class WebConfigFile:
                 self._problem = str(error)
                 logger.error("The web config file was not reloaded: %s", error)  # noqa: TRY400 - no bug of ours, no traceback
             return
-        self.config, self.context, self.reloaded, self._problem = config, context, True, ""
-        # The new file may name other certificates.
-        self._signature = self._sign(self._path)
+        self.config, self.context, self._signature = config, context, signature
+        self.reloaded, self._problem = True, ""
         logger.info("The web config file was reloaded")
 
     def _check_switches(self, path: Path, new: WebConfig) -> None:
@@ -167,12 +167,6 @@ class WebConfigFile:
             raise ConfigError([f"{path}: only a restart switches TLS on or off"])
         if self.users and not new.basic_auth_users:
             raise ConfigError([f"{path}: only a restart switches passwords off"])
-
-    def _sign(self, path: Path) -> tuple[Any, ...]:
-        """What changes whenever the file, or one that it names, is replaced or written."""
-        tls = self.config.tls_server_config
-        named = () if tls is None else (tls.cert_file, tls.key_file, tls.client_ca_file)
-        return tuple(_stat(one) for one in (path, *named) if one is not None)
 
 
 def _problem(kind: str, loc: tuple[int | str, ...], message: str) -> str:
@@ -191,11 +185,21 @@ def _stat(path: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _load(path: Path) -> tuple[WebConfig, ssl.SSLContext | None]:
+def _named(config: WebConfig) -> Iterable[tuple[int, int, int] | None]:
+    """What changes whenever a file that the web config names is replaced or written."""
+    tls = config.tls_server_config
+    files = () if tls is None else (tls.cert_file, tls.key_file, tls.client_ca_file)
+    return [_stat(one) for one in files if one is not None]
+
+
+def _load(path: Path) -> tuple[WebConfig, ssl.SSLContext | None, tuple[Any, ...]]:
+    """What the file says, the context, and what tells both from what is written from now on."""
+    own = _stat(path)
     try:
         config = parse_web_config(_text(path), folder=path.parent)
+        named = _named(config)
         tls = config.tls_server_config
-        return config, None if tls is None else _tls_context(tls)
+        return config, None if tls is None else _tls_context(tls), (own, *named)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
