@@ -85,12 +85,19 @@ class Deployment:
         self.exporter._discovery.workspaces[workspace_id] = state
         return state
 
-    def agent(self, agent_id: str = "ag1", name: str = "Concierge", in_: str = "ws1") -> AgentState:
+    def agent(
+        self,
+        agent_id: str = "ag1",
+        name: str = "Concierge",
+        in_: str = "ws1",
+        *,
+        counted_from_ns: int = 0,
+    ) -> AgentState:
         """An agent that was scanned."""
         workspace = self.exporter.workspaces().get(in_) or self.workspace(in_)
 
         def work(one: Ledger) -> AgentProgress:
-            no = one.agents.put_agent(Agent(agent_id, in_, name), floor_ns=0).no
+            no = one.agents.put_agent(Agent(agent_id, in_, name), floor_ns=counted_from_ns).no
             one.agents.cover(no, Coverage(frontier_ns=START_NS))
             return one.agents.progress(no)
 

@@ -127,13 +127,13 @@ def test_details_are_awaited_by_priority_then_oldest_first(ledger: Ledger) -> No
     recorded = record(
         ledger,
         make_record(make_run("new", created_ns=30)),
-        make_record(make_run("old", created_ns=10)),
+        make_record(make_run("old", created_ns=10, completed_ns=15)),
         make_record(make_run("back", created_ns=1), priority=Priority.BACKLOG),
         make_record(make_run("failed", created_ns=40), priority=Priority.URGENT),
         make_record(make_run("sampled", created_ns=2), traced=False),
     )
     assert [run.id for run in recorded.progress.awaiting] == ["failed", "old", "new", "back"]
-    assert recorded.progress.oldest_awaiting_ns == 10
+    assert recorded.progress.oldest_awaiting_ns == 15
     assert ledger.totals.get(Family.AWAITING_DETAIL, 1) == 4
 
 

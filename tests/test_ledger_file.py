@@ -1,5 +1,6 @@
 """What may be opened as a ledger, what is refused and left as it is, and who can read it."""
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -189,10 +190,10 @@ def test_migrations_run_once_in_order_and_whole(
     path = tmp_path / "ledger.db"
     write_ledger(path, runs=1)
     scripts = {
-        "m2": "ALTER TABLE meta ADD COLUMN extra TEXT;\nUPDATE meta SET extra = 'two';\n",
-        "m3": "UPDATE meta SET extra = extra || ' three';\nINSERT INTO nowhere VALUES (1);\n",
+        "m3": "ALTER TABLE meta ADD COLUMN extra TEXT;\nUPDATE meta SET extra = 'two';\n",
+        "m4": "UPDATE meta SET extra = extra || ' three';\nINSERT INTO nowhere VALUES (1);\n",
     }
-    monkeypatch.setattr(ledger_file, "migrations", lambda: [(2, "m2"), (3, "m3")])
+    monkeypatch.setattr(ledger_file, "migrations", lambda: [(3, "m3"), (4, "m4")])
     monkeypatch.setattr(ledger_file, "_sql", scripts.__getitem__)
 
     def extras() -> list[str]:
@@ -206,10 +207,34 @@ def test_migrations_run_once_in_order_and_whole(
         open_ledger(path)
     with pytest.raises(sqlite3.OperationalError):
         extras()
-    scripts["m3"] = "UPDATE meta SET extra = extra || ' three';\n"
+    scripts["m4"] = "UPDATE meta SET extra = extra || ' three';\n"
     for _ in range(2):
         open_ledger(path).close()
     assert extras() == ["two three", "two three"]
+
+
+def test_an_older_ledger_becomes_what_a_new_one_is(tmp_path: Path) -> None:
+    """With its columns, and counting begins where its floor lies."""
+    new, old = tmp_path / "new.db", tmp_path / "old.db"
+    write_ledger(new, runs=1)
+    write_ledger(old, runs=1)
+    with contextlib.closing(sqlite3.connect(old)) as connection:
+        connection.execute("ALTER TABLE workspace DROP COLUMN listed_ns")
+        connection.execute("ALTER TABLE agent DROP COLUMN counted_from_ns")
+        connection.execute("UPDATE agent SET floor_ns = 7")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    open_ledger(old).close()
+
+    def shape(path: Path) -> list[list[tuple[object, ...]]]:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            tables = ("workspace", "agent")
+            return [connection.execute(f"PRAGMA table_info({one})").fetchall() for one in tables]
+
+    assert shape(old) == shape(new)
+    with contextlib.closing(sqlite3.connect(old)) as connection:
+        ((floor_ns, begin_ns),) = connection.execute("SELECT floor_ns, counted_from_ns FROM agent")
+    assert begin_ns == floor_ns == 7
 
 
 @pytest.mark.parametrize("url", ["postgresql://host/db", "sqlite://", "sqlite:///", "ledger.db"])

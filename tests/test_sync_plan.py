@@ -38,6 +38,7 @@ def agent(number: int, **progress: Any) -> AgentState:
         frontier_ns=START_NS,
         reread_ns=None,
         full_reread_ns=None,
+        counted_from_ns=0,
     )
     state = AgentState(progress=AgentProgress(agent=record, **progress))
     state.head_s, state.head_interval_s, state.reread_due_s = NOW.s, 15.0, NOW.s + 3600

@@ -296,12 +296,14 @@ def test_numbers_that_retention_cuts_short_are_said_to_be(tmp_path: Path, serve:
     assert "Runs are kept for less than a day" in see(serve(deployment), "/").text
 
 
-@pytest.mark.parametrize(("lookback", "said"), [("1h", True), ("7d", False)])
+@pytest.mark.parametrize(("back_ns", "said"), [(HOUR_NS, True), (7 * 24 * HOUR_NS, False)])
 def test_costs_that_begin_within_the_month_are_said_to(
-    tmp_path: Path, serve: Serve, lookback: str, *, said: bool
+    tmp_path: Path, serve: Serve, back_ns: int, *, said: bool
 ) -> None:
-    """A new ledger knows no run from before its look-back; a sum must not pass for the month's."""
-    seen = see(serve(Deployment(tmp_path, EXPORTER_LOOKBACK=lookback)), "/").text
+    """A ledger knows no run from before its first look-back; no such sum passes for the month's."""
+    deployment = Deployment(tmp_path)
+    deployment.agent(counted_from_ns=START_NS - back_ns)
+    seen = see(serve(deployment), "/").text
     assert ("Costs are those of runs created since 2026-04-03T02:04:15Z" in seen) is said
 
 

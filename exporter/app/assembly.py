@@ -37,7 +37,7 @@ from exporter.sync.reconcile import Reconciler
 from exporter.sync.recording import Recorder
 from exporter.sync.retention import Retention
 from exporter.sync.service import SyncService, shard_of
-from exporter.sync.state import WorkspaceState
+from exporter.sync.state import AgentState, WorkspaceState
 from exporter.sync.workspace import SyncParts
 
 logger = logging.getLogger("exporter.app")
@@ -139,11 +139,15 @@ class Exporter:
         """The live state of every workspace."""
         return self._discovery.workspaces
 
+    def agents(self) -> list[AgentState]:
+        """The live state of every agent."""
+        return [one for state in self.workspaces().values() for one in state.agents.values()]
+
     def missing_agents(self) -> list[str]:
         """The ids of agents that the settings name and no workspace lists."""
         if not all(one.discovered for one in self.workspaces().values()):
             return []
-        return self._discovery.missing()
+        return self.sync.missing_agents()
 
     def not_ready(self) -> list[str]:
         """The reasons against being ready, a sentence each."""

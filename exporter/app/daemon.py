@@ -147,13 +147,7 @@ def _tell(name: str, task: asyncio.Task[None]) -> None:
 async def _retain(exporter: Exporter) -> None:
     while True:
         await exporter.clock.sleep(ROUND_S)
-        await exporter.retention.run_once(
-            [
-                agent
-                for workspace in exporter.workspaces().values()
-                for agent in workspace.agents.values()
-            ]
-        )
+        await exporter.retention.run_once(exporter.agents())
 
 
 async def _watch_ledger(exporter: Exporter) -> None:

@@ -163,6 +163,9 @@ async def complete_pass(exporter: Exporter, *, show: Show = _show_nothing) -> in
             await delivering
             await drain_while_moving(exporter.delivery, left=lambda: _pending(exporter))
     watching.cancel()
+    if exporter.gate.fault is None:
+        # Nobody waits behind it, so it makes no pauses.
+        await exporter.retention.run_once(exporter.agents(), pause_s=0.0)
     logger.info("traces delivered: %d", exporter.traces_acknowledged)
     left = _pending(exporter) if exporter.delivery is not None else 0
     if left:
@@ -200,10 +203,7 @@ async def drain_while_moving(delivery: DeliveryService, *, left: Callable[[], in
 
 
 def _progress(exporter: Exporter) -> PassProgress:
-    totals = exporter.ledger.totals
-    agents = [
-        agent for workspace in exporter.workspaces().values() for agent in workspace.agents.values()
-    ]
+    totals, agents = exporter.ledger.totals, exporter.agents()
     awaiting = sum(int(totals.get(Family.AWAITING_DETAIL, agent.no)) for agent in agents)
     return PassProgress(
         done=exporter.traces_acknowledged,

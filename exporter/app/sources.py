@@ -91,11 +91,13 @@ def _run_samples(
             labels = (workspace_id, agent.id)
             yield Sample(catalogue.AGENT_INFO, (*labels, agent.name), 1)
             if agent.shown:
-                yield from _agent(exemplars, labels, agent.no, by_agent[agent.no])
                 yield Sample(catalogue.PERIOD_COST, (*labels, "day"), day)
                 yield Sample(catalogue.PERIOD_COST, (*labels, "month"), month)
-            if agent.listed:
-                yield from _live(labels, agent)
+            if not agent.listed:
+                continue
+            if agent.shown:
+                yield from _agent(exemplars, labels, agent.no, by_agent[agent.no])
+            yield from _live(labels, agent)
 
 
 def exporter_samples(exporter: "Exporter") -> Iterable[Sample]:

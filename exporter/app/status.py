@@ -32,7 +32,7 @@ _RECENT_FAILED: Final = 10
 _NO_COST: Final = (Decimal(0), Decimal(0))
 
 # The thresholds of the alerts that the reasons name; docs/RUNBOOKS.md tells them.
-_STALE_NS: Final = 900 * 1_000_000_000
+_STALE_NS: Final = 1800 * 1_000_000_000
 _TRACES_STUCK_NS: Final = 900 * 1_000_000_000
 _OUTBOX_FILLING: Final = 0.8
 _OUTBOX_FULL: Final = 0.95
@@ -176,8 +176,9 @@ def _costs_from_ns(exporter: Exporter) -> int | None:
     """From when on runs are counted; None where that is before the present calendar month."""
     month = exporter.today().replace(day=1)
     begin_s = datetime.combine(month, time(), exporter.settings.timezone).timestamp()
-    from_ns = exporter.ledger.created_ns - round(exporter.settings.lookback_s * 1e9)
-    return from_ns if from_ns > begin_s * 1e9 else None
+    begins = [agent.progress.agent.counted_from_ns for agent in exporter.agents()]
+    from_ns = min(begins, default=None)
+    return from_ns if from_ns is not None and from_ns > begin_s * 1e9 else None
 
 
 # --- what needs attention ----------------------------------------------------------------------
@@ -256,7 +257,7 @@ def _agent_reasons(
         yield _reason("warn", text, "ConduitFailureRatioRaised", catalogue.RUNS, agent_id=agent.id)
     stale_ns = exporter.clock.now_ns() - _STALE_NS
     if agent.listed and agent.last_poll_ns is not None and agent.last_poll_ns < stale_ns:
-        text = f"{name}: its runs were last read more than 15 minutes ago"
+        text = f"{name}: its runs were last read more than 30 minutes ago"
         yield _reason("warn", text, "ConduitRunsStale", catalogue.LAST_POLL_SUCCESS)
 
 

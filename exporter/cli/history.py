@@ -143,6 +143,8 @@ def differences_table(differences: Sequence["Difference"], *, repaired: bool) ->
             lines.append(f"  {one.unshown:,} are listed no more; they stay counted")
         if one.unreadable:
             lines.append(f"  {one.unreadable:,} rows could not be understood")
+        if one.forgotten:
+            lines.append(f"  {one.forgotten:,} are older than EXPORTER_RETENTION: not compared")
         if one.older:
             lines.append(f"  {one.older:,} began before counting does; `backfill` traces them")
     return "\n".join(map(escape, lines)) or "no agent is watched"

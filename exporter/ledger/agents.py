@@ -23,12 +23,14 @@ ON CONFLICT (id) DO UPDATE SET name = :name WHERE name <> :name
 """
 # A known agent keeps its floor and what was read, whatever workspace it is in now.
 _PUT_AGENT: Final = """
-INSERT INTO agent (id, workspace_id, name, floor_ns) VALUES (:id, :workspace_id, :name, :floor_ns)
+INSERT INTO agent (id, workspace_id, name, floor_ns, counted_from_ns)
+VALUES (:id, :workspace_id, :name, :floor_ns, :floor_ns)
 ON CONFLICT (id) DO UPDATE SET workspace_id = :workspace_id, name = :name, listed = 1
 WHERE workspace_id <> :workspace_id OR name <> :name OR listed = 0
 """
 _AGENTS: Final = """
-SELECT no, id, workspace_id, name, listed, floor_ns, frontier_ns, reread_ns, full_reread_ns
+SELECT no, id, workspace_id, name, listed, floor_ns, frontier_ns, reread_ns, full_reread_ns,
+    counted_from_ns
 FROM agent
 """
 _GAPS: Final = """
@@ -68,8 +70,8 @@ SELECT id, priority, created_ns, attempts, retry_ns FROM run
 WHERE agent_no = ? AND trace = 1 AND attempts > 0 ORDER BY priority, created_ns
 """
 _OLDEST_AWAITING: Final = """
-SELECT min(created_ns) FROM run
-WHERE agent_no = ? AND trace = 1 AND attempts = 0 AND priority = ?
+SELECT ended_ns FROM run WHERE agent_no = ? AND trace = 1 AND attempts = 0 AND priority = ?
+ORDER BY created_ns LIMIT 1
 """
 # So many of the runs that wait for their detail are told at a time.
 _AWAITING_MAX: Final = 32
@@ -81,14 +83,26 @@ class AgentTables:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
-    def put_workspace(self, workspace: Workspace, *, since_ns: int | None = None) -> int | None:
-        """Note a workspace and its present name; when it was read first."""
+    def put_workspace(
+        self, workspace: Workspace, *, since_ns: int | None = None
+    ) -> tuple[int | None, int | None]:
+        """Note a workspace and its present name; when it was read first, and last listed whole."""
         values = {"id": workspace.id, "name": workspace.name, "since_ns": since_ns}
         self._db.execute(_PUT_WORKSPACE, values)
-        ((first_ns,),) = self._db.execute(
-            "SELECT since_ns FROM workspace WHERE id = ?", (workspace.id,)
+        ((first_ns, listed_ns),) = self._db.execute(
+            "SELECT since_ns, listed_ns FROM workspace WHERE id = ?", (workspace.id,)
         )
-        return None if first_ns is None else int(first_ns)
+        return first_ns, listed_ns
+
+    def listed_whole(self, workspace_id: str, listed_ns: int) -> None:
+        """Note that all agents of a workspace were listed, from this moment on."""
+        self._db.execute(
+            "UPDATE workspace SET listed_ns = ? WHERE id = ?", (listed_ns, workspace_id)
+        )
+
+    def forget_workspace(self, workspace_id: str) -> None:
+        """Let go of a workspace; what is known of its agents stays."""
+        self._db.execute("DELETE FROM workspace WHERE id = ?", (workspace_id,))
 
     def workspaces(self) -> list[Workspace]:
         """Every workspace that was ever read."""
@@ -148,15 +162,19 @@ class AgentTables:
     def open_backfill(self, agent_no: int, *, since_ns: int, until_ns: int | None) -> None:
         """Want an agent's list below its floor read as well, from `since_ns` on.
 
-        Never reaches above the floor, where runs are counted; the floor of an agent that was never
-        read moves up to `until_ns`, so that no run is ever on both sides. A backfill that is
-        unfinished goes on, and as far as this one reaches.
+        Never reaches above where counting begins; with an agent that was never read that is
+        `until_ns`, so that no run is ever on both sides. A backfill that is unfinished goes on, and
+        as far as this one reaches.
         """
         agent = self.agent(agent_no)
-        if agent.frontier_ns is None and until_ns is not None and until_ns > agent.floor_ns:
-            self._db.execute("UPDATE agent SET floor_ns = ? WHERE no = ?", (until_ns, agent_no))
-            agent = agent._replace(floor_ns=until_ns)
-        upper_ns = min(agent.floor_ns, until_ns if until_ns is not None else agent.floor_ns)
+        begin_ns = agent.counted_from_ns
+        if agent.frontier_ns is None and until_ns is not None and until_ns > begin_ns:
+            self._db.execute(
+                "UPDATE agent SET floor_ns = :until, counted_from_ns = :until WHERE no = :no",
+                {"until": until_ns, "no": agent_no},
+            )
+            begin_ns = until_ns
+        upper_ns = min(begin_ns, until_ns if until_ns is not None else begin_ns)
         unfinished = [one for one in self.gaps(agent_no) if one.purpose is GapPurpose.BACKFILL]
         if unfinished:
             gap = unfinished[0]
@@ -184,8 +202,9 @@ class AgentTables:
         """Where an agent stands."""
         with reading():
             oldest = [
-                self._db.execute(_OLDEST_AWAITING, (agent_no, priority)).fetchone()[0]
+                row[0]
                 for priority in (Priority.URGENT, Priority.FRESH)
+                for row in self._db.execute(_OLDEST_AWAITING, (agent_no, priority))
             ]
             return AgentProgress(
                 agent=self.agent(agent_no),
@@ -205,7 +224,7 @@ class AgentTables:
                         _RETRYING, (agent_no,)
                     )
                 ),
-                oldest_awaiting_ns=min((one for one in oldest if one is not None), default=None),
+                oldest_awaiting_ns=min(oldest, default=None),
             )
 
     def cover(self, agent_no: int, coverage: Coverage) -> None:

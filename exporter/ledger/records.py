@@ -69,6 +69,7 @@ class AgentRecord(NamedTuple):
     frontier_ns: int | None
     reread_ns: int | None
     full_reread_ns: int | None
+    counted_from_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +145,8 @@ class AgentProgress:
     """An agent and what is still to be done for it, as the ledger holds it at a commit.
 
     `awaiting` are the first of the runs whose detail was never asked for in vain, in order;
-    `retrying` all others that wait. `oldest_awaiting_ns` is the creation of the oldest one outside
-    of the backlog.
+    `retrying` all others that wait. `oldest_awaiting_ns` is the end of the oldest one outside of
+    the backlog.
     """
 
     agent: AgentRecord

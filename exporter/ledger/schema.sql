@@ -10,7 +10,9 @@ CREATE TABLE workspace (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
     -- When it was read first, by Conduit's clock. NULL: that was not known.
-    since_ns INTEGER
+    since_ns INTEGER,
+    -- When the last complete reading of its agents began: one that appears later is news. NULL: none.
+    listed_ns INTEGER
 ) WITHOUT ROWID;
 
 -- An agent is one by Conduit's id; its workspace may change.
@@ -21,13 +23,15 @@ CREATE TABLE agent (
     name TEXT NOT NULL,
     -- 0: Conduit lists it no more.
     listed INTEGER NOT NULL DEFAULT 1,
-    -- Runs created before the floor are not counted (look-back of the first start, retention).
+    -- Runs created before the floor are not counted, or known no more: retention moves it up.
     floor_ns INTEGER NOT NULL,
     -- The list was read from the floor up to here, but for the gaps. NULL: never read.
     frontier_ns INTEGER,
     -- When the last second reading began, and the last one of the whole look-back.
     reread_ns INTEGER,
-    full_reread_ns INTEGER
+    full_reread_ns INTEGER,
+    -- The first floor: what was created before it is a backfill's.
+    counted_from_ns INTEGER NOT NULL DEFAULT 0
 );
 
 -- A stretch of an agent's list that is still to be read: lower_ns <= created < upper_ns.

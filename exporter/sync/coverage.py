@@ -78,14 +78,14 @@ def cover_gap(page: Page[Run], gap: Gap, step: Step, *, cursor: str | None) -> t
     return Coverage(open_gap=left), left
 
 
-def within_backfill(page: Page[Run], gap: Gap, *, floor_ns: int) -> Page[Run]:
+def within_backfill(page: Page[Run], gap: Gap, *, until_ns: int) -> Page[Run]:
     """The runs of a page that a backfill may take: ended, and of its range.
 
-    A run that began before the floor and is still going belongs to whoever sees it end.
+    A run that began before `until_ns` and is still going belongs to whoever sees it end.
     """
     rows = [
         run
         for run in page.rows
-        if run.terminal and gap.lower_ns <= run.created_ns < min(floor_ns, gap.upper_ns + 1)
+        if run.terminal and gap.lower_ns <= run.created_ns < min(until_ns, gap.upper_ns + 1)
     ]
     return replace(page, rows=tuple(rows))

@@ -97,9 +97,10 @@ class Discovery:
         """
         since_ns = self._ns_of(since_s) if self._time.is_known else None
 
-        def work(ledger: Ledger) -> tuple[int | None, list[tuple[AgentProgress, list[str]]]]:
-            first_ns = ledger.agents.put_workspace(workspace, since_ns=since_ns)
-            return first_ns, [
+        def work(
+            ledger: Ledger,
+        ) -> tuple[tuple[int | None, int | None], list[tuple[AgentProgress, list[str]]]]:
+            return ledger.agents.put_workspace(workspace, since_ns=since_ns), [
                 (
                     ledger.agents.progress(agent.no),
                     ledger.runs.unsettled(agent.no, self._runs.get(agent.id, ())),
@@ -114,7 +115,7 @@ class Discovery:
             budget=RequestBudget(requests_per_minute=self._requests_per_minute),
             since_s=since_s,
         )
-        first_ns, known = await self._gate.transact(work)
+        (first_ns, state.listed_ns), known = await self._gate.transact(work)
         state.since_ns = None if known else first_ns
         for progress, unsettled in known:
             state.agents[progress.agent.id] = self._agent_state(progress, unsettled)
@@ -122,6 +123,12 @@ class Discovery:
                 await self._open_backfill(state.agents[progress.agent.id])
         self.workspaces[workspace.id] = state
         return state
+
+    async def close_workspace(self, workspace_id: str, *, forget: bool) -> None:
+        """Read a workspace no more; `forget`: nor begin with it after a restart."""
+        del self.workspaces[workspace_id]
+        if forget:
+            await self._gate.transact(lambda ledger: ledger.agents.forget_workspace(workspace_id))
 
     async def read_agents(self, state: WorkspaceState) -> None:
         """Read the next page of a workspace's agents; one request. Raises SourceError."""
@@ -161,7 +168,13 @@ class Discovery:
         """The ids of agents that the settings name and no workspace lists."""
         named = set(self._scope.agents or ()) | set(self._runs)
         return sorted(
-            named - {agent for state in self.workspaces.values() for agent in state.agents}
+            named
+            - {
+                agent.id
+                for state in self.workspaces.values()
+                for agent in state.agents.values()
+                if agent.listed
+            }
         )
 
     def _is_wanted(self, agent_id: str) -> bool:
@@ -243,7 +256,11 @@ class Discovery:
     async def _retire_missing(self, state: WorkspaceState) -> None:
         """Retire agents that two complete lists did not show; ask soon where one did not."""
         listing, state.agents_listing = state.agents_listing, set()
-        state.listed_ns = state.listing_from_ns
+        state.listed_ns = listed_ns = state.listing_from_ns
+        if listed_ns is not None:
+            await self._gate.transact(
+                lambda ledger: ledger.agents.listed_whole(state.id, listed_ns)
+            )
         state.agents_due_s = self._clock.monotonic_s() + REFRESH_S
         for agent_id, agent in list(state.agents.items()):
             if agent_id in listing or not agent.listed:

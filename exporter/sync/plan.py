@@ -199,8 +199,6 @@ class _Wanted:
 
     def _reread(self, agents: list[AgentState]) -> ReadPage | None:
         """A second reading, the one that has waited longest first."""
-        if self._now.once:
-            return None
         for agent in sorted(agents, key=lambda one: one.reread_due_s):
             if agent.reread is None and not self._is_due(agent.reread_due_s):
                 # Nor is any that comes behind it.

@@ -91,6 +91,7 @@ class AgentReader:
         if first:
             # What is read now is read a second time, whole, when it has settled.
             agent.reread_due_s = started_s + REREAD_INTERVAL_S
+            coverage = replace(coverage, reread_ns=self._time.now_ns())
         priority = Priority.BACKLOG if first else Priority.FRESH
         recorded = await self._recorder.page(agent, page, priority=priority, coverage=coverage)
         news = [one.run for one in recorded.counted]
@@ -123,7 +124,7 @@ class AgentReader:
         if coverage.open_gap is not None:
             coverage = Coverage(open_gap=replace(left, restarts=pager.restarts))
         if gap.purpose is GapPurpose.BACKFILL:
-            page = within_backfill(page, gap, floor_ns=agent.progress.agent.floor_ns)
+            page = within_backfill(page, gap, until_ns=agent.progress.agent.counted_from_ns)
         await self._recorder.page(
             agent,
             page,

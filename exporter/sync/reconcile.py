@@ -35,7 +35,8 @@ class Difference:
 
     `shown` are runs that have ended; of these `missing` were not in the ledger and `late` were
     known but not seen to end. `unshown` are counted runs that Conduit lists no more. `older` began
-    before the exporter counts. `trouble` says why the reading is not complete.
+    before the exporter counts, `forgotten` after that, and retention has let go of them. `trouble`
+    says why the reading is not complete.
     """
 
     workspace_id: str
@@ -47,6 +48,7 @@ class Difference:
     in_flight: int = 0
     unreadable: int = 0
     older: int = 0
+    forgotten: int = 0
     unshown: int = 0
     trouble: str | None = None
 
@@ -112,7 +114,9 @@ class Reconciler:
         found.unreadable += len(page.unreadable)
         for run in page.rows:
             if run.created_ns < lowest_ns:
-                found.older += 1
+                is_older = run.created_ns < agent.progress.agent.counted_from_ns
+                found.older += is_older
+                found.forgotten += not is_older
                 continue
             counted += known.get(run.id, False)
             if not run.terminal:

@@ -38,8 +38,8 @@ class Retention:
         # What the look-back of a list scan may still show must stay known.
         self._keep_runs_s = max(retention_s, lookback_s)
 
-    async def run_once(self, agents: Iterable[AgentState]) -> None:
-        """Go through the ledger once. Raises LedgerError."""
+    async def run_once(self, agents: Iterable[AgentState], *, pause_s: float = _PAUSE_S) -> None:
+        """Go through the ledger once, with a pause after each window. Raises LedgerError."""
         # A clock that is ahead for a moment must not let go of anything.
         now_ns = min(self._time.now_ns(), self._clock.now_ns())
         floor_ns = now_ns - round(self._keep_runs_s * 1e9)
@@ -55,11 +55,11 @@ class Retention:
         while await self._gate.transact(
             lambda ledger: ledger.traces.prune(settled_before_ns=before_ns, max_traces=_WINDOW)
         ):
-            await self._clock.sleep(_PAUSE_S)
+            await self._clock.sleep(pause_s)
         after: int | None = 0
         while after is not None:
             after = await self._prune_runs(before_ns, after)
-            await self._clock.sleep(_PAUSE_S)
+            await self._clock.sleep(pause_s)
         await self._gate.transact(lambda ledger: ledger.prune_day_costs())
 
     async def _raise_floor(self, agent: AgentState, floor_ns: int) -> None:

@@ -50,6 +50,8 @@ class SyncService:
         self._budget = RequestBudget(requests_per_minute=requests_per_minute)
         self._syncs: dict[str, WorkspaceSync] = {}
         self._stop = asyncio.Event()
+        # Workspaces that the last complete list did not show.
+        self._missed: set[str] = set()
         self.trouble: str | None = None
         self.discovered = False
 
@@ -76,6 +78,7 @@ class SyncService:
                 except SourceError as exc:
                     failures += 1
                     pause_s = self._pause_s(exc, failures)
+                running &= self._syncs.keys()
                 for name, sync in self._syncs.items():
                     if name not in running:
                         running.add(name)
@@ -97,7 +100,7 @@ class SyncService:
             troubles += sync.troubles()
         return troubles + [
             f"agent {agent_id}: no workspace of this token lists it"
-            for agent_id in self._parts.discovery.missing()
+            for agent_id in self.missing_agents()
         ]
 
     async def discover_workspaces(self) -> list[str]:
@@ -124,6 +127,10 @@ class SyncService:
             troubles += await sync.list_agents()
         return troubles
 
+    def missing_agents(self) -> list[str]:
+        """The agents that the settings name and no workspace lists; of one shard nobody knows."""
+        return self._parts.discovery.missing() if self._shard[1] == 1 else []
+
     def stop(self) -> None:
         """Make no further request."""
         self._stop.set()
@@ -143,6 +150,8 @@ class SyncService:
     async def _discover(self) -> None:
         """Read the list of workspaces, and open those that are new. Raises SourceError."""
         found = await self._listed()
+        if self.trouble is None and not self._named:
+            await self._let_go(self._syncs.keys() - found.keys())
         for name in self._named:
             if name not in self.workspaces:
                 found.setdefault(name, Workspace(id=name, name=name))
@@ -171,6 +180,14 @@ class SyncService:
             else:
                 self._note_trouble("the token sees no workspace; is it the right one?")
         return found
+
+    async def _let_go(self, missing: set[str]) -> None:
+        """Read no more what two complete lists did not show; a pass has but one."""
+        for name in missing if self._parts.once else missing & self._missed:
+            logger.warning("workspace %s is no longer listed; it is not read", name)
+            self._syncs.pop(name).stop()
+            await self._parts.discovery.close_workspace(name, forget=not self._parts.once)
+        self._missed = missing
 
     async def _workspaces_page(self, cursor: str | None) -> Page[Workspace]:
         await pay(self._budget, self._clock)

@@ -278,7 +278,8 @@ class WorkspaceState:
     agents_asked_s: float = _NEVER
     agents_pager: Pager = field(default_factory=Pager)
     agents_listing: set[str] = field(default_factory=set)
-    # When the present reading of the list of agents began, and the last complete one.
+    # When the present reading of the list of agents began, and the last complete one, of an
+    # earlier process if need be.
     listing_from_ns: int | None = None
     listed_ns: int | None = None
     # When reading it began, in this process and ever (None: not known): for a floor as long as its

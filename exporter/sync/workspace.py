@@ -165,7 +165,11 @@ class WorkspaceSync:
             failed = {one for one in agent.retries if isinstance(one, str) and agent.failures(one)}
             found += [
                 f"run {run_id} of agent {agent.id}: could not be fetched"
-                for run_id in sorted(failed | agent.wanted.keys())
+                for run_id in sorted(failed)
+            ]
+            found += [
+                f"run {run_id} of agent {agent.id}: has not ended"
+                for run_id in sorted(agent.wanted.keys() - failed)
             ]
         return found
 
