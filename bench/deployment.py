@@ -20,9 +20,9 @@ MIB: Final = 1 << 20
 WAIT_S: Final = 600.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _POLL_S: Final = 0.005
-# httpx loads rich and pygments where a developer's tools have brought them; an installation of the
+# httpx loads pygments and rich where a developer's tools have brought them; an installation of the
 # exporter is without them.
-_RUN: Final = "import sys; sys.modules['rich'] = None; from exporter.cli import main; main()"
+_RUN: Final = "import sys; sys.modules['pygments'] = None; from exporter.cli import main; main()"
 
 
 class _Server:
