@@ -53,6 +53,7 @@ THRESHOLDS: Mapping[str, str] = {
 }
 
 AGENT = "job, workspace_id, agent_id"
+_BY_WORKSPACE = "by (job, workspace_id)"
 FAILED = 'status="failed"'
 ESCALATED = 'disposition=~"escalated|escalation_and_answer"'
 
@@ -206,28 +207,30 @@ EXPORTER = [
         # The first 401 of a process is a series that begins at 1, which `increase` does not see.
         "(\n"
         + _indented(
-            "sum by (job) (increase("
+            "sum by (job, instance, code) (increase("
             'conduit_exporter_api_requests_total{code=~"401|403"}[30m])) > 0\n'
             "or\n"
-            'sum by (job) (conduit_exporter_api_requests_total{code=~"401|403"}\n'
+            "sum by (job, instance, code) ("
+            'conduit_exporter_api_requests_total{code=~"401|403"}\n'
             "  unless last_over_time(conduit_exporter_api_requests_total[1d] offset 30m)) > 0"
         )
-        + "\n)\nand on (job) min by (job) (conduit_up) == 0",
-        "Conduit refuses the token of {{ $labels.job }}",
-        "Conduit answered 401 or 403 within the last 30 minutes, and at least one workspace cannot "
-        "be read. Put a valid token into CONDUIT_API_TOKEN_FILE (read again at once) or "
-        "CONDUIT_API_TOKEN (needs a restart), and try it with `conduit-exporter check`.",
+        + "\n)\nand on (job, instance) min by (job, instance) (conduit_up) == 0",
+        "Conduit refuses the token of {{ $labels.instance }} ({{ $labels.code }})",
+        "Conduit answered {{ $labels.code }} within the last 30 minutes, and at least one "
+        "workspace cannot be read. 401: put a valid token into CONDUIT_API_TOKEN_FILE (read again "
+        "at once) or CONDUIT_API_TOKEN (needs a restart). 403: the token may not read a workspace. "
+        "`conduit-exporter check` tells which.",
         "exporter",
     ),
     Alert(
         "ConduitApiDown",
         "critical",
         "10m",
-        "min by (job, workspace_id) (conduit_up) == 0",
+        "min by (job, instance, workspace_id) (conduit_up) == 0",
         "The Conduit API cannot be read for workspace {{ $labels.workspace_id }}",
-        "conduit_up has been 0 for 10 minutes: no connection, 5xx or answers that cannot be read. "
-        "Compare with Conduit's status and this machine's way out. Nothing is lost: the exporter "
-        "tries by itself and reads what it missed.",
+        "conduit_up has been 0 for 10 minutes: no connection, 5xx, a refusal (403) or answers that "
+        "cannot be read. Compare with Conduit's status and this machine's way out. Nothing is "
+        "lost: the exporter tries by itself and reads what it missed.",
         "exporter",
     ),
     Alert(
@@ -261,7 +264,7 @@ EXPORTER = [
         "ConduitDetailsStuck",
         "warning",
         "15m",
-        "time() - min by (job, workspace_id)\n"
+        "time() - min by (job, instance, workspace_id)\n"
         "  (conduit_exporter_oldest_awaiting_detail_timestamp_seconds)\n"
         "> @DETAIL_AGE_S@",
         "A run of workspace {{ $labels.workspace_id }} has waited "
@@ -523,7 +526,8 @@ AGENTS = [
             f"{_RUNS_1H} < 0.5\n"
             f"and {_RUNS_1H} offset 1w > @BUSY_HOUR_RUNS@\n"
             f"and {_RUNS_1H} offset 2w > @BUSY_HOUR_RUNS@\n"
-            "unless on (job, workspace_id) conduit_up == 0"
+            # Not where Conduit cannot be read, nor where the exporter itself is not there to tell.
+            f"and on (job, workspace_id) min {_BY_WORKSPACE} (conduit_up) == 1"
         ),
         "{{ $labels.agent_name }} had no run in the last hour",
         "No run ended within the last hour, though at this hour there were at least 10 in each of "
@@ -573,7 +577,6 @@ _COST_1H, _COST_1D = (
     _recorded("conduit_run_cost_usd", "1h"),
     _recorded("conduit_run_cost_usd", "1d"),
 )
-_BY_WORKSPACE = "by (job, workspace_id)"
 _MONTH = f'sum {_BY_WORKSPACE} (conduit_period_cost_usd{{period="month"}})'
 _BUDGET = f'max {_BY_WORKSPACE} (conduit_budget_usd{{period="month"}})'
 
