@@ -24,7 +24,7 @@ COMPONENT = "conduit-exporter"
 # by halves, since `increase` extrapolates: `> 2.5` is "3 or more".
 THRESHOLDS: Mapping[str, str] = {
     "JOB": ".*conduit-exporter.*",
-    "POLL_AGE_S": "600",  # a healthy exporter reads an idle agent every 10 minutes at the latest
+    "POLL_AGE_S": "1800",  # a thousand idle agents in a workspace are read up to 23 minutes apart
     "RATE_LIMITED": "5",
     "DETAIL_AGE_S": "3600",
     "TRACE_AGE_S": "900",
@@ -238,13 +238,14 @@ EXPORTER = [
         "warning",
         "5m",
         _named(
-            f"time() - max by ({AGENT}) (conduit_exporter_last_poll_success_timestamp_seconds)"
-            "\n> @POLL_AGE_S@"
+            f"time() - max by ({AGENT}, instance)\n"
+            "  (conduit_exporter_last_poll_success_timestamp_seconds)\n"
+            "> @POLL_AGE_S@"
         ),
         "Runs of {{ $labels.agent_name }} were last read {{ $value | humanizeDuration }} ago",
-        "The newest runs of this agent have not been read for over @POLL_AGE_S@ s, though the "
-        "slowest regular poll is 600 s. Look for the agent's id in the exporter's log: its list "
-        "may answer errors while those of others do not.",
+        "The newest runs of this agent have not been read for over @POLL_AGE_S@ s, longer than a "
+        "healthy exporter leaves one of a thousand idle agents alone. Look for the agent's id in "
+        "the exporter's log: its list may answer errors while those of others do not.",
         "exporter",
     ),
     Alert(
