@@ -45,6 +45,7 @@ THRESHOLDS: Mapping[str, str] = {
     "MIN_TOOL_ERRORS": "4.5",
     "COST_FACTOR": "3",
     "COST_FLOOR_USD": "5",
+    "MIN_HOURS": "24",  # of history of a workspace, before there is a usual hour
     "DAILY_COST_USD": "100",  # of a file that is not loaded: no limit is ours to guess
     "BUDGET_NEARLY": "0.8",
     "FORECAST_FROM_DAY": "3",
@@ -589,7 +590,9 @@ COST = [
         _named(
             f"{_COST_1H} > @COST_FLOOR_USD@\n"
             f"and {_COST_1H} > @COST_FACTOR@ *\n"
-            f"  {increase('conduit_run_cost_usd_total', '7d')} / 168\n"
+            f"  {increase('conduit_run_cost_usd_total', '7d')}\n"
+            "  / on (job, workspace_id) group_left ()\n"
+            f"    (count_over_time(sum {_BY_WORKSPACE} ({_COST_1H})[7d:1h]) >= @MIN_HOURS@)\n"
             f"unless {_COST_1H} <= @COST_FACTOR@ * ({_COST_1H} offset 1w)\n"
             f"unless on (job, workspace_id) {_resets('1h')}"
         ),
