@@ -140,7 +140,7 @@ def _recorded(what: str, window: str) -> str:
 
 
 def _resets(window: str) -> str:
-    """Whether a ledger was lost: its look-back is then counted again, in one jump."""
+    """Whether a ledger was lost or restored: all that the new one holds counts again, in a jump."""
     return f"sum by (job, workspace_id) (resets(conduit_run_cost_usd_total[{window}])) > 0"
 
 
@@ -354,9 +354,10 @@ EXPORTER = [
         "0m",
         _resets("30m"),
         "Counters of workspace {{ $labels.workspace_id }} began anew",
-        "conduit_run_cost_usd_total went back within the last 30 minutes: the ledger was lost or "
-        "replaced. Sums over this moment count the look-back twice and are too high; "
-        "conduit_period_cost_usd is right from the next period on.",
+        "conduit_run_cost_usd_total went back within the last 30 minutes: the ledger was lost, "
+        "replaced or restored from a copy. Sums over this moment count once more all that the "
+        "ledger in use holds: of a new one its look-back, of a copy everything that was ever "
+        "counted in it. conduit_period_cost_usd is right as far as that ledger goes.",
         "overview",
         keep="6h",
     ),
@@ -635,11 +636,13 @@ COST = [
         f"+ {increase('conduit_run_cost_usd_total', '7d', by='job, workspace_id')} / 7\n"
         "  * scalar(days_in_month() - day_of_month())\n"
         f"> {_BUDGET}\n"
-        "and on () day_of_month() > @FORECAST_FROM_DAY@",
+        "and on () day_of_month() > @FORECAST_FROM_DAY@\n"
+        f"unless {_resets('7d')}",
         'Workspace {{ $labels.workspace_id }} will cost about {{ $value | printf "%.2f" }} USD '
         "this month, more than its budget",
         "The month so far, and the mean day of the last seven for each day left (UTC), are above "
-        "EXPORTER_MONTHLY_BUDGET_USD. Not before day 4 of a month.",
+        "EXPORTER_MONTHLY_BUDGET_USD. Not before day 4 of a month, nor within seven days after the "
+        "counters began anew.",
         "overview",
         topic="cost",
     ),
