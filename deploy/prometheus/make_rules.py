@@ -269,9 +269,9 @@ EXPORTER = [
         "time() - min by (job, instance, workspace_id)\n"
         "  (conduit_exporter_oldest_awaiting_detail_timestamp_seconds)\n"
         "> @DETAIL_AGE_S@",
-        "A run of workspace {{ $labels.workspace_id }} has waited "
-        "{{ $value | humanizeDuration }} for its detail",
-        "The oldest run that is to be traced has waited for over @DETAIL_AGE_S@ s; the look-back "
+        "A run of workspace {{ $labels.workspace_id }} ended "
+        "{{ $value | humanizeDuration }} ago and awaits its detail",
+        "The oldest run that is to be traced ended over @DETAIL_AGE_S@ s ago; the look-back "
         "does not count. More runs end than the request budget can fetch, or the outbox is full. "
         "Compare awaiting runs with the budget on the Exporter dashboard; "
         "EXPORTER_TRACE_SAMPLE_RATIO and EXPORTER_TRACE_DETAIL=summary need fewer requests.",
