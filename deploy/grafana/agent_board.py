@@ -33,6 +33,7 @@ from promql import (
     age,
     bar,
     increase,
+    names,
     period_cost,
     quantile,
     share,
@@ -86,10 +87,7 @@ def agent() -> dashboard.Dashboard:
             "Agent",
             "Whose page is this? Name and id, from conduit_agent_info.",
             (
-                (
-                    f"max by (agent_id, agent_name) (last_over_time(conduit_agent_info{{{AGENT}}}"
-                    "[$__range]))"
-                ),
+                names("agent", AGENT),
                 "{{agent_name}} ({{agent_id}})",
             ),
             unit="short",

@@ -125,8 +125,9 @@ def exporter() -> dashboard.Dashboard:
         "Freshness": [
             lines(
                 "Seconds since an agent was read (top 10)",
-                "Who is late? Age of the last good poll by agent; idle agents are read every 10 "
-                "minutes at the latest. Retired agents are not read and not shown.",
+                "Who is late? Age of the last good poll by agent; many idle ones are read every "
+                "10 minutes, beyond some 450 in a workspace more rarely. Retired agents are not "
+                "read and not shown.",
                 (
                     (
                         f"topk(10, max by ({BY_AGENT}) (time() - "

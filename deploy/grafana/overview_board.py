@@ -33,7 +33,6 @@ from promql import (
     DURATION,
     ESCALATED,
     FAILED,
-    NAMED_BAR,
     RESOLVED,
     RUNS,
     TOKENS,
@@ -74,7 +73,8 @@ def overview() -> dashboard.Dashboard:
     month = f"sum by (workspace_id) ({period_cost('month', WORKSPACE)})"
     budget = f'max by (workspace_id) (conduit_budget_usd{{{WORKSPACE},period="month"}})'
     week = f"sum by (workspace_id) (increase({COST}{{{WORKSPACE}}}[7d]))"
-    forecast = f"({month} + {week} / 7 * scalar(days_in_month() - day_of_month()))"
+    reset = f"sum by (workspace_id) (resets({COST}{{{WORKSPACE}}}[7d])) > 0"
+    forecast = f"({month} + {week} / 7 * scalar(days_in_month() - day_of_month()) unless ({reset}))"
     by_outcome = f"sum by (status, disposition) ({bar(RUNS)})"
     resolved_by_agent = by_agent(increase(RUNS, RESOLVED))
     poll_age = age("conduit_exporter_last_poll_success_timestamp_seconds", AGENT)
@@ -96,7 +96,8 @@ def overview() -> dashboard.Dashboard:
         number(
             "Oldest poll (now)",
             "How late are these numbers? Seconds since the newest runs of the agent that was read "
-            "longest ago were read. Idle agents are read every 10 minutes at the latest.",
+            "longest ago were read. Where there are many idle agents, they are read every 10 "
+            "minutes, beyond some 450 in a workspace more rarely.",
             (f"max({poll_age})", ""),
             unit="s",
             width=3,
@@ -166,7 +167,8 @@ def overview() -> dashboard.Dashboard:
             "Budget used (this month, and forecast)",
             "When do we stop? Cost of the month over EXPORTER_MONTHLY_BUDGET_USD, and the same "
             "with the mean day of the last 7 for each day left. All agents of a workspace, "
-            "whichever are chosen. Empty without a budget.",
+            "whichever are chosen. Empty without a budget; no forecast within 7 days after "
+            "counters began anew.",
             (workspace_named(f"{month}\n/ {budget}"), "{{workspace_name}} used"),
             (workspace_named(f"{forecast}\n/ {budget}"), "{{workspace_name}} forecast"),
             unit="percentunit",
@@ -204,7 +206,7 @@ def overview() -> dashboard.Dashboard:
             "Which day, which agent? Increase of cost from midnight to midnight UTC; each bar "
             "stands at its day's start, today's grows. Runs without a price are not in it, nor "
             "what Prometheus did not scrape; the exact month is above.",
-            (named(by_agent(bar(COST)), NAMED_BAR), "{{agent_name}}"),
+            (named(by_agent(bar(COST))), "{{agent_name}}"),
             unit="currencyUSD",
             width=16,
             bars_of="1d",

@@ -21,13 +21,13 @@ from grafana_foundation_sdk.models import common as common_models
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
-from promql import JOB, bar
+from promql import JOB, bar, names
 
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 GREEN, AMBER, RED = "green", "orange", "red"
 Steps = Sequence[tuple[float | None, str]]
-POLL_AGE: Steps = [(None, GREEN), (120, AMBER), (600, RED)]
+POLL_AGE: Steps = [(None, GREEN), (600, AMBER), (1800, RED)]
 FAILURE_RATIO: Steps = [(None, GREEN), (0.05, AMBER), (0.2, RED)]
 BUDGET: Steps = [(None, GREEN), (0.8, AMBER), (1, RED)]
 ANY_IS_BAD: Steps = [(None, GREEN), (0.5, RED)]
@@ -337,12 +337,10 @@ def _variable(
 
 def info_variable(name: str, matchers: str, *, multi: bool) -> dashboard.QueryVariable:
     """A choice of workspaces or agents: names to read, ids to ask with."""
-    names = f"{name}_id, {name}_name"
     return _variable(
         name,
         name.capitalize(),
-        f"query_result(max by ({names}) "
-        f"(last_over_time(conduit_{name}_info{{{matchers}}}[$__range])))",
+        f"query_result({names(name, matchers)})",
         regex=f'/{name}_name="(?<text>[^"]*)|{name}_id="(?<value>[^"]+)/g',
         multi=multi,
     )

@@ -15,6 +15,8 @@ RESOLVED = 'disposition="resolved"'
 # Fewer runs than this have no quantile worth a look.
 MIN_TIMED_RUNS = 5
 BY_AGENT = "workspace_id, agent_id"
+# Not end(): a range query ends at its last whole step, which may be a day before.
+RANGE_END = " @ ${__to:date:seconds}"
 
 RUNS, COST, TOKENS = "conduit_runs_total", "conduit_run_cost_usd_total", "conduit_run_tokens_total"
 UNPRICED = "conduit_runs_unpriced_total"
@@ -32,16 +34,26 @@ def bar(metric: str, *matchers: str, selector: str = AGENT) -> str:
     return f"increase({metric}{{{chosen}}}[$__interval] offset -$__interval)"
 
 
-def named(expr: str, window: str = "[$__range]") -> str:
-    """The expression, by agent, with the agent's name as a label.
+def names(what: str, matchers: str, *, by: str = "", at: str = "") -> str:
+    """The names of agents or workspaces as of now, the last one known where there is none now.
 
-    The name may be younger than the window's start, may have changed within it, and may be shown
-    by two targets: one name an agent is taken, whichever.
+    In an instant query now is its time, the end of the range; elsewhere `at` says so.
     """
-    info = f"last_over_time(conduit_agent_info{{{JOB}}}{window})"
+    info, by = f"conduit_{what}_info{{{matchers}}}", by or f"{what}_id"
+    return (
+        f"max by ({by}, {what}_name) ({info}{at} or on ({by}) last_over_time({info}[$__range]{at}))"
+    )
+
+
+def named(expr: str) -> str:
+    """The expression, by agent, with the agent's name as a label: one over the whole range.
+
+    It may have changed within the range, where the present one is taken, and may be shown by two
+    targets, where either is.
+    """
     return (
         f"{expr}\n* on ({BY_AGENT}) group_left (agent_name) "
-        f"topk by ({BY_AGENT}) (1, max by ({BY_AGENT}, agent_name) ({info}))"
+        f"topk by ({BY_AGENT}) (1, {names('agent', JOB, by=BY_AGENT, at=RANGE_END)})"
     )
 
 
@@ -51,9 +63,6 @@ def workspace_named(expr: str) -> str:
         f"{expr}\n* on (workspace_id) group_left (workspace_name) topk by (workspace_id) "
         f"(1, max by (workspace_id, workspace_name) (conduit_workspace_info{{{JOB}}}))"
     )
-
-
-NAMED_BAR = "[$__interval] offset -$__interval"
 
 
 def share(part: str, whole: str) -> str:

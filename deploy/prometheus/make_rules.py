@@ -24,7 +24,7 @@ COMPONENT = "conduit-exporter"
 # by halves, since `increase` extrapolates: `> 2.5` is "3 or more".
 THRESHOLDS: Mapping[str, str] = {
     "JOB": ".*conduit-exporter.*",
-    "POLL_AGE_S": "600",  # a healthy exporter reads an idle agent every 10 minutes at the latest
+    "POLL_AGE_S": "1800",  # a thousand idle agents in a workspace are read up to 23 minutes apart
     "RATE_LIMITED": "5",
     "DETAIL_AGE_S": "3600",
     "TRACE_AGE_S": "900",
@@ -45,6 +45,7 @@ THRESHOLDS: Mapping[str, str] = {
     "MIN_TOOL_ERRORS": "4.5",
     "COST_FACTOR": "3",
     "COST_FLOOR_USD": "5",
+    "MIN_HOURS": "24",  # of history of a workspace, before there is a usual hour
     "DAILY_COST_USD": "100",  # of a file that is not loaded: no limit is ours to guess
     "BUDGET_NEARLY": "0.8",
     "FORECAST_FROM_DAY": "3",
@@ -53,6 +54,7 @@ THRESHOLDS: Mapping[str, str] = {
 }
 
 AGENT = "job, workspace_id, agent_id"
+_BY_WORKSPACE = "by (job, workspace_id)"
 FAILED = 'status="failed"'
 ESCALATED = 'disposition=~"escalated|escalation_and_answer"'
 
@@ -138,7 +140,7 @@ def _recorded(what: str, window: str) -> str:
 
 
 def _resets(window: str) -> str:
-    """Whether a ledger was lost: its look-back is then counted again, in one jump."""
+    """Whether a ledger was lost or restored: all that the new one holds counts again, in a jump."""
     return f"sum by (job, workspace_id) (resets(conduit_run_cost_usd_total[{window}])) > 0"
 
 
@@ -206,28 +208,30 @@ EXPORTER = [
         # The first 401 of a process is a series that begins at 1, which `increase` does not see.
         "(\n"
         + _indented(
-            "sum by (job) (increase("
+            "sum by (job, instance, code) (increase("
             'conduit_exporter_api_requests_total{code=~"401|403"}[30m])) > 0\n'
             "or\n"
-            'sum by (job) (conduit_exporter_api_requests_total{code=~"401|403"}\n'
+            "sum by (job, instance, code) ("
+            'conduit_exporter_api_requests_total{code=~"401|403"}\n'
             "  unless last_over_time(conduit_exporter_api_requests_total[1d] offset 30m)) > 0"
         )
-        + "\n)\nand on (job) min by (job) (conduit_up) == 0",
-        "Conduit refuses the token of {{ $labels.job }}",
-        "Conduit answered 401 or 403 within the last 30 minutes, and at least one workspace cannot "
-        "be read. Put a valid token into CONDUIT_API_TOKEN_FILE (read again at once) or "
-        "CONDUIT_API_TOKEN (needs a restart), and try it with `conduit-exporter check`.",
+        + "\n)\nand on (job, instance) min by (job, instance) (conduit_up) == 0",
+        "Conduit refuses the token of {{ $labels.instance }} ({{ $labels.code }})",
+        "Conduit answered {{ $labels.code }} within the last 30 minutes, and at least one "
+        "workspace cannot be read. 401: put a valid token into CONDUIT_API_TOKEN_FILE (read again "
+        "at once) or CONDUIT_API_TOKEN (needs a restart). 403: the token may not read a workspace. "
+        "`conduit-exporter check` tells which.",
         "exporter",
     ),
     Alert(
         "ConduitApiDown",
         "critical",
         "10m",
-        "min by (job, workspace_id) (conduit_up) == 0",
+        "min by (job, instance, workspace_id) (conduit_up) == 0",
         "The Conduit API cannot be read for workspace {{ $labels.workspace_id }}",
-        "conduit_up has been 0 for 10 minutes: no connection, 5xx or answers that cannot be read. "
-        "Compare with Conduit's status and this machine's way out. Nothing is lost: the exporter "
-        "tries by itself and reads what it missed.",
+        "conduit_up has been 0 for 10 minutes: no connection, 5xx, a refusal (403) or answers that "
+        "cannot be read. Compare with Conduit's status and this machine's way out. Nothing is "
+        "lost: the exporter tries by itself and reads what it missed.",
         "exporter",
     ),
     Alert(
@@ -235,13 +239,14 @@ EXPORTER = [
         "warning",
         "5m",
         _named(
-            f"time() - max by ({AGENT}) (conduit_exporter_last_poll_success_timestamp_seconds)"
-            "\n> @POLL_AGE_S@"
+            f"time() - max by ({AGENT}, instance)\n"
+            "  (conduit_exporter_last_poll_success_timestamp_seconds)\n"
+            "> @POLL_AGE_S@"
         ),
         "Runs of {{ $labels.agent_name }} were last read {{ $value | humanizeDuration }} ago",
-        "The newest runs of this agent have not been read for over @POLL_AGE_S@ s, though the "
-        "slowest regular poll is 600 s. Look for the agent's id in the exporter's log: its list "
-        "may answer errors while those of others do not.",
+        "The newest runs of this agent have not been read for over @POLL_AGE_S@ s, longer than a "
+        "healthy exporter leaves one of a thousand idle agents alone. Look for the agent's id in "
+        "the exporter's log: its list may answer errors while those of others do not.",
         "exporter",
     ),
     Alert(
@@ -261,12 +266,12 @@ EXPORTER = [
         "ConduitDetailsStuck",
         "warning",
         "15m",
-        "time() - min by (job, workspace_id)\n"
+        "time() - min by (job, instance, workspace_id)\n"
         "  (conduit_exporter_oldest_awaiting_detail_timestamp_seconds)\n"
         "> @DETAIL_AGE_S@",
-        "A run of workspace {{ $labels.workspace_id }} has waited "
-        "{{ $value | humanizeDuration }} for its detail",
-        "The oldest run that is to be traced has waited for over @DETAIL_AGE_S@ s; the look-back "
+        "A run of workspace {{ $labels.workspace_id }} ended "
+        "{{ $value | humanizeDuration }} ago and awaits its detail",
+        "The oldest run that is to be traced ended over @DETAIL_AGE_S@ s ago; the look-back "
         "does not count. More runs end than the request budget can fetch, or the outbox is full. "
         "Compare awaiting runs with the budget on the Exporter dashboard; "
         "EXPORTER_TRACE_SAMPLE_RATIO and EXPORTER_TRACE_DETAIL=summary need fewer requests.",
@@ -349,9 +354,10 @@ EXPORTER = [
         "0m",
         _resets("30m"),
         "Counters of workspace {{ $labels.workspace_id }} began anew",
-        "conduit_run_cost_usd_total went back within the last 30 minutes: the ledger was lost or "
-        "replaced. Sums over this moment count the look-back twice and are too high; "
-        "conduit_period_cost_usd is right from the next period on.",
+        "conduit_run_cost_usd_total went back within the last 30 minutes: the ledger was lost, "
+        "replaced or restored from a copy. Sums over this moment count once more all that the "
+        "ledger in use holds: of a new one its look-back, of a copy everything that was ever "
+        "counted in it. conduit_period_cost_usd is right as far as that ledger goes.",
         "overview",
         keep="6h",
     ),
@@ -523,7 +529,8 @@ AGENTS = [
             f"{_RUNS_1H} < 0.5\n"
             f"and {_RUNS_1H} offset 1w > @BUSY_HOUR_RUNS@\n"
             f"and {_RUNS_1H} offset 2w > @BUSY_HOUR_RUNS@\n"
-            "unless on (job, workspace_id) conduit_up == 0"
+            # Not where Conduit cannot be read, nor where the exporter itself is not there to tell.
+            f"and on (job, workspace_id) min {_BY_WORKSPACE} (conduit_up) == 1"
         ),
         "{{ $labels.agent_name }} had no run in the last hour",
         "No run ended within the last hour, though at this hour there were at least 10 in each of "
@@ -573,7 +580,6 @@ _COST_1H, _COST_1D = (
     _recorded("conduit_run_cost_usd", "1h"),
     _recorded("conduit_run_cost_usd", "1d"),
 )
-_BY_WORKSPACE = "by (job, workspace_id)"
 _MONTH = f'sum {_BY_WORKSPACE} (conduit_period_cost_usd{{period="month"}})'
 _BUDGET = f'max {_BY_WORKSPACE} (conduit_budget_usd{{period="month"}})'
 
@@ -585,7 +591,9 @@ COST = [
         _named(
             f"{_COST_1H} > @COST_FLOOR_USD@\n"
             f"and {_COST_1H} > @COST_FACTOR@ *\n"
-            f"  {increase('conduit_run_cost_usd_total', '7d')} / 168\n"
+            f"  {increase('conduit_run_cost_usd_total', '7d')}\n"
+            "  / on (job, workspace_id) group_left ()\n"
+            f"    (count_over_time(sum {_BY_WORKSPACE} ({_COST_1H})[7d:1h]) >= @MIN_HOURS@)\n"
             f"unless {_COST_1H} <= @COST_FACTOR@ * ({_COST_1H} offset 1w)\n"
             f"unless on (job, workspace_id) {_resets('1h')}"
         ),
@@ -628,11 +636,13 @@ COST = [
         f"+ {increase('conduit_run_cost_usd_total', '7d', by='job, workspace_id')} / 7\n"
         "  * scalar(days_in_month() - day_of_month())\n"
         f"> {_BUDGET}\n"
-        "and on () day_of_month() > @FORECAST_FROM_DAY@",
+        "and on () day_of_month() > @FORECAST_FROM_DAY@\n"
+        f"unless {_resets('7d')}",
         'Workspace {{ $labels.workspace_id }} will cost about {{ $value | printf "%.2f" }} USD '
         "this month, more than its budget",
         "The month so far, and the mean day of the last seven for each day left (UTC), are above "
-        "EXPORTER_MONTHLY_BUDGET_USD. Not before day 4 of a month.",
+        "EXPORTER_MONTHLY_BUDGET_USD. Not before day 4 of a month, nor within seven days after the "
+        "counters began anew.",
         "overview",
         topic="cost",
     ),

@@ -54,10 +54,23 @@ class Panels:
     def _now(self, panel: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, str], float]]:
         """The legend, the labels and the value of all that a panel's queries give at present."""
         for target in panel["targets"]:
-            found = self._ask("query", query=_filled(target["expr"]), time=self._now_s)["result"]
+            found = self._ask("query", query=self._filled(target["expr"]), time=self._now_s)[
+                "result"
+            ]
             for one in found:
                 name = target.get("legendFormat") or target["refId"]
                 yield _legend(name, one["metric"]), one["metric"], float(one["value"][1])
+
+    def _filled(self, expr: str, *, interval: str = "") -> str:
+        """The query as Grafana sends it with everything chosen."""
+        expr = re.sub(r"\$(job|workspace|agent)\b", ".*", expr)
+        for name, value in {
+            "${__to:date:seconds}": f"{self._now_s:.0f}",
+            "$__range": f"{RANGE_S}s",
+            "$__interval": interval,
+        }.items():
+            expr = expr.replace(name, value)
+        return expr
 
     def _stat(self, panel: Mapping[str, Any], width: float, height: float) -> dict[str, Any]:
         field = panel["fieldConfig"]["defaults"]
@@ -105,7 +118,7 @@ class Panels:
         [target] = panel["targets"]
         step_s = _STEPS[panel["interval"]]
         start_s, end_s = ((at // step_s) * step_s for at in (self._now_s - RANGE_S, self._now_s))
-        expr = _filled(target["expr"], interval=panel["interval"])
+        expr = self._filled(target["expr"], interval=panel["interval"])
         found = self._ask("query_range", query=expr, start=start_s, end=end_s, step=step_s)
         low, per_s = height - 46, (width - _SCALE) / (self._now_s - start_s)
         sums: defaultdict[float, float] = defaultdict(float)
@@ -159,12 +172,6 @@ def amount(value: float | None, field: Field, nothing: str = "") -> str:
         case "s":
             return f"{value:.1f} s"
     return f"{value:,.{decimals or 0}f}"
-
-
-def _filled(expr: str, *, interval: str = "") -> str:
-    """The query as Grafana sends it with everything chosen."""
-    expr = re.sub(r"\$(job|workspace|agent)\b", ".*", expr)
-    return expr.replace("$__range", f"{RANGE_S}s").replace("$__interval", interval)
 
 
 def _legend(template: str, labels: Mapping[str, str]) -> str:

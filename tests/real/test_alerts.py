@@ -111,6 +111,7 @@ FAILED = f'conduit_runs_total{{{AGENT},status="failed",disposition="none"}}'
 COMPLETED = f'conduit_runs_total{{{AGENT},status="completed",disposition="resolved"}}'
 LAST_POLL = f"conduit_exporter_last_poll_success_timestamp_seconds{{{AGENT}}}"
 UP = 'conduit_up{workspace_id="%s"}'
+SECOND_UP = 'conduit_up{workspace_id="%s-second"}'
 MONTH = f'conduit_period_cost_usd{{{AGENT},period="month"}}'
 OLDEST_PENDING = "conduit_exporter_oldest_pending_trace_timestamp_seconds"
 REFUSED = 'conduit_exporter_api_requests_total{endpoint="runs",code="401"}'
@@ -141,15 +142,23 @@ STATES = {
         told={("on-call", "ConduitTokenRefused")},
         inhibited={"ConduitApiDown", "ConduitRunsStale"},
     ),
+    # Nobody knows which workspace the token may not read: both are told of.
+    "one-workspace-forbidden": State(
+        {UP: 0, SECOND_UP: 0, REFUSED.replace("401", "403"): 1},
+        told={("on-call", "ConduitTokenRefused"), ("on-call", "ConduitApiDown")},
+    ),
     "trace-backend-down": State(
         {OLDEST_PENDING: -LONG_AGO_S, "conduit_exporter_outbox_bytes": 97},
         told={("on-call", "ConduitOutboxFull"), ("office", "ConduitTracesStuck")},
         inhibited={"ConduitOutboxFilling"},
     ),
     "wrong-header": State(
-        {OLDEST_PENDING: -LONG_AGO_S, "conduit_exporter_traces_parked": 2},
+        {OLDEST_PENDING: -LONG_AGO_S, "conduit_exporter_traces_parked": 5},
         told={("office", "ConduitTracesParked")},
-        inhibited={"ConduitTracesStuck"},
+    ),
+    "one-trace-parked-then-backend-down": State(
+        {OLDEST_PENDING: -LONG_AGO_S, "conduit_exporter_traces_parked": 1},
+        told={("office", "ConduitTracesParked"), ("office", "ConduitTracesStuck")},
     ),
     "agent-fails-always": State(
         {FAILED: 12},
@@ -162,10 +171,22 @@ STATES = {
         told={("payer", "ConduitBudgetUsed"), ("on-call", "ConduitBudgetUsed")},
         inhibited={"ConduitBudgetNearlyUsed"},
     ),
-    "exporter-down": State({}, told={("on-call", "ConduitExporterDown")}),
+    "shard-0": State({}, told={("on-call", "ConduitExporterDown")}),
+    "shard-1": State(
+        {OLDEST_PENDING: -LONG_AGO_S, LAST_POLL: -LONG_AGO_S, MONTH: 81, COMPLETED: 90, FAILED: 12},
+        told={
+            ("office", "ConduitTracesStuck"),
+            ("office", "ConduitRunsStale"),
+            ("office", "ConduitFailureRatioRaised"),
+            ("payer", "ConduitBudgetNearlyUsed"),
+        },
+        later={COMPLETED: 900, FAILED: 12},
+    ),
     "healthy": State({UP: 1}, told=()),
 }
-JOBS = {name: f"conduit-exporter-{name}" for name in STATES}
+JOBS = {
+    name: f"conduit-exporter-{'shards' if name.startswith('shard-') else name}" for name in STATES
+}
 
 
 def _series(name: str, *others: Mapping[str, float]) -> dict[str, float]:
@@ -233,10 +254,13 @@ def test_each_state_tells_whom_it_should_and_recovers(
     tmp_path: Path, site: Site, alertmanager: str, at_end: ExitStack
 ) -> None:
     """A cause is told to the right people, its consequences to nobody, and its end as well."""
-    told = {JOBS[name]: set(state.told) for name, state in STATES.items() if state.told}
-    inhibited = {
-        JOBS[name]: set(state.inhibited) for name, state in STATES.items() if state.inhibited
-    }
+    told: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    inhibited: dict[str, set[str]] = defaultdict(set)
+    for name, state in STATES.items():
+        if state.told:
+            told[JOBS[name]] |= set(state.told)
+        if state.inhibited:
+            inhibited[JOBS[name]] |= set(state.inhibited)
     site.series = {name: _series(name) for name in STATES}
     prometheus = Prometheus(
         tmp_path / "prometheus",
@@ -246,7 +270,11 @@ def test_each_state_tells_whom_it_should_and_recovers(
             "static_configs": [
                 {
                     "targets": [site.address],
-                    "labels": {"job": JOBS[name], "__metrics_path__": f"/metrics/{name}"},
+                    "labels": {
+                        "job": JOBS[name],
+                        "instance": name,
+                        "__metrics_path__": f"/metrics/{name}",
+                    },
                 }
                 for name in STATES
             ]

@@ -10,9 +10,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from docs.pictures.panels import Panels
 from exporter.simulator.data import Scenario
@@ -20,6 +23,7 @@ from exporter.simulator.hotel import hospitality
 from tests.alert_rules import ROOT, RULE_FILES, rules
 from tests.dashboards import BOARDS, other_queries, panels, targets
 from tests.metric_labels import HISTOGRAMS, LABELS
+from tests.real import parts
 from tests.real.conduit import Conduit, quiet
 from tests.real.exporter import Exporter
 from tests.real.jaeger import Jaeger
@@ -73,6 +77,20 @@ SCENARIOS = {
 }
 
 
+def filled(expr: str, *, job: str, until_s: float, range_: str, interval: str) -> str:
+    """The query as Grafana sends it with everything of a job chosen."""
+    for name, value in {
+        "$__range": range_,
+        "$__interval": interval,
+        "${__to:date:seconds}": f"{until_s:.3f}",
+        "$job": job,
+        "$workspace": ".*",
+        "$agent": ".*",
+    }.items():
+        expr = expr.replace(name, value)
+    return expr
+
+
 @dataclass
 class Load:
     """One exporter, and the range that a dashboard shows of it: between two of its scrapes."""
@@ -95,16 +113,15 @@ class Load:
 
     def filled(self, expr: str) -> str:
         """The query as Grafana sends it with everything of this job chosen."""
-        for name, value in {
-            # A millisecond more, so that the scrape at its start is in the range.
-            "$__range": f"{round((self.until_s - self.from_s) * 1000) + 1}ms",
-            "$__interval": f"{HOUR_S}s",
-            "$job": self.job,
-            "$workspace": ".*",
-            "$agent": ".*",
-        }.items():
-            expr = expr.replace(name, value)
-        return expr
+        # A millisecond more, so that the scrape at its start is in the range.
+        range_ms = round((self.until_s - self.from_s) * 1000) + 1
+        return filled(
+            expr,
+            job=self.job,
+            until_s=self.until_s,
+            range_=f"{range_ms}ms",
+            interval=f"{HOUR_S}s",
+        )
 
     def answer(self, prometheus: Prometheus, target: Mapping[str, Any]) -> list[float]:
         """All values that a panel gets for one of its queries."""
@@ -235,6 +252,93 @@ def test_the_panels_of_the_picture_can_be_drawn(
     assert shown["Conduit API (now)"]["text"] == "readable"
     assert shown["Cost per day and agent (UTC)"]["bars"]
     assert shown["Agents (range)"]["rows"]
+
+
+def test_an_agent_that_was_renamed_has_its_present_name(tmp_path: Path) -> None:
+    """One name over the whole range, whichever comes first in the alphabet; a gone agent's last."""
+    agents = {
+        "a": {"Alpha (old)": "1x20 stale", "Zeta (new)": "_x20 1x20"},
+        "b": {"Zeta (old)": "1x20 stale", "Alpha (new)": "_x20 1x20"},
+        "c": {"Gone": "1x20 stale"},
+    }
+    labels = 'job="j",instance="x",workspace_id="w",agent_id='
+    series = {
+        f'conduit_agent_info{{{labels}"{agent}",agent_name="{name}"}}': values
+        for agent, names in agents.items()
+        for name, values in names.items()
+    } | {
+        f'{metric}{{{labels}"{agent}"}}': "0+1x40"
+        for metric in ("conduit_runs_total", "conduit_run_cost_usd_total")
+        for agent in agents
+    }
+
+    def asked(board: str, title: str) -> str:
+        [panel] = [panel for panel in panels(BOARDS[board]) if panel["title"] == title]
+        return str(targets(panel)[0]["expr"])
+
+    [of_variable] = [e for e in other_queries(BOARDS["agent"]) if "conduit_agent_info" in e]
+    hours_and_queries = [
+        (40, of_variable),
+        (40, asked("agent", "Agent")),
+        (40, asked("overview", "Agents (range)")),
+        # Bars after the new name and before it.
+        (30, asked("overview", "Cost per day and agent (UTC)")),
+        (10, asked("overview", "Cost per day and agent (UTC)")),
+    ]
+    fill = partial(filled, job="j", until_s=40 * 3600, range_="40h", interval="1d")
+    shown = {(agent, list(names)[-1]) for agent, names in agents.items()}
+    test = {
+        "interval": "1h",
+        "input_series": [{"series": one, "values": values} for one, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": f"count by (agent_id, agent_name) ({fill(expr)})",
+                "eval_time": f"{hour}h",
+                "exp_samples": [
+                    {"labels": f'{{agent_id="{agent}",agent_name="{name}"}}', "value": 1}
+                    for agent, name in sorted(shown)
+                ],
+            }
+            for hour, expr in hours_and_queries
+        ],
+    }
+    file = tmp_path / "renamed.yaml"
+    file.write_text(yaml.safe_dump({"tests": [test]}))
+    parts.run("promtool", "test", "rules", file)
+
+
+def test_a_restored_ledger_makes_no_forecast(tmp_path: Path) -> None:
+    """All that the copy held would count once more, as if it were the cost of a week."""
+    [panel] = [p for p in panels(BOARDS["overview"]) if p["title"].startswith("Budget used")]
+    fill = partial(filled, job="j", until_s=4 * 86400, range_="4d", interval="1d")
+    used, forecast = (fill(target["expr"]) for target in targets(panel))
+    labels = '{job="j",instance="x",workspace_id="%s",%s}'
+    steps = {"restored": "5000+10x2 5010+10x2", "steady": "5000+10x5"}
+    series = [
+        {"series": name + labels % (workspace, more), "values": values}
+        for workspace, cost in steps.items()
+        for name, more, values in (
+            ("conduit_run_cost_usd_total", 'agent_id="a"', cost),
+            ("conduit_period_cost_usd", 'agent_id="a",period="month"', "40x5"),
+            ("conduit_budget_usd", 'period="month"', "400x5"),
+            ("conduit_workspace_info", f'workspace_name="{workspace}"', "1x5"),
+        )
+    ]
+    shown = [
+        {"labels": f'{{workspace_id="{workspace}"}}', "value": 1}
+        for workspace in ("restored", "steady")
+    ]
+    test = {
+        "interval": "1d",
+        "input_series": series,
+        "promql_expr_test": [
+            {"expr": f"count by (workspace_id) ({expr})", "eval_time": "4d", "exp_samples": samples}
+            for expr, samples in ((used, shown), (forecast, shown[1:]))
+        ],
+    }
+    file = tmp_path / "restored.yaml"
+    file.write_text(yaml.safe_dump({"tests": [test]}))
+    parts.run("promtool", "test", "rules", file)
 
 
 def test_rules_and_runbooks_answer(prometheus: Prometheus, loads: Mapping[str, Load]) -> None:
