@@ -55,8 +55,10 @@ QUIET = {
     "Quarantined by reason (since the ledger was made)",
     "Web config in use (now)",
 }
-# What a handful of runs may not show: a tool that failed, and quantiles, which need five runs.
+# What a handful of runs may not show: a tool that failed, quantiles, which need five runs, and the
+# attempts, which may all lie before the first scrape.
 RARE = {
+    "Attempts by outcome (bars of at least 1m)",
     "Errors by tool (bars of at least 10m)",
     "From the end of a run until it was counted (30m)",
     "From the end of a run until its trace was acknowledged (30m)",
