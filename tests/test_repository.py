@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -164,3 +165,14 @@ def test_ci_closes_with_the_tests_own_line(
     assert result.returncode == status, result.stdout + result.stderr
     last = result.stdout.splitlines()[-1]
     assert (closing in last) if closing else ("passed" not in last)
+
+
+def test_a_wheel_holds_every_file_of_the_package() -> None:
+    """Templates, schema, migrations: what the patterns of package-data do not name is lost."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["*"]
+    for path in (ROOT / "exporter").rglob("*.*"):
+        if path.is_dir() or path.suffix in (".py", ".pyc"):
+            continue
+        package = next(one for one in path.parents if (one / "__init__.py").exists())
+        assert any(path in package.glob(pattern) for pattern in patterns), path
