@@ -220,6 +220,7 @@ def test_an_older_ledger_becomes_what_a_new_one_is(tmp_path: Path) -> None:
     write_ledger(old, runs=1)
     with contextlib.closing(sqlite3.connect(old)) as connection:
         connection.execute("ALTER TABLE workspace DROP COLUMN listed_ns")
+        connection.execute("ALTER TABLE workspace DROP COLUMN listed")
         connection.execute("ALTER TABLE agent DROP COLUMN counted_from_ns")
         connection.execute("UPDATE agent SET floor_ns = 7")
         connection.execute("PRAGMA user_version = 1")

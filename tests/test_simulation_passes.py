@@ -2,6 +2,7 @@
 
 import sqlite3
 
+from tests.simulation import faults
 from tests.simulation.conduit import Disorder
 from tests.simulation.promises import assert_no_detail_twice, counted_of, total
 from tests.simulation.scenarios import (
@@ -58,6 +59,19 @@ def test_hourly_passes_miss_no_row_that_comes_late() -> None:
         world.wait(HOUR_S)
         assert world.run_once() == 0
     assert total(world, "conduit_runs_total") == ended(world, agent_id(0))
+
+
+def test_a_second_reading_that_comes_to_no_end_is_told() -> None:
+    """What it would have found is not counted yet: the next pass begins it again."""
+    world = World(scenario=agents(1, per_hour=150, history_s=3 * HOUR_S))
+    world.conduit.data.stop_arrivals()
+    world.wait(10 * MINUTE_S)
+    assert world.run_once() == 0
+    world.wait(2 * HOUR_S)
+    world.conduit.faults.place(faults.refused(503), when=faults.later_pages)
+    assert world.run_once() == 1
+    world.conduit.faults.clear()
+    assert world.run_once() == 0
 
 
 def test_a_pass_lets_go_of_what_retention_keeps_no_more() -> None:

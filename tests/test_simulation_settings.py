@@ -53,6 +53,9 @@ def test_with_traces_off_nothing_is_fetched_or_late() -> None:
     fetched = world.conduit.asked.answers[Endpoint.RUN, 200]
 
     world.environ["OTEL_TRACES_EXPORTER"] = "none"
+    awaiting = total(world, "conduit_exporter_runs_awaiting_detail")
+    world.run_reconcile(since_s=HOUR_S, repair=False)
+    assert total(world, "conduit_exporter_runs_awaiting_detail") == awaiting, "it only compares"
     world.run_for(HOUR_S)
     assert world.conduit.asked.answers[Endpoint.RUN, 200] == fetched
     assert total(world, "conduit_exporter_runs_awaiting_detail") == 0

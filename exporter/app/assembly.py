@@ -4,7 +4,6 @@ Everything real (clock, randomness, transports, threads) comes in as an argument
 assembly runs as a daemon, as one pass, and in a simulation.
 """
 
-import logging
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -40,8 +39,6 @@ from exporter.sync.service import SyncService, shard_of
 from exporter.sync.state import AgentState, WorkspaceState
 from exporter.sync.workspace import SyncParts
 
-logger = logging.getLogger("exporter.app")
-
 
 class Exporter:
     """All stages of one exporter, joined and not yet started.
@@ -70,8 +67,6 @@ class Exporter:
         self.traces_acknowledged = 0
         self.exemplars = ExemplarBook()
         self.ledger = open_ledger(settings, now_ns=self.started_ns, today=self.today)
-        if sender is None:
-            self._want_no_traces()
         self.gate = LedgerGate(self.ledger, executor=executor, clock=clock, rng=rng)
         self.metrics = Metrics()
         self.instruments = Instruments(registry=self.metrics.registry)
@@ -191,13 +186,6 @@ class Exporter:
         if self.delivery is not None:
             await self.delivery.aclose()
         await self.gate.close()
-
-    def _want_no_traces(self) -> None:
-        """Ask for no detail that was awaited while traces were wanted; say what is left of them."""
-        self.ledger.transact([lambda ledger: ledger.runs.forget_awaiting()])
-        pending = self.ledger.totals.get(Family.TRACES_PENDING)
-        if pending:
-            logger.warning("%d traces wait in the outbox until traces are sent again", pending)
 
     def _traced(self, agent_no: int, run: Run, trace_id: bytes) -> None:
         """The trace of a run was written into the outbox."""

@@ -52,6 +52,9 @@ async def serve(
         logger.info("serving /metrics, health and status on %s", website.url)
         if exporter.delivery is None:
             logger.info("no traces are sent: metrics only")
+            waiting = exporter.ledger.totals.get(Family.TRACES_PENDING)
+            if waiting:
+                logger.warning("%d traces wait in the outbox until traces are sent again", waiting)
         else:
             logger.info("traces go to %s", exporter.delivery.destination)
         on_started(website.url)

@@ -19,7 +19,7 @@ from exporter.ledger.records import (
 
 _PUT_WORKSPACE: Final = """
 INSERT INTO workspace (id, name, since_ns) VALUES (:id, :name, :since_ns)
-ON CONFLICT (id) DO UPDATE SET name = :name WHERE name <> :name
+ON CONFLICT (id) DO UPDATE SET name = :name, listed = 1 WHERE name <> :name OR listed = 0
 """
 # A known agent keeps its floor and what was read, whatever workspace it is in now.
 _PUT_AGENT: Final = """
@@ -100,13 +100,13 @@ class AgentTables:
             "UPDATE workspace SET listed_ns = ? WHERE id = ?", (listed_ns, workspace_id)
         )
 
-    def forget_workspace(self, workspace_id: str) -> None:
-        """Let go of a workspace; what is known of its agents stays."""
-        self._db.execute("DELETE FROM workspace WHERE id = ?", (workspace_id,))
+    def retire_workspace(self, workspace_id: str) -> None:
+        """Note that the token sees a workspace no more; what is known of it stays."""
+        self._db.execute("UPDATE workspace SET listed = 0 WHERE id = ?", (workspace_id,))
 
     def workspaces(self) -> list[Workspace]:
-        """Every workspace that was ever read."""
-        rows = self._db.execute("SELECT id, name FROM workspace ORDER BY id")
+        """Every workspace that was read and is not retired."""
+        rows = self._db.execute("SELECT id, name FROM workspace WHERE listed = 1 ORDER BY id")
         return [Workspace(id=one, name=name) for one, name in rows]
 
     def put_agent(self, agent: Agent, *, floor_ns: int) -> AgentRecord:

@@ -12,7 +12,9 @@ CREATE TABLE workspace (
     -- When it was read first, by Conduit's clock. NULL: that was not known.
     since_ns INTEGER,
     -- When the last complete reading of its agents began: one that appears later is news. NULL: none.
-    listed_ns INTEGER
+    listed_ns INTEGER,
+    -- 0: the token sees it no more.
+    listed INTEGER NOT NULL DEFAULT 1
 ) WITHOUT ROWID;
 
 -- An agent is one by Conduit's id; its workspace may change.

@@ -124,11 +124,11 @@ class Discovery:
         self.workspaces[workspace.id] = state
         return state
 
-    async def close_workspace(self, workspace_id: str, *, forget: bool) -> None:
-        """Read a workspace no more; `forget`: nor begin with it after a restart."""
+    async def close_workspace(self, workspace_id: str, *, retire: bool) -> None:
+        """Read a workspace no more; `retire`: nor begin with it after a restart."""
         del self.workspaces[workspace_id]
-        if forget:
-            await self._gate.transact(lambda ledger: ledger.agents.forget_workspace(workspace_id))
+        if retire:
+            await self._gate.transact(lambda ledger: ledger.agents.retire_workspace(workspace_id))
 
     async def read_agents(self, state: WorkspaceState) -> None:
         """Read the next page of a workspace's agents; one request. Raises SourceError."""

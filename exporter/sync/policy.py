@@ -64,6 +64,11 @@ class RunPolicy:
         self._price_bucket = price_bucket
         self._timezone = timezone
 
+    @property
+    def wants_traces(self) -> bool:
+        """Whether any run is to be traced."""
+        return self._traces.enabled
+
     def record(
         self, run: Run, *, priority: Priority, agent: AgentRecord, named: bool = False
     ) -> RunRecord:

@@ -69,6 +69,11 @@ class Recorder:
         stored = int(self._gate.ledger.totals.get(Family.OUTBOX_BYTES))
         return stored < self._outbox_limit_bytes
 
+    async def begin(self) -> None:
+        """Want no detail that is awaited from when traces were wanted, where they are not."""
+        if not self._policy.wants_traces:
+            await self._gate.transact(lambda ledger: ledger.runs.forget_awaiting())
+
     async def page(
         self,
         agent: AgentState,

@@ -66,6 +66,7 @@ class SyncService:
         Raises LedgerError, and whatever is a fault of this program.
         """
         failures = 0
+        await self._parts.recorder.begin()
         async with asyncio.TaskGroup() as group:
             running: set[str] = set()
             for workspace in await self._known_workspaces():
@@ -89,6 +90,7 @@ class SyncService:
 
     async def run_pass(self) -> list[str]:
         """Read all that is visible now, once; what could not be read, in words."""
+        await self._parts.recorder.begin()
         troubles = await self.discover_workspaces()
         async with asyncio.TaskGroup() as group:
             for sync in self._syncs.values():
@@ -186,7 +188,7 @@ class SyncService:
         for name in missing if self._parts.once else missing & self._missed:
             logger.warning("workspace %s is no longer listed; it is not read", name)
             self._syncs.pop(name).stop()
-            await self._parts.discovery.close_workspace(name, forget=not self._parts.once)
+            await self._parts.discovery.close_workspace(name, retire=not self._parts.once)
         self._missed = missing
 
     async def _workspaces_page(self, cursor: str | None) -> Page[Workspace]:

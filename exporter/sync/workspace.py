@@ -162,6 +162,8 @@ class WorkspaceSync:
                 found.append(f"agent {agent.id}: its list of runs could not be read")
             elif gaps and (agent.scans or GapPurpose.BACKFILL in gaps):
                 found.append(f"agent {agent.id}: its list of runs could not be read to its end")
+            if agent.listed and agent.reread is not None:
+                found.append(f"agent {agent.id}: its list of runs could not be read a second time")
             failed = {one for one in agent.retries if isinstance(one, str) and agent.failures(one)}
             found += [
                 f"run {run_id} of agent {agent.id}: could not be fetched"

@@ -159,7 +159,7 @@ class _Server(uvicorn.Server):
         self._told.set()
 
     async def main_loop(self) -> None:
-        # uvicorn's own wakes ten times a second, a sixth of what a quiet exporter costs.
+        # uvicorn's own wakes ten times a second, to no end here.
         self.has_started.set()
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
